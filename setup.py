@@ -1,0 +1,70 @@
+"""The extension modules; everything else about the build stands in pyproject.toml."""
+
+import os
+import platform
+import sysconfig
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+# The bits of every result rest on these: no contraction to fused multiply-add, no -ffast-math. Without
+# -fno-trapping-math gcc refuses to vectorise loops with selections in them.
+FLAGS = {
+    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    "msvc": ["/O2", "/fp:precise"],
+}
+AVX2 = {"unix": ["-mavx2"], "msvc": ["/arch:AVX2"]}
+X86 = platform.machine().lower() in {"x86_64", "amd64"} and "arm64" not in os.environ.get("ARCHFLAGS", "")
+ABI3 = platform.python_implementation() == "CPython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def extension(name):
+    macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
+    if ABI3:
+        macros.append(("Py_LIMITED_API", "0x030b0000"))
+    return Extension(
+        f"fastreg.{name}",
+        [f"fastreg/{name}.pyx"],
+        include_dirs=[numpy.get_include()],
+        define_macros=macros,
+        py_limited_api=ABI3,
+    )
+
+
+class BuildExt(build_ext):
+    """Flags by compiler, known only once the command runs; the kernels carry them for `fastreg.show_config()`."""
+
+    def build_extension(self, ext):
+        dialect = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
+        flags = FLAGS[dialect] + (AVX2[dialect] if ext.name.endswith("_avx2") else [])
+        ext.extra_compile_args = flags
+        ext.define_macros = [*ext.define_macros, ("FASTREG_FLAGS", f'"{" ".join(flags)}"')]
+        super().build_extension(ext)
+
+
+class BdistWheel(bdist_wheel):
+    """One wheel for CPython 3.11 and every later one, where the stable ABI exists."""
+
+    def finalize_options(self):
+        self.py_limited_api = "cp311" if ABI3 else False
+        super().finalize_options()
+
+
+modules = ["_boundary", "_cpu", "_kernels_baseline", *(["_kernels_avx2"] if X86 else [])]
+
+setup(
+    ext_modules=cythonize(
+        [extension(name) for name in modules],
+        build_dir="build/cython",
+        compiler_directives={
+            "autotestdict": False,
+            "cdivision": True,
+            "freethreading_compatible": True,
+            "language_level": 3,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+)
