@@ -1,0 +1,32 @@
+"""The registry of rules that tests and benchmarks read: a rule that is not listed here does not exist for them.
+
+A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here.
+"""
+
+from typing import NamedTuple
+
+from fastreg.reference import MODES
+
+PENALTIES = {"l1": ("l1",), "l2": ("l2",), "elastic_net": ("l1", "l2")}  # name → the strengths it takes
+
+
+class Rule(NamedTuple):
+    """One public update function in one mode."""
+
+    penalty: str
+    mode: str
+
+    @property
+    def name(self):
+        return f"{self.penalty}-{self.mode}"
+
+    @property
+    def strengths(self):
+        return PENALTIES[self.penalty]
+
+    def function(self, implementation):
+        """The update function in `implementation`: the package itself or its reference."""
+        return getattr(implementation, f"{self.penalty}_update")
+
+
+RULES = {rule.name: rule for rule in (Rule(penalty, mode) for penalty in PENALTIES for mode in MODES)}
