@@ -1,0 +1,34 @@
+"""What was built, what this machine can run, what was chosen."""
+
+import sys
+
+import numpy as np
+
+import fastreg
+from fastreg import _dispatch
+
+
+def config():
+    """The configuration as a mapping of headings to texts."""
+    return {
+        "fastreg": fastreg.__version__,
+        "Python": sys.version.split()[0],
+        "NumPy": np.__version__,
+        "compiler": _dispatch.module.compiler,
+        "flags": _dispatch.module.flags,
+        "instruction sets available": ", ".join(_dispatch.available()),
+        "instruction set chosen": _dispatch.name,
+        "disabled": ", ".join(sorted(_dispatch.disabled())) or f"none ({_dispatch.VARIABLE} disables)",
+    }
+
+
+def show_config():
+    """Print version, compiler, flags, and the instruction sets that are available and chosen.
+
+    The environment variable ``FASTREG_DISABLE_CPU_FEATURES``, read at import, keeps fastreg from using the instruction
+    sets that it names, separated by commas or spaces, for example ``AVX2``. Results have the same bits in all of them.
+    """
+    entries = config()
+    width = max(map(len, entries))
+    for heading, text in entries.items():
+        print(f"{heading:<{width}}  {text}")

@@ -1,0 +1,3 @@
+"""What the processor and the operating system can run."""
+
+def features() -> frozenset[str]: ...
