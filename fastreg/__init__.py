@@ -1,0 +1,25 @@
+"""fastreg: L1, L2 and elastic-net regularised gradient updates, fused and in place, at memory speed."""
+
+from fastreg import reference
+from fastreg._boundary import (
+    elastic_net_penalty,
+    elastic_net_update,
+    l1_penalty,
+    l1_update,
+    l2_penalty,
+    l2_update,
+)
+from fastreg._config import show_config
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "elastic_net_penalty",
+    "elastic_net_update",
+    "l1_penalty",
+    "l1_update",
+    "l2_penalty",
+    "l2_update",
+    "reference",
+    "show_config",
+]

@@ -1,0 +1,260 @@
+"""Layer 4, the boundary: the only entry points from Python. Everything is checked here, before the first write.
+
+The fast half is here: an ndarray's type, flags and pointer through NumPy's C API (two typed memoryviews cost four times
+as much, and accept misaligned data). Whatever does not pass goes to _diagnose.py, which wraps other buffers without a
+copy or says what is wrong. The update functions take their arguments by METH_FASTCALL and not by `def`: under the
+stable ABI of Python 3.11 Cython packs those of a `def` into a tuple and a dict, which doubles the price of a call (Call
+in benchmarks/suite/updates.py).
+"""
+from cpython.object cimport PyCFunction, PyObject
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from cpython.tuple cimport PyTuple_Size
+from libc.math cimport INFINITY, isfinite
+from numpy cimport (
+    import_array, ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA,
+    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_SAMESHAPE, PyArray_SIZE,
+    PyArray_TYPE,
+)
+
+from fastreg._kernels cimport (
+    CAPSULE, FLOAT32, FLOAT64, Kernels, ModeCode, Rule, SUBGRADIENT, Tensor, TRUNCATED,
+)
+from fastreg.rules cimport ElasticNet, value
+
+from inspect import signature
+from sys import intern
+
+from fastreg import _diagnose, _dispatch, reference
+
+cdef extern from "Python.h":
+    PyObject* PyTuple_GetItem(object t, Py_ssize_t i)  # borrowed, which Cython's own declaration is not
+
+import_array()
+
+cdef const Kernels* kernels = <const Kernels*>PyCapsule_GetPointer(_dispatch.module.kernels, CAPSULE)
+
+cdef enum:
+    GIL_FREE = 8192  # elements from which releasing the GIL (60 to 80 ns) is worth its price
+
+
+# -- Arrays -----------------------------------------------------------------------------------------------------------
+
+cdef bint is_plain(ndarray a) noexcept:
+    """A float32 or float64 array in native byte order, aligned and dense."""
+    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT) and PyArray_ISBEHAVED_RO(a)
+            and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
+
+
+cdef bint overlap(ndarray a, ndarray b) noexcept:
+    cdef const char* x = <const char*>PyArray_DATA(a)
+    cdef const char* y = <const char*>PyArray_DATA(b)
+    return x < y + PyArray_NBYTES(b) and y < x + PyArray_NBYTES(a)
+
+
+cdef bint is_pair(ndarray w, ndarray g) noexcept:
+    """Whether w can be updated with g: one loop over both from front to back meets the same coordinates."""
+    return (is_plain(w) and PyArray_ISBEHAVED(w) and is_plain(g) and PyArray_TYPE(w) == PyArray_TYPE(g)
+            and PyArray_SAMESHAPE(w, g)
+            and PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0
+            and not overlap(w, g))
+
+
+cdef ndarray as_array(object x, str name):
+    return <ndarray>x if type(x) is ndarray else _diagnose.as_array(x, name)
+
+
+cdef Tensor tensor(ndarray w, const void* g) noexcept:
+    return Tensor(FLOAT64 if PyArray_TYPE(w) == NPY_DOUBLE else FLOAT32, PyArray_SIZE(w), PyArray_DATA(w), g,
+                  NULL, NULL, NULL)
+
+
+cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
+    """Where x itself stands in `names`, or -1."""
+    cdef Py_ssize_t i
+    for i in range(PyTuple_Size(names)):
+        if PyTuple_GetItem(names, i) == x:
+            return i
+    return -1
+
+
+# -- Numbers ----------------------------------------------------------------------------------------------------------
+
+cdef double as_double(object x, str name) except? -1:
+    return <double>x if isinstance(x, float) else _diagnose.as_float(x, name)
+
+
+cdef int check(double x, str name, bint single, bint finite=True) except -1:
+    """Not negative, and finite where asked; after rounding to float32 too, where a positive number may not vanish."""
+    cdef double rounded = <double><float>x if single else x
+    if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
+        raise _diagnose.bad_number(x, name, single, finite)
+    return 0
+
+
+cdef tuple MODES = tuple(map(intern, reference.MODES))
+
+
+cdef ModeCode mode_code(PyObject* mode) except *:
+    """Identity first: a mode in the source is interned, and comparing strings costs as much as the rest of a call."""
+    cdef Py_ssize_t code = position(mode, MODES)
+    return <ModeCode>(code if code >= 0 else <Py_ssize_t>_diagnose.mode_index(<object>mode, MODES))
+
+
+# -- Updates ----------------------------------------------------------------------------------------------------------
+
+cdef enum:  # the parameters of all update functions, in the order of NAMES
+    W, GRAD, LR, L1, L2, MODE, THETA, PARAMETERS
+
+cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "mode", "theta")))
+
+cdef struct Signature:
+    int required  # how many of `order` have no default; these may be given by position
+    int accepted
+    int[PARAMETERS] order
+
+
+cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+               PyObject** given) except -1:
+    """Sorts the arguments of a call into `given`, by parameter; False where they do not fit the signature."""
+    cdef Py_ssize_t i, k, parameter
+    for i in range(PARAMETERS):
+        given[i] = NULL
+    if nargs > s.required:
+        return False
+    for i in range(nargs):
+        given[s.order[i]] = args[i]
+    for i in range(PyTuple_Size(<object>kwnames) if kwnames != NULL else 0):
+        keyword = PyTuple_GetItem(<object>kwnames, i)
+        parameter = position(keyword, NAMES)
+        if parameter < 0:
+            parameter = NAMES.index(<object>keyword) if <object>keyword in NAMES else -1
+        if parameter < 0 or given[parameter] != NULL:
+            return False
+        given[parameter] = args[nargs + i]
+        for k in range(s.accepted):
+            if s.order[k] == parameter:
+                break
+        else:
+            return False
+    for k in range(s.required):
+        if given[s.order[k]] == NULL:
+            return False
+    return True
+
+
+cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    cdef (PyObject*)[PARAMETERS] given
+    if not bind(s, args, nargs, kwnames, given):
+        values = [<object>args[i] for i in range(nargs + (len(<tuple>kwnames) if kwnames != NULL else 0))]
+        keywords = dict(zip(<tuple>kwnames, values[nargs:])) if kwnames != NULL else {}
+        raise _diagnose.bad_call(getattr(reference, name), values[:nargs], keywords)
+
+    # First what may run a caller's Python code, which could change the arrays, then all that looks at them.
+    cdef ndarray w = as_array(<object>given[W], "w")
+    cdef ndarray g = as_array(<object>given[GRAD], "grad")
+    cdef Rule rule = Rule(SUBGRADIENT, as_double(<object>given[LR], "lr"), 0, 0, INFINITY)
+    if given[L1] != NULL:
+        rule.l1 = as_double(<object>given[L1], "l1")
+    if given[L2] != NULL:
+        rule.l2 = as_double(<object>given[L2], "l2")
+    if given[MODE] != NULL:
+        rule.mode = mode_code(given[MODE])
+    if given[THETA] != NULL:
+        rule.theta = as_double(<object>given[THETA], "theta")
+
+    if not is_pair(w, g):
+        raise _diagnose.bad_pair(w, g)
+    cdef Tensor x = tensor(w, PyArray_DATA(g))
+    cdef bint single = x.dtype == FLOAT32
+    check(rule.lr, "lr", single)
+    check(rule.l1, "l1", single)
+    check(rule.l2, "l2", single)
+    check(rule.theta, "theta", single, False)
+    if rule.theta != INFINITY and rule.mode != TRUNCATED:
+        raise _diagnose.bad_theta(rule.theta, MODES[<int>rule.mode])
+
+    if x.n < GIL_FREE:
+        kernels.update(&rule, &x)
+    else:
+        with nogil:
+            kernels.update(&rule, &x)
+
+
+cdef Signature L1_UPDATE = Signature(4, 6, [W, GRAD, LR, L1, MODE, THETA, 0])
+cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0])
+cdef Signature ELASTIC_NET_UPDATE = Signature(5, 7, [W, GRAD, LR, L1, L2, MODE, THETA])
+
+
+cdef object call_l1_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&L1_UPDATE, "l1_update", args, nargs, kwnames)
+
+
+cdef object call_l2_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&L2_UPDATE, "l2_update", args, nargs, kwnames)
+
+
+cdef object call_elastic_net_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&ELASTIC_NET_UPDATE, "elastic_net_update", args, nargs, kwnames)
+
+
+cdef extern from "Python.h":
+    ctypedef struct PyMethodDef:
+        const char* ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char* ml_doc
+    int METH_FASTCALL
+    int METH_KEYWORDS
+    object PyCFunction_NewEx(PyMethodDef* definition, PyObject* self, object module)
+
+
+cdef PyMethodDef[3] definitions
+cdef list texts = []  # what the definitions point to
+
+
+cdef object builtin(int i, str name, void* call):
+    """A built-in function with the signature and the docstring of its twin in the reference."""
+    twin = getattr(reference, name)
+    text_signature = str(signature(twin)).replace("=inf", "=1e999")  # what inspect.signature can read back
+    text = f"{name}{text_signature}\n--\n\n{twin.__doc__}".encode()
+    texts.extend([name.encode(), text])
+    definitions[i] = PyMethodDef(texts[-2], <PyCFunction>call, METH_FASTCALL | METH_KEYWORDS, text)
+    return PyCFunction_NewEx(&definitions[i], NULL, "fastreg")
+
+
+l1_update = builtin(0, "l1_update", <void*>call_l1_update)
+l2_update = builtin(1, "l2_update", <void*>call_l2_update)
+elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_update)
+
+
+# -- Values of the penalties ------------------------------------------------------------------------------------------
+
+cdef double penalty(object weights, object l1, object l2) except? -1:
+    cdef ndarray w = as_array(weights, "w")
+    cdef ElasticNet p = ElasticNet(as_double(l1, "l1"), as_double(l2, "l2"))
+    check(p.l1, "l1", False)
+    check(p.l2, "l2", False)
+    if not is_plain(w):
+        raise _diagnose.bad_array(w, "w")
+    cdef Tensor x = tensor(w, NULL)
+    cdef double sum_abs = 0, sum_squares = 0
+    with nogil:
+        kernels.sums(&x, &sum_abs, &sum_squares)
+    return value(&p, sum_abs, sum_squares)
+
+
+def l1_penalty(w, l1):
+    return penalty(w, l1, 0.0)
+
+
+def l2_penalty(w, l2):
+    return penalty(w, 0.0, l2)
+
+
+def elastic_net_penalty(w, l1, l2):
+    return penalty(w, l1, l2)
+
+
+for function in (l1_penalty, l2_penalty, elastic_net_penalty):
+    function.__doc__ = getattr(reference, function.__name__).__doc__
+    function.__module__ = "fastreg"

@@ -1,0 +1,131 @@
+"""Layer 4, the boundary's slow half: buffers that are no ndarray are wrapped here, and errors get their words here.
+
+The fast half in _boundary.pyx only decides whether arguments are good. Each `bad_*` function returns the exception to
+raise, found by asking again in plain Python what was wrong; it runs before anything is written.
+"""
+
+import sys
+from inspect import signature
+
+import numpy as np
+
+BUFFERS = "a NumPy array or a buffer that can be used without a copy (memoryview, array.array, CPU torch tensor)"
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(x, name):
+    """x as an ndarray over the same memory; TypeError where that would take a copy."""
+    if isinstance(x, np.ma.MaskedArray):
+        return _refuse(x, name, f"; its mask would be ignored, pass {name}.filled(...) or {name}.data")
+    if isinstance(x, np.ndarray):
+        return x
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return _from_torch(x, name, torch)
+    try:
+        return np.asarray(memoryview(x))
+    except (TypeError, ValueError, NotImplementedError, BufferError) as error:
+        hint = "" if isinstance(x, (list, tuple, int, float)) else f" ({error})"
+        return _refuse(x, name, f"{hint}; an update is in place, so convert once with numpy.asarray and keep the array")
+
+
+def _refuse(x, name, why):
+    raise TypeError(f"{name}: expected {BUFFERS}, got {type(x).__name__}{why}")
+
+
+def _from_torch(x, name, torch):
+    if x.requires_grad:
+        raise TypeError(f"{name}: expected a tensor without autograd, got one that requires grad; pass {name}.detach()")
+    if x.device.type != "cpu" or x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor on the CPU, got layout {x.layout} on device {x.device}")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name}: expected dtype float32 or float64, got {x.dtype}")
+    if x.is_neg():
+        raise TypeError(f"{name}: expected a plain tensor, got a lazily negated view; pass {name}.resolve_neg()")
+    return x.numpy()
+
+
+def bad_array(a, name, writable=False):
+    """What makes an array unusable on its own, or None."""
+    if a.dtype.newbyteorder("=") not in DTYPES or a.dtype.kind != "f":
+        return TypeError(f"{name}: expected dtype float32 or float64, got {a.dtype}")
+    if not a.dtype.isnative:
+        return ValueError(
+            f"{name}: expected native byte order, got {a.dtype.str} (byte-swapped); convert once with"
+            f" {name}.astype({name}.dtype.newbyteorder('='))"
+        )
+    if writable and not a.flags.writeable:
+        return ValueError(f"{name}: expected a writable array, got a read-only one; it is updated in place")
+    if not a.flags.aligned:
+        return ValueError(f"{name}: expected an array aligned to its dtype, got a misaligned one; pass {name}.copy()")
+    if not a.flags.forc:
+        return ValueError(
+            f"{name}: expected an array that is contiguous in C or Fortran order, got strides {a.strides} for shape"
+            f" {a.shape}; work on a contiguous copy, numpy.ascontiguousarray({name})"
+        )
+    return None
+
+
+def bad_pair(w, g):
+    """Why the weights w cannot be updated with the gradient g."""
+    error = bad_array(w, "w", writable=True) or bad_array(g, "grad")
+    if error is not None:
+        return error
+    if g.dtype != w.dtype:
+        return TypeError(f"grad: expected dtype {w.dtype} like w, got {g.dtype}")
+    if g.shape != w.shape:
+        return ValueError(f"grad: expected shape {w.shape} like w, got {g.shape}")
+    if not ((w.flags.c_contiguous and g.flags.c_contiguous) or (w.flags.f_contiguous and g.flags.f_contiguous)):
+        want, got = ("C", "Fortran") if w.flags.c_contiguous else ("Fortran", "C")
+        return ValueError(
+            f"grad: expected {want} order like w, got {got} order; pass numpy.asarray(grad, order={want[0]!r})"
+        )
+    return ValueError("w and grad: expected two arrays apart in memory, got arrays that overlap; pass grad.copy()")
+
+
+def as_float(x, name):
+    """A number that is no Python float, as one."""
+    if not isinstance(x, np.ndarray) or x.ndim == 0:
+        try:
+            return float(x) if hasattr(type(x), "__float__") or hasattr(type(x), "__index__") else _no_number(x, name)
+        except OverflowError:
+            return float("inf")
+        except TypeError:
+            pass
+    return _no_number(x, name)
+
+
+def _no_number(x, name):
+    raise TypeError(f"{name}: expected a real number, got {type(x).__name__} ({x!r})")
+
+
+def bad_number(x, name, single, finite):
+    """Why the double x will not do."""
+    if np.isnan(x) or x < 0 or (finite and np.isinf(x)):
+        expected = "a finite number, not negative" if finite else "a number from 0 to infinity"
+        return ValueError(f"{name}: expected {expected}, got {x!r}")
+    rounded = float(np.float32(x)) if single else x
+    return ValueError(f"{name}: expected a number that float32, the dtype of w, can hold, got {x!r}, there {rounded}")
+
+
+def mode_index(mode, modes):
+    """The place of a mode whose string is not the interned one."""
+    if not isinstance(mode, str):
+        raise TypeError(f"mode: expected one of {', '.join(map(repr, modes))}, got {type(mode).__name__} ({mode!r})")
+    if mode not in modes:
+        raise ValueError(f"mode: expected one of {', '.join(map(repr, modes))}, got {mode!r}")
+    return modes.index(mode)
+
+
+def bad_theta(theta, mode):
+    """theta with a mode that has none."""
+    return ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
+
+
+def bad_call(function, args, kwargs):
+    """Why the arguments do not fit the function's signature."""
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        return TypeError(f"{function.__name__}() {error}")
+    return AssertionError(f"{function.__name__}(): the arguments fit {signature(function)} after all")
