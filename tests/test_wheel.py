@@ -59,7 +59,7 @@ def site(wheel, tmp_path_factory):
 
 def test_wheel_holds_what_users_need_and_no_source(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        names = [name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")]
     suffixes = {Path(name).suffix for name in names}
     assert suffixes == {".py", ".pxd", ".pyi", ".typed", ".pyd" if os.name == "nt" else ".so"}
     assert {"fastreg/rules.pxd", "fastreg/py.typed", "fastreg/_boundary.pyi"} <= set(names)
