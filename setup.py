@@ -53,7 +53,7 @@ class BdistWheel(bdist_wheel):
         super().finalize_options()
 
 
-modules = ["_boundary", "_cpu", "_kernels_baseline", *(["_kernels_avx2"] if X86 else [])]
+modules = ["_boundary", "_checks", "_cpu", "_kernels_baseline", "_tensors", *(["_kernels_avx2"] if X86 else [])]
 
 setup(
     ext_modules=cythonize(

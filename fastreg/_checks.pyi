@@ -1,0 +1,1 @@
+"""What the boundary's modules share, below Python."""
