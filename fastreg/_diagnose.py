@@ -4,6 +4,7 @@ The fast half in _boundary.pyx only decides whether arguments are good. Each `ba
 raise, found by asking again in plain Python what was wrong; it runs before anything is written.
 """
 
+import reprlib
 import sys
 from inspect import signature
 
@@ -24,7 +25,7 @@ def as_array(x, name):
         return _from_torch(x, name, torch)
     try:
         return np.asarray(memoryview(x))
-    except (TypeError, ValueError, NotImplementedError, BufferError) as error:
+    except (TypeError, ValueError, NotImplementedError, BufferError, RuntimeError) as error:
         hint = "" if isinstance(x, (list, tuple, int, float)) else f" ({error})"
         return _refuse(x, name, f"{hint}; an update is in place, so convert once with numpy.asarray and keep the array")
 
@@ -47,7 +48,7 @@ def _from_torch(x, name, torch):
 
 def bad_array(a, name, writable=False):
     """What makes an array unusable on its own, or None."""
-    if a.dtype.newbyteorder("=") not in DTYPES or a.dtype.kind != "f":
+    if a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES:
         return TypeError(f"{name}: expected dtype float32 or float64, got {a.dtype}")
     if not a.dtype.isnative:
         return ValueError(
@@ -94,19 +95,39 @@ def address(a):
 
 
 def as_float(x, name):
-    """A number that is no Python float, as one."""
-    if not isinstance(x, np.ndarray) or x.ndim == 0:
-        try:
-            return float(x) if hasattr(type(x), "__float__") or hasattr(type(x), "__index__") else _no_number(x, name)
-        except OverflowError:
-            return float("inf")
-        except TypeError:
-            pass
-    return _no_number(x, name)
+    """A real number that is no Python float, as one; a text is not read, an imaginary part or a mask not dropped."""
+    torch = sys.modules.get("torch")
+    number = x
+    if isinstance(x, np.ndarray) and x.ndim == 0 and not isinstance(x, np.ma.MaskedArray):
+        number = x[()]
+    elif torch is not None and isinstance(x, torch.Tensor) and x.ndim == 0:
+        number = x.item()
+    if isinstance(number, np.generic):
+        known = isinstance(number, (np.floating, np.integer, np.bool_))
+    elif isinstance(number, np.ma.MaskedArray) or getattr(number, "ndim", 0):
+        known = False
+    else:
+        known = hasattr(type(number), "__float__") or hasattr(type(number), "__index__")
+    if not known:
+        _no_number(x, name)
+    try:
+        result = float(number)
+    except OverflowError:
+        return float("-inf") if number < 0 else float("inf")
+    except TypeError as error:
+        _no_number(x, name, error)
+    if result == 0 and number != 0:
+        raise ValueError(f"{name}: expected a number that float64 can hold, got {_short(x)}, there {result}")
+    return result
 
 
-def _no_number(x, name):
-    raise TypeError(f"{name}: expected a real number, got {type(x).__name__} ({x!r})")
+def _short(x):
+    """The text of x in a line, even where repr(x) is long or fails."""
+    return reprlib.repr(x)
+
+
+def _no_number(x, name, cause=None):
+    raise TypeError(f"{name}: expected a real number, got {type(x).__name__} ({_short(x)})") from cause
 
 
 def bad_number(x, name, single, finite):
@@ -114,17 +135,20 @@ def bad_number(x, name, single, finite):
     if np.isnan(x) or x < 0 or (finite and np.isinf(x)):
         expected = "a finite number, not negative" if finite else "a number from 0 to infinity"
         return ValueError(f"{name}: expected {expected}, got {x!r}")
-    rounded = float(np.float32(x)) if single else x
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(x)) if single else x
     return ValueError(f"{name}: expected a number that float32, the dtype of w, can hold, got {x!r}, there {rounded}")
 
 
 def mode_index(mode, modes):
     """The place of a mode whose string is not the interned one."""
+    expected = f"mode: expected one of {', '.join(map(repr, modes))}"
     if not isinstance(mode, str):
-        raise TypeError(f"mode: expected one of {', '.join(map(repr, modes))}, got {type(mode).__name__} ({mode!r})")
-    if mode not in modes:
-        raise ValueError(f"mode: expected one of {', '.join(map(repr, modes))}, got {mode!r}")
-    return modes.index(mode)
+        raise TypeError(f"{expected}, got {type(mode).__name__} ({_short(mode)})")
+    text = str.__str__(mode)  # a subclass may define its own equality
+    if text not in modes:
+        raise ValueError(f"{expected}, got {_short(text)}")
+    return modes.index(text)
 
 
 def bad_theta(theta, mode):
@@ -138,4 +162,4 @@ def bad_call(function, args, kwargs):
         signature(function).bind(*args, **kwargs)
     except TypeError as error:
         return TypeError(f"{function.__name__}() {error}")
-    return AssertionError(f"{function.__name__}(): the arguments fit {signature(function)} after all")
+    return TypeError(f"{function.__name__}(): the arguments fit {signature(function)} after all")

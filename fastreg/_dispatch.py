@@ -7,6 +7,7 @@ may already be one that an older processor lacks. The choice is made once, at im
 import os
 import re
 import warnings
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -17,6 +18,7 @@ BASELINE = "baseline"
 VARIANTS = {"AVX2": "fastreg._kernels_avx2", BASELINE: "fastreg._kernels_baseline"}  # the best first
 
 
+@cache
 def disabled():
     """The features that the environment variable names, separated by commas or spaces."""
     names = set(re.split(r"[,\s]+", os.environ.get(VARIABLE, "").upper())) - {""}

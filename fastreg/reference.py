@@ -255,6 +255,7 @@ def rounded(d, dtype):
 BLOCK, LANES = 4096, 16
 
 
+@np.errstate(over="ignore")
 def sums(w):
     """Σ|w| and Σw² in float64, in the fixed order that makes their bits independent of the instruction set."""
     flat = np.ravel(w, order="K").astype(np.float64)

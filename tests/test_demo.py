@@ -1,0 +1,299 @@
+"""The demo: what it promises, and that its claims are judged by the run and not written down beforehand."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastreg
+from fastreg.__main__ import main
+from fastreg.demo.expressions import numpy_update
+from fastreg.demo.network import Network, softmax, train
+
+PICTURES = {"first-layer.png", "histograms.png", "strength.png", "twins.png"}
+EXTRAS = ("sklearn", "matplotlib", "rich")
+
+
+@pytest.fixture(scope="module")
+def sections():
+    """The modules of the demo that need its extra packages."""
+    for name in EXTRAS:
+        pytest.importorskip(name)
+    from fastreg.demo import claims, digits, twins
+
+    return SimpleNamespace(claims=claims, digits=digits, twins=twins)
+
+
+def python(folder, *arguments):
+    """This package in a fresh interpreter, in another folder: the checkout must not stand in for what is installed."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(fastreg.__file__).parents[1])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, *arguments], cwd=folder, env=environment, **pipes)
+
+
+# -- The network ------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_are_those_of_the_loss():
+    rng = np.random.default_rng(0)
+    network, x, y = Network((5, 7, 6, 3), rng), rng.normal(size=(11, 5)), rng.integers(0, 3, 11)
+    for b in network.biases:
+        b += rng.normal(size=b.shape)
+
+    def loss():
+        return -np.mean(np.log(softmax(network.forward(x)[1])[np.arange(len(y)), y]))
+
+    pairs = [
+        pair
+        for w, b, (gw, gb) in zip(network.weights, network.biases, network.gradients(x, y), strict=True)
+        for pair in ((w, gw), (b, gb))
+    ]
+    for parameter, g in pairs:
+        assert parameter.shape == g.shape
+        for i in np.ndindex(parameter.shape):
+            kept, h = parameter[i], 1e-6
+            parameter[i] = kept + h
+            above = loss()
+            parameter[i] = kept - h
+            below = loss()
+            parameter[i] = kept
+            assert (above - below) / (2 * h) == pytest.approx(g[i], rel=1e-5, abs=1e-8)
+
+
+def test_training_learns_and_leaves_the_biases_unpenalised():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4))
+    y = (x[:, 0] + x[:, 1] > 0).astype(int)
+    network, strengths = Network((4, 16, 2), rng), []
+
+    def update(w, g, lr, l1, l2, *, mode):
+        strengths.append((w.ndim, l1, l2))
+        fastreg.elastic_net_update(w, g, lr, l1, l2, mode=mode)
+
+    epochs = list(train(network, x, y, epochs=30, rng=rng, lr=0.5, l1=1e-4, l2=1e-3, update=update))
+    assert epochs == list(range(30))
+    assert np.mean(network.predict(x) == y) > 0.95
+    assert set(strengths) == {(2, 1e-4, 1e-3), (1, 0.0, 0.0)}
+
+
+@pytest.mark.parametrize("mode", ["subgradient", "proximal"])
+@pytest.mark.parametrize("strengths", [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_numpy_expressions_are_the_same_updates(mode, strengths):
+    rng = np.random.default_rng(0)
+    w, g = rng.normal(size=(2, 9, 31))
+    v = w.copy()
+    fastreg.elastic_net_update(w, g, 0.5, *strengths, mode=mode)
+    numpy_update(v, g, 0.5, *strengths, mode=mode)
+    np.testing.assert_allclose(w, v, rtol=1e-14, atol=1e-15)
+
+
+# -- The claims -------------------------------------------------------------------------------------------------------
+
+
+def test_exact_zeros_and_agreement_with_numpy(sections):
+    from fastreg.demo import Settings
+
+    settings = Settings(epochs=2)
+    data = sections.digits.load(settings)
+    outcomes = {
+        p: sections.digits.compare(data, settings, p, lambda ticks: None) for p in ("l1-subgradient", "l1-proximal")
+    }
+    assert outcomes["l1-subgradient"].zeros == 0
+    assert outcomes["l1-proximal"].zeros > 0
+    for o in outcomes.values():
+        assert o.difference < 1e-9
+        assert o.seconds > 0
+        assert o.numpy_seconds > 0
+    verdicts = [claim.holds for claim in sections.claims.compared(outcomes.values(), data)][:2]
+    assert verdicts == [False, True]
+
+
+def test_wrong_labels_are_wrong_and_only_as_many_as_asked_for(sections):
+    from fastreg.demo import Settings
+
+    clean = sections.digits.load(Settings(label_noise=0.0))
+    noisy = sections.digits.load(Settings(label_noise=0.25))
+    assert len(clean.wrong) == 0
+    assert set(np.flatnonzero(clean.y != noisy.y)) == set(noisy.wrong)
+    assert len(noisy.wrong) == round(0.25 * len(noisy.y))
+    assert np.array_equal(clean.y_test, noisy.y_test)
+    assert len(noisy.x) + len(noisy.x_test) == 1797
+
+
+@pytest.mark.parametrize(
+    ("train_and_test", "expected"),
+    [
+        (((0.99, 0.80), (0.80, 0.97), (0.10, 0.10)), ["overfits", "best", "underfits"]),
+        (((0.99, 0.97), (0.80, 0.965), (0.10, 0.10)), ["best", "good", "underfits"]),
+        (((0.50, 0.50), (0.60, 0.60), (0.70, 0.70)), ["underfits", "underfits", "best"]),
+    ],
+)
+def test_verdicts_come_from_the_accuracies(sections, train_and_test, expected):
+    outcomes = [SimpleNamespace(train=a, test=b) for a, b in train_and_test]
+    assert sections.digits.verdicts(outcomes) == expected
+
+
+def test_claims_on_the_strength_can_fail(sections):
+    outcomes = [SimpleNamespace(test=t) for t in (0.9, 0.95, 0.1)]
+    verdicts = {"l2": ["overfits", "best", "underfits"], "l1-proximal": ["good", "best", "underfits"]}
+    claims = sections.claims.swept(dict.fromkeys(verdicts, outcomes), verdicts)
+    assert [claim.holds for claim in claims] == [True, False]
+
+
+def test_twins(sections):
+    twins = sections.twins
+    x, y, names = twins.load()
+    assert x.shape[1] == len(names)
+    lasso = twins.divide(x, y, twins.L1, 0.0, 0, lambda ticks: None)
+    net = twins.divide(x, y, twins.L1, twins.L2, 0, lambda ticks: None)
+    assert lasso.apart.min() > 1
+    assert any(not np.allclose(a, b, atol=1) for a, b in pairwise(lasso.first))
+    assert net.apart.max() < 1e-9
+    assert max(lasso.error.max(), net.error.max()) < 1e-6
+    cycle = twins.cycle(x, y, twins.L1, lasso.known, 0)
+    assert cycle.weights == np.sum(lasso.known == 0) > 0
+    assert cycle.zeros == 0
+    for lr, width in cycle.widths.items():
+        assert 0.5 < width / (lr * twins.L1) < 3
+    assert all(claim.holds for claim in sections.claims.twins(lasso, net, cycle))
+
+
+# -- The command line -------------------------------------------------------------------------------------------------
+
+
+def test_short_run_prints_its_tables_and_writes_its_pictures(sections, tmp_path, capsys):
+    out = tmp_path / "a" / "b"
+    assert main(["demo", "--epochs", "1", "--seed", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for text in (
+        "none",
+        "l2",
+        "l1-subgradient",
+        "l1-proximal",
+        "elastic-net",
+        "269 training labels",
+        "scikit-",
+        "its twin",
+    ):
+        assert text in printed
+    assert {path.name for path in out.iterdir()} == PICTURES
+    for path in out.iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert str(path) in printed
+
+
+def test_chosen_penalties_only(sections, tmp_path, capsys):
+    options = ["--penalty", "none", "--label-noise", "0", "--epochs", "1", "--out", str(tmp_path)]
+    assert main(["demo", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "elastic-net" not in printed
+    assert "All labels are right" in printed
+    assert {path.name for path in tmp_path.iterdir()} == PICTURES - {"strength.png"}
+
+
+def test_divergence_is_said_and_not_drawn(sections, tmp_path, capsys):
+    assert main(["demo", "--penalty", "l2", "--l2", "1e3", "--epochs", "3", "--out", str(tmp_path)]) == 0
+    assert "l2 diverged" in capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} == {"strength.png", "twins.png"}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--l1", "-1"),
+        ("--l1", "nan"),
+        ("--l2", "inf"),
+        ("--l2", "much"),
+        ("--epochs", "0"),
+        ("--epochs", "1.5"),
+        ("--seed", "-1"),
+        ("--seed", str(2**32)),
+        ("--label-noise", "1"),
+        ("--label-noise", "-0.1"),
+        ("--penalty", "l3"),
+    ],
+)
+def test_bad_options(option, value, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["demo", "--out", str(tmp_path), option, value])
+    assert error.value.code == 2
+    printed = capsys.readouterr().err
+    assert f"argument {option}" in printed
+    assert repr(value) in printed
+
+
+def test_a_folder_that_cannot_be_made(sections, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit) as error:
+        main(["demo", "--out", str(file)])
+    assert error.value.code == 2
+    captured = capsys.readouterr()
+    assert "argument --out" in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("missing", EXTRAS)
+def test_a_missing_extra_names_the_command(missing, tmp_path):
+    code = f"import sys; sys.modules[{missing!r}] = None; from fastreg.__main__ import main; sys.exit(main())"
+    running = python(tmp_path, "-c", code, "demo")
+    printed, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert 'python -m pip install "fastreg[demo]"' in errors
+    assert 'python -m pip install -e ".[demo]"' in errors
+    assert "Traceback" not in errors
+    assert printed == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [([], "demo"), (["--version"], fastreg.__version__), (["demo", "--help"], "--label-noise")],
+)
+def test_help_and_version_need_no_extra(arguments, expected, tmp_path):
+    code = f"import sys; sys.modules.update(dict.fromkeys({EXTRAS!r})); from fastreg.__main__ import main; main()"
+    running = python(tmp_path, "-c", code, *arguments)
+    printed, errors = running.communicate(timeout=60)
+    assert running.returncode == 0, errors
+    assert expected in printed
+
+
+def test_config_prints_what_show_config_prints(capsys):
+    assert main(["config"]) == 0
+    printed = capsys.readouterr().out
+    fastreg.show_config()
+    assert printed == capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for a child process")
+def test_an_interrupt_leaves_nothing_half_written(sections, tmp_path):
+    running = python(tmp_path, "-m", "fastreg", "demo", "--out", ".")
+    while "Handwritten" not in running.stdout.readline():
+        assert running.poll() is None
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert errors == "interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_written_whole_or_not_at_all(sections, tmp_path):
+    from fastreg.demo.figures import save
+
+    class Broken:
+        def savefig(self, path, **options):
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    (tmp_path / "a.png").write_bytes(b"before")
+    with pytest.raises(KeyboardInterrupt):
+        save(Broken(), tmp_path / "a.png")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]

@@ -1,0 +1,123 @@
+"""Instruction sets: the same bits in each that this machine has, the choice among them, and what show_config says."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cases import python
+from digest import digest
+
+import fastreg
+from fastreg import _cpu, _dispatch, reference
+
+VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
+SHOW = "import fastreg; fastreg.show_config()"
+CHOICE = "import sys; from fastreg import _dispatch as d; print(d.name, *(m for m in sys.modules if '_kernels' in m))"
+needs_avx2 = pytest.mark.skipif(
+    "AVX2" not in _dispatch.available(), reason="no AVX2: not built, or not in this processor"
+)
+
+
+def better_than(variant):
+    """What must be disabled for a variant to be chosen."""
+    names = list(_dispatch.VARIANTS)
+    return ",".join(names[: names.index(variant)])
+
+
+@cache
+def digest_of_reference():
+    return digest(reference)
+
+
+@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+def test_every_instruction_set_has_the_bits_of_the_reference(variant):
+    if variant not in _dispatch.available():
+        pytest.skip(f"no {variant}: not built, or not in this processor")
+    script = Path(__file__).with_name("digest.py")
+    result = python("-W", "error", str(script), **{VARIABLE: better_than(variant)})
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.split() == [variant, digest_of_reference()]
+
+
+def test_the_digest_sees_one_changed_bit(monkeypatch):
+    before = digest_of_reference()
+    twin = reference.l2_update
+
+    def changed(w, *args, **kwargs):
+        twin(w, *args, **kwargs)
+        if w.size == 10_007:
+            w[-1] = np.nextafter(w[-1], np.inf, dtype=w.dtype)
+
+    monkeypatch.setattr(reference, "l2_update", changed)
+    assert digest(reference) != before
+
+
+@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+def test_show_config_tells_what_was_chosen(variant):
+    if variant not in _dispatch.available():
+        pytest.skip(f"no {variant}: not built, or not in this processor")
+    result = python("-W", "error", "-c", SHOW, **{VARIABLE: better_than(variant)})
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.splitlines())
+    assert shown["instruction set chosen"] == variant
+    assert shown["instruction sets available"] == ", ".join(_dispatch.available())
+    assert shown["NumPy"] == np.__version__
+    assert shown["compiler"]
+    assert "-ffp-contract=off" in shown["flags"] or "/fp:precise" in shown["flags"]
+    assert "-ffast-math" not in shown["flags"]
+    assert shown["disabled"].startswith(better_than(variant) or "none")
+
+
+def test_show_config_prints_and_returns_nothing(capsys):
+    assert fastreg.show_config() is None
+    out, err = capsys.readouterr()
+    assert "fastreg" in out
+    assert err == ""
+
+
+def test_the_best_instruction_set_that_is_available_is_chosen():
+    result = python("-W", "error", "-c", CHOICE)
+    assert result.stdout.split()[0] == _dispatch.available()[0], result.stderr
+
+
+@needs_avx2
+@pytest.mark.parametrize("value", ["AVX2", "avx2", " AVX2 ", "AVX2,AVX2", ",AVX2,", "AVX2 avx2"])
+def test_a_disabled_instruction_set_is_not_even_imported(value):
+    result = python("-W", "error", "-c", CHOICE, **{VARIABLE: value})
+    assert result.stdout.split() == ["baseline", "fastreg._kernels_baseline"], result.stderr
+
+
+@needs_avx2
+@pytest.mark.parametrize("value", ["", " ", ","])
+def test_an_empty_variable_disables_nothing(value):
+    result = python("-W", "error", "-c", CHOICE, **{VARIABLE: value})
+    assert result.stdout.split()[0] == "AVX2", result.stderr
+
+
+@pytest.mark.parametrize("value", ["AVX9", "AVX2,AVX9", "avx-2", "SSE2;AVX9"])
+def test_an_unknown_feature_name_is_a_warning(value):
+    result = python("-W", "always", "-c", SHOW, **{VARIABLE: value})
+    assert result.returncode == 0
+    assert re.search(rf"RuntimeWarning: {VARIABLE}: expected any of AVX2, got ", result.stderr)
+    assert python("-W", "error", "-c", SHOW, **{VARIABLE: value}).returncode == 1
+
+
+def test_an_unknown_feature_name_is_warned_of_once():
+    result = python("-W", "always", "-c", SHOW, **{VARIABLE: "AVX9"})
+    assert result.stderr.count("RuntimeWarning") == 1
+
+
+def test_a_processor_without_features_has_the_baseline(monkeypatch):
+    monkeypatch.setattr(_cpu, "features", frozenset)
+    assert _dispatch.available() == ["baseline"]
+    assert _dispatch.choose()[0] == "baseline"
+
+
+def test_the_features_of_the_processor_are_those_that_the_system_reports():
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        pytest.skip("no /proc/cpuinfo on this system")
+    assert ("AVX2" in _cpu.features()) == ("avx2" in flags)

@@ -1,0 +1,87 @@
+"""No byte outside an array is read or written: buffers flush against pages that no one may touch, at either end.
+
+A touch is a segmentation fault, so the calls run in a child, this file as a script; one test shows that it dies.
+"""
+
+import ctypes
+import mmap
+import sys
+
+import numpy as np
+import pytest
+from cases import ORDINARY, PENALTIES, RULES, python, update, updated, values
+
+import fastreg
+from fastreg import _dispatch
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith(("linux", "darwin")), reason="mprotect is a POSIX call; only Linux and macOS are tried"
+)
+LENGTHS = range(71)
+PAGE = mmap.PAGESIZE
+
+
+class Guarded:
+    """One page between two that may be neither read nor written."""
+
+    def __init__(self):
+        self.pages = mmap.mmap(-1, 3 * PAGE)
+        self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.pages))
+        mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+        for page in (self.start, self.start + 2 * PAGE):
+            if mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0):
+                raise OSError(ctypes.get_errno(), "mprotect")
+
+    def array(self, a, at_end):
+        """A copy of `a` at the start or at the end of the open page."""
+        offset = PAGE + (PAGE - a.nbytes if at_end else 0)
+        guarded = np.frombuffer(self.pages, a.dtype, a.size, offset)
+        guarded[...] = a
+        return guarded
+
+
+def every_length(dtype):
+    pages = Guarded(), Guarded()
+    for n in LENGTHS:
+        w, g = values(dtype, n)
+        for rule in RULES:
+            expected = updated(fastreg, rule, w, g, ORDINARY)
+            for at_end in ((False, False), (False, True), (True, False), (True, True)):
+                x, y = (page.array(a, end) for page, a, end in zip(pages, (w, g), at_end, strict=True))
+                update(fastreg, rule, x, y, ORDINARY)
+                assert x.tobytes() == expected.tobytes()
+        for name in PENALTIES:
+            strengths = (0.1, 0.3)[: 1 + name.startswith("elastic")]
+            for at_end in (False, True):
+                value = PENALTIES[name](pages[0].array(w, at_end), *strengths)
+                assert value == PENALTIES[name](w, *strengths)
+    print(_dispatch.name, "kept inside")
+
+
+def one_too_far(dtype):
+    a = Guarded().array(np.ones(8, dtype), at_end=True)
+    print("about to read")
+    sys.stdout.flush()
+    fastreg.l1_penalty(np.lib.stride_tricks.as_strided(a, (9,)), 1.0)
+    print("survived")
+
+
+@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_no_length_touches_what_lies_outside(dtype, variant):
+    if variant not in _dispatch.available():
+        pytest.skip(f"no {variant}: not built, or not in this processor")
+    better = list(_dispatch.VARIANTS)[: list(_dispatch.VARIANTS).index(variant)]
+    result = python(__file__, "every_length", dtype, FASTREG_DISABLE_CPU_FEATURES=",".join(better))
+    assert (result.returncode, result.stdout.strip()) == (0, f"{variant} kept inside"), result.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_guards_are_real(dtype):
+    result = python(__file__, "one_too_far", dtype)
+    assert result.stdout.strip() == "about to read"
+    assert result.returncode < 0, "the child should have died of a signal"
+
+
+if __name__ == "__main__":
+    {"every_length": every_length, "one_too_far": one_too_far}[sys.argv[1]](np.dtype(sys.argv[2]).type)

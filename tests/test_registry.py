@@ -1,0 +1,100 @@
+"""The registry is complete: what the core declares, the reference names and the benchmarks measure is one list."""
+
+import importlib
+import inspect
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from cases import NUMBERS, PENALTIES, UPDATES
+
+import fastreg
+from fastreg import _registry, reference
+from fastreg._registry import RULES
+
+TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in ("rules.pxd", "_kernels.pxd")}
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def members(kind, name, text):
+    """The names in the block of a `ctypedef fused` or a `cdef enum`, in order."""
+    block = re.search(rf"^{kind} {name}:.*\n((?:    .+\n|\n(?=    ))+)", text, re.MULTILINE)[1]
+    return [line.split("#")[0].strip() for line in block.splitlines() if line.strip()]
+
+
+def fields(struct):
+    """The fields of a struct of rules.pxd; C has no empty struct, hence `tag`."""
+    return [
+        line.split()[-1] for line in members("cdef struct", struct, TEXTS["rules.pxd"]) if line.split()[-1] != "tag"
+    ]
+
+
+def test_the_modes_of_the_core_are_those_of_the_reference():
+    assert members("ctypedef fused", "Mode", TEXTS["rules.pxd"]) == [mode.__name__ for mode in reference.MODES.values()]
+
+
+def test_the_codes_of_the_modes_have_the_order_of_the_reference():
+    assert members("cdef enum", "ModeCode", TEXTS["_kernels.pxd"]) == [mode.upper() for mode in reference.MODES]
+
+
+@pytest.mark.parametrize("kind", ["Direction", "Mode", "Penalty"])
+def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(kind):
+    names = members("ctypedef fused", kind, TEXTS["rules.pxd"])
+    assert names
+    for name in names:
+        assert list(getattr(reference, name)._fields) == fields(name)
+
+
+def test_every_struct_of_the_reference_is_a_member_of_the_core():
+    twins = {name for name, x in vars(reference).items() if inspect.isclass(x) and hasattr(x, "_fields")}
+    fused = {
+        name
+        for kind in ("Direction", "Mode", "Penalty")
+        for name in members("ctypedef fused", kind, TEXTS["rules.pxd"])
+    }
+    assert twins == fused
+
+
+def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
+    """Save the two that NumPy has under another name."""
+    names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS["rules.pxd"], re.MULTILINE)
+    assert {"move", "step", "soft", "sign"} <= set(names)
+    assert [name for name in names if not hasattr(reference, name)] == ["magnitude", "square"]
+
+
+def test_every_public_update_is_in_the_registry_in_every_mode():
+    """The registry drives the tests, so a rule that it lacks would lack tests."""
+    listed = {(f"{rule.penalty}_update", rule.mode) for rule in RULES.values()}
+    assert listed == {(name, mode) for name in UPDATES for mode in reference.MODES}
+
+
+def test_every_rule_is_found_under_its_name():
+    for name, rule in RULES.items():
+        assert name == rule.name
+        assert callable(rule.function(fastreg))
+        assert callable(rule.function(reference))
+
+
+@pytest.mark.parametrize("name", UPDATES | PENALTIES)
+def test_every_function_takes_the_strengths_that_the_registry_lists(name):
+    penalty, kind = name.rsplit("_", 1)
+    strengths = list(_registry.PENALTIES[penalty])
+    assert NUMBERS[name] == (["lr"] if kind == "update" else []) + strengths
+    assert [p for p in inspect.signature(getattr(fastreg, name)).parameters if p in ("lr", "l1", "l2")] == NUMBERS[name]
+
+
+def test_every_public_function_is_an_update_or_a_penalty_and_has_a_twin():
+    functions = set(fastreg.__all__) - {"reference", "show_config"}
+    assert functions == set(UPDATES) | set(PENALTIES) == set(NUMBERS)
+    assert all(hasattr(reference, name) for name in functions)
+    assert sorted(fastreg.__all__) == fastreg.__all__
+
+
+def test_every_rule_has_a_benchmark(monkeypatch):
+    if not (BENCHMARKS / "suite").is_dir():
+        pytest.skip("the benchmarks do not lie beside these tests")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    updates = importlib.import_module("suite.updates")
+    lists = [x.params[0] for x in vars(updates).values() if inspect.isclass(x) and hasattr(x, "params")]
+    assert RULES.keys() <= {name for names in lists for name in names}
