@@ -21,15 +21,15 @@ class Optimizer:
     ----------
     params : array, sequence of arrays, mapping of arrays, or list of groups
         The weights, float32 or float64, updated in place: writable, C or Fortran contiguous, no two with memory in
-        common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the settings
-        below, for its tensors alone.
+        common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the
+        settings below, for its tensors alone.
     lr : float or callable
         Learning rate. A callable is asked before every step for the number to use, given the number of completed steps.
     l1, l2 : float or callable, default 0.0
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂².
     mode : {"proximal", "subgradient", "decoupled", "truncated"}
-        Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros; "subgradient" adds
-        the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
+        Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros; "subgradient"
+        adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
     theta : float, default inf
         With ``mode="truncated"``: weights larger than this in magnitude are not truncated.
     penalty_factor : float or the form of params, optional
@@ -58,7 +58,7 @@ class Optimizer:
         For arrays as the update functions, for settings as described; nothing is changed.
     """
 
-    _modes = ()  # those with a meaning for the direction
+    _modes: tuple[str, ...] = ()  # those with a meaning for the direction
     _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
 
     def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite):
@@ -81,7 +81,9 @@ class Optimizer:
         """Builds the groups and the tensors below them from layouts, weights, settings and factors."""
         names, weights, factors, self.param_groups = [], [], [], []
         for layout, values, settings, own_factors in parts:
-            own = [_diagnose.as_array(x, f"params[{n}]") for n, x in zip(layout.names, layout.flatten(values, "params"))]
+            own = [
+                _diagnose.as_array(x, f"params[{n}]") for n, x in zip(layout.names, layout.flatten(values, "params"))
+            ]
             numbers, arrays = split_factors(layout, own, own_factors)
             group = Group(self, layout, len(weights), own, settings, numbers)
             self.param_groups.append(group)
@@ -89,11 +91,11 @@ class Optimizer:
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
         if states is None:
-            Tensors(names, weights, [[] for _ in weights], factors)  # checks the weights before they are looked at
+            Tensors(names, weights, [[] for _ in weights], factors, 0)  # checks the weights before they are looked at
             states = [
                 self._start(*self._penalised(group, i, factors[i])) for group in self.param_groups for i in group.range
             ]
-        self._tensors = Tensors(names, weights, states, factors)
+        self._tensors = Tensors(names, weights, states, factors, len(self.param_groups))
 
     def _penalised(self, group, i, factor):
         """What the first state of tensor i may depend on: the settings, its weights and penalty, its factors."""
@@ -107,10 +109,9 @@ class Optimizer:
         """Raise ValueError for settings that do not go together."""
         mode = settings["mode"]
         if mode not in self._modes:
-            why = "the step size differs between coordinates" if mode == "truncated" else "the penalty acts beside the move"
-            raise ValueError(
-                f"mode: expected one of {', '.join(map(repr, self._modes))} for {type(self).__name__} ({why}), got {mode!r}"
-            )
+            why = "coordinates differ in step size" if mode == "truncated" else "the penalty acts beside the move"
+            known = ", ".join(map(repr, self._modes))
+            raise ValueError(f"mode: expected one of {known} for {type(self).__name__} ({why}), got {mode!r}")
         if settings["theta"] != inf and mode != "truncated":
             raise _diagnose.bad_theta(settings["theta"], mode)
 
@@ -134,17 +135,17 @@ class Optimizer:
         Parameters
         ----------
         grads : the form of params, optional
-            The gradients at the weights, each like its weights; only read. None in place of one leaves out its tensor, its
-            state and its count of steps. Without `grads`, those of :meth:`bind`.
+            The gradients at the weights, each like its weights; only read. None in place of one leaves out its tensor,
+            its state and its count of steps. Without `grads`, those of :meth:`bind`.
 
         Raises
         ------
         TypeError, ValueError, FloatingPointError
             Before any weight or state is written.
         """
-        for group in self.param_groups:
+        for k, group in enumerate(self.param_groups):
             if group.refresh(self.completed):
-                self._tensors.configure(group)
+                self._tensors.configure(k, group)
         flat = None if grads is None else self._flatten(grads)
         if self._tensors.step(flat, self.param_groups, self.on_nonfinite):
             self.completed += 1
@@ -166,7 +167,9 @@ class Optimizer:
         if not self._grouped:
             return groups[0]._layout.flatten(grads, "grads")
         return [
-            x for group, own in zip(groups, self._split(grads, len(groups), "grads")) for x in group._layout.flatten(own, "grads")
+            x
+            for group, own in zip(groups, self._split(grads, len(groups), "grads"))
+            for x in group._layout.flatten(own, "grads")
         ]
 
     def _split(self, values, count, what):
@@ -236,8 +239,8 @@ class Optimizer:
     def state_dict(self):
         """All that the next steps depend on but the weights, as plain arrays and numbers under flat names.
 
-        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back. Settings
-        that are callables are left out; they stay as they are constructed.
+        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back.
+        Settings that are callables are left out; they stay as they are constructed.
         """
         saved = {"optimizer": type(self).__name__, "completed": self.completed, "skipped": self.skipped}
         for i, group in enumerate(self.param_groups):
@@ -269,7 +272,9 @@ class Optimizer:
         if str(saved["optimizer"]) != mine["optimizer"]:
             raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved['optimizer']}")
         arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
-        counts = {key: checked_count(key, saved[key]) for key, x in mine.items() if isinstance(x, int) and "group." not in key}
+        counts = {
+            key: checked_count(key, saved[key]) for key, x in mine.items() if isinstance(x, int) and "group." not in key
+        }
         rehearsed = []
         for i, group in enumerate(self.param_groups):
             prefix = f"group.{i}."
@@ -296,7 +301,12 @@ class Optimizer:
         self.__dict__.update(saved)
         starts = accumulate((len(numbers) for *_, numbers in groups), initial=0)
         parts = [
-            (layout, weights, settings, layout.arrange([n if f is None else f for n, f in zip(numbers, factors[start:])]))
+            (
+                layout,
+                weights,
+                settings,
+                layout.arrange([n if f is None else f for n, f in zip(numbers, factors[start:])]),
+            )
             for start, (layout, weights, settings, numbers) in zip(starts, groups)
         ]
         self._assemble(parts, states)
@@ -329,7 +339,9 @@ def split_factors(layout, weights, factors):
         with np.errstate(over="ignore"):
             own[...] = f
         if not (np.isfinite(own) & (own >= 0)).all():
-            raise ValueError(f"{what}: expected finite numbers, not negative, got {f[~(np.isfinite(own) & (own >= 0))][0]}")
+            raise ValueError(
+                f"{what}: expected finite numbers, not negative, got {f[~(np.isfinite(own) & (own >= 0))][0]}"
+            )
         numbers.append(1.0)
         arrays.append(own)
     return numbers, arrays
@@ -338,7 +350,9 @@ def split_factors(layout, weights, factors):
 def checked_array(key, x, mine):
     x = np.asarray(x)
     if x.shape != mine.shape or x.dtype != mine.dtype:
-        raise ValueError(f"saved[{key!r}]: expected {mine.dtype} of shape {mine.shape}, got {x.dtype} of shape {x.shape}")
+        raise ValueError(
+            f"saved[{key!r}]: expected {mine.dtype} of shape {mine.shape}, got {x.dtype} of shape {x.shape}"
+        )
     return x
 
 

@@ -1,8 +1,7 @@
-# Layer 4, the fast half of the boundary's checks: yes or no, through NumPy's C API. (Two typed memoryviews in a `def` cost
-# four times as much, and accept misaligned data.) Whoever cimports this calls numpy's import_array.
-from libc.math cimport isfinite
+# Layer 4, the fast half of the boundary's checks: yes or no, through NumPy's C API. (Two typed memoryviews in a `def`
+# cost four times as much, and accept misaligned data.) Whoever cimports this calls numpy's import_array.
 from numpy cimport (
-    ndarray, npy_intp, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA, PyArray_DIMS,
+    ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA, PyArray_DIMS,
     PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_NDIM, PyArray_TYPE,
 )
 

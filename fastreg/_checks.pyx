@@ -3,6 +3,7 @@
 The slow half, in _diagnose.py, wraps other buffers without a copy and finds the words for what is wrong.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.math cimport isfinite
 from numpy cimport import_array
 
 from fastreg._kernels cimport CAPSULE

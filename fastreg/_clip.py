@@ -28,8 +28,8 @@ def clip_grad_norm(grads, max_norm):
 
     Notes
     -----
-    As torch.nn.utils.clip_grad_norm_: the gradients are multiplied by min(1, max_norm/(norm + 1e-6)), hence by NaN where
-    one of them is not finite.
+    As torch.nn.utils.clip_grad_norm_: the gradients are multiplied by min(1, max_norm/(norm + 1e-6)), hence by NaN
+    where one of them is a NaN, and by 0 where the norm is infinite.
     """
     max_norm = number("max_norm", max_norm)
     found = leaves(grads)

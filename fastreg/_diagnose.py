@@ -78,15 +78,16 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
         return ValueError(f"{g_name}: expected shape {w.shape} like {w_name}, got {g.shape}")
     if not ((w.flags.c_contiguous and g.flags.c_contiguous) or (w.flags.f_contiguous and g.flags.f_contiguous)):
         want, got = ("C", "Fortran") if w.flags.c_contiguous else ("Fortran", "C")
-        return ValueError(
-            f"{g_name}: expected {want} order like {w_name}, got {got} order; pass numpy.asarray(..., order={want[0]!r})"
-        )
+        remedy = f"pass numpy.asarray(..., order={want[0]!r})"
+        return ValueError(f"{g_name}: expected {want} order like {w_name}, got {got} order; {remedy}")
     return bad_overlap(g_name, w_name)
 
 
 def bad_overlap(first, second):
     """Two arrays share memory."""
-    return ValueError(f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one")
+    return ValueError(
+        f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one"
+    )
 
 
 def address(a):

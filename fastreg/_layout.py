@@ -52,7 +52,9 @@ class Layout:
             raise TypeError(f"{what}: expected a mapping like params, got {type(values).__name__}")
         if values.keys() != set(self.keys):
             missing, unknown = set(self.keys) - values.keys(), values.keys() - set(self.keys)
-            raise ValueError(f"{what}: expected the keys of params, got none for {missing or '{}'} and unknown {unknown or '{}'}")
+            raise ValueError(
+                f"{what}: expected the keys of params, got none for {missing or '{}'} and unknown {unknown or '{}'}"
+            )
         return [values[key] for key in self.keys]
 
     def arrange(self, values):
@@ -71,7 +73,9 @@ def split_groups(params):
         if any(isinstance(entry, Mapping) for entry in params):
             for i, entry in enumerate(params):
                 if not isinstance(entry, Mapping) or "params" not in entry:
-                    raise TypeError(f"params[{i}]: expected a dict with the key 'params' in a list of groups, got {entry!r}")
+                    raise TypeError(
+                        f"params[{i}]: expected a dict with the key 'params' in a list of groups, got {entry!r}"
+                    )
             groups = []
             for entry in params:
                 own = entry["params"]

@@ -1,4 +1,4 @@
-"""Layer 5, the settings of an optimizer's groups: what each may be, and `Group`, which checks them whenever they change.
+"""Layer 5, the settings of an optimizer's groups: what each may be, and `Group`, which checks whenever one changes.
 
 Numbers that are callables are asked before every step. A group is a mapping, as torch's param_groups are dicts, but an
 unknown key or a bad value is an error at once, and the group is left as it was.
@@ -133,11 +133,6 @@ class Group(MutableMapping):
     def direction(self, steps, power1, power2):
         """The optimizer's direction for tensors at this stand of their clocks."""
         return self._optimizer._direction(self.now, steps, power1, power2)
-
-    @property
-    def betas(self):
-        """The factors of the running products."""
-        return self._settings.get("betas", (1.0, 1.0))
 
     def __getitem__(self, key):
         return self._layout.arrange(self.weights) if key == "params" else self._settings[key]

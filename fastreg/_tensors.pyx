@@ -9,31 +9,45 @@ from cpython.object cimport PyObject
 from libc.math cimport INFINITY, sqrt
 from libc.string cimport memcpy
 from numpy cimport (
-    import_array, ndarray, PyArray_DATA, PyArray_ISBEHAVED, PyArray_ISWRITEABLE, PyArray_NBYTES, PyArray_SIZE,
+    import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
+    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_NBYTES, PyArray_NDIM,
+    PyArray_SIZE,
 )
 
 from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, kernels
-from fastreg._kernels cimport AnyDirection, DirectionCode, ModeCode, Task
+from fastreg._kernels cimport AnyDirection, DirectionCode, FLOAT64, ModeCode, Task
 
 from fastreg import _diagnose, reference
 
 cdef extern from "Python.h":
     PyObject* PyList_GetItem(object t, Py_ssize_t i) except NULL  # borrowed, which Cython's own declaration is not
 
+cdef extern from "numpy/arrayobject.h":
+    void* descr_of "PyArray_DESCR"(ndarray a) noexcept  # borrowed likewise
+
 import_array()
 
 cdef dict DIRECTIONS = {direction: code for code, direction in enumerate(reference.DIRECTIONS.values())}
 cdef dict MODES = {mode: code for code, mode in enumerate(reference.MODES)}
 
-cdef struct Clock:  # of one tensor
+cdef struct Slot:  # what the boundary knows of one tensor, beside its task
+    PyObject* w      # the ndarray, held by Tensors.weights
+    void* descr      # its dtype, held by Tensors.dtypes
     Py_ssize_t steps
-    double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
+    double power1    # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
     double power2
+    bint settled     # whether the task's direction holds until its group changes
 
 cdef struct Block:  # the bytes of one tensor's weights
     const char* start
     const char* end
     Py_ssize_t index
+
+cdef struct Span:  # one group
+    Py_ssize_t start
+    Py_ssize_t stop
+    double beta1
+    double beta2
 
 
 cdef class Tensors:
@@ -49,44 +63,44 @@ cdef class Tensors:
         The state of each tensor, like its weights.
     factors : list of ndarray or None
         The penalty factors of each tensor, like its weights.
+    groups : int
+        How many groups there are; :meth:`configure` tells which tensors are theirs.
     """
 
     cdef readonly list names, weights, states, factors
+    cdef list dtypes
     cdef list bound
     cdef bint is_bound  # whether the tasks point to the bound gradients
-    cdef Py_ssize_t count, size
+    cdef bint is_busy
+    cdef Py_ssize_t count, size, groups
     cdef Task* tasks
-    cdef Clock* clocks
-    cdef Clock* next_clocks
-    cdef bint* settled  # whether a task's direction holds until its group changes
+    cdef Slot* slots
     cdef Block* blocks  # sorted by address
+    cdef Span* spans
 
-    def __cinit__(self, list names, list weights, list states, list factors):
+    def __cinit__(self, list names, list weights, list states, list factors, Py_ssize_t groups):
         cdef Py_ssize_t i
         cdef ndarray w
-        self.names, self.weights, self.states, self.factors = names, weights, states, factors
-        self.count = len(weights)
-        self.tasks = <Task*>PyMem_Calloc(self.count + 1, sizeof(Task))
-        self.clocks = <Clock*>PyMem_Calloc(self.count + 1, sizeof(Clock))
-        self.next_clocks = <Clock*>PyMem_Calloc(self.count + 1, sizeof(Clock))
-        self.settled = <bint*>PyMem_Calloc(self.count + 1, sizeof(bint))
-        self.blocks = <Block*>PyMem_Calloc(self.count + 1, sizeof(Block))
-        if self.tasks == NULL or self.clocks == NULL or self.next_clocks == NULL or self.settled == NULL or self.blocks == NULL:
-            raise MemoryError
+        self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
+        self.dtypes = [w.dtype for w in weights]
+        self.count, self.groups = len(weights), groups
+        self.tasks = <Task*>allocate(self.count, sizeof(Task))
+        self.slots = <Slot*>allocate(self.count, sizeof(Slot))
+        self.blocks = <Block*>allocate(self.count, sizeof(Block))
+        self.spans = <Span*>allocate(groups, sizeof(Span))
         for i, w in enumerate(weights):
             if not (is_plain(w) and PyArray_ISBEHAVED(w)):
                 raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(w, states[i], factors[i])
-            self.clocks[i] = Clock(0, 1, 1)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), 0, 1, 1, False)
             self.size += PyArray_SIZE(w)
         self.sort_blocks()
 
     def __dealloc__(self):
         PyMem_Free(self.tasks)
-        PyMem_Free(self.clocks)
-        PyMem_Free(self.next_clocks)
-        PyMem_Free(self.settled)
+        PyMem_Free(self.slots)
         PyMem_Free(self.blocks)
+        PyMem_Free(self.spans)
 
     cdef int sort_blocks(self) except -1:
         cdef Py_ssize_t i, k
@@ -100,18 +114,16 @@ cdef class Tensors:
                 raise _diagnose.bad_overlap(f"params[{one}]", f"params[{other}]")
         return 0
 
-    cdef Py_ssize_t overlapped(self, ndarray g) noexcept:
-        """The index of a tensor whose weights share memory with g, or -1."""
-        cdef const char* start = <const char*>PyArray_DATA(g)
-        cdef const char* end = start + PyArray_NBYTES(g)
+    cdef Py_ssize_t overlapped(self, const char* start, Py_ssize_t size) noexcept:
+        """The index of a tensor whose weights share memory with so many bytes, or -1."""
         cdef Py_ssize_t low = 0, high = self.count, middle
-        while low < high:  # the first block that ends after g starts
+        while low < high:  # the first block that ends after the start
             middle = (low + high) // 2
             if self.blocks[middle].end <= start:
                 low = middle + 1
             else:
                 high = middle
-        return self.blocks[low].index if low < self.count and self.blocks[low].start < end else -1
+        return self.blocks[low].index if low < self.count and self.blocks[low].start < start + size else -1
 
     # -- Gradients ----------------------------------------------------------------------------------------------------
 
@@ -130,34 +142,46 @@ cdef class Tensors:
     cdef int point(self, list grads) except -1:
         """Checks all gradients and points the tasks to them."""
         cdef Py_ssize_t i, other
-        cdef PyObject* x
-        cdef ndarray w, g
+        cdef Task* t
+        cdef Slot* slot
+        cdef PyObject* g
+        cdef void* data
         self.is_bound = False
         for i in range(self.count):
-            x = PyList_GetItem(grads, i)
-            if x == <PyObject*>None:
-                self.tasks[i].g = NULL
+            t, slot, g = &self.tasks[i], &self.slots[i], PyList_GetItem(grads, i)
+            if g == <PyObject*>None:
+                t.g = NULL
                 continue
-            w, g = <ndarray>PyList_GetItem(self.weights, i), <ndarray>x
-            if not (is_pair(w, g) and PyArray_DATA(w) == self.tasks[i].w and PyArray_SIZE(w) == self.tasks[i].n):
-                raise _diagnose.bad_pair(w, g, f"params[{self.names[i]}]", f"grads[{self.names[i]}]")
-            if PyArray_DATA(g) != self.tasks[i].g or self.tasks[i].g == NULL:
-                self.tasks[i].g = NULL
-                other = self.overlapped(g)
+            if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
+                name = self.names[i]
+                raise _diagnose.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
+            data = PyArray_DATA(<ndarray>g)
+            if data != t.g:  # or else it was found apart from all weights at an earlier step
+                t.g = NULL
+                other = self.overlapped(<const char*>data, t.n*(8 if t.dtype == FLOAT64 else 4))
                 if other >= 0:
                     raise _diagnose.bad_overlap(f"grads[{self.names[i]}]", f"params[{self.names[other]}]")
-                self.tasks[i].g = PyArray_DATA(g)
+                t.g = data
         return 0
 
     def bind(self, grads):
         """Check gradients once and hold them; None lets go of those that are held."""
-        if grads is None:
+        cdef list arrays = None if grads is None else list(self.arrays(grads))
+        self.enter()
+        try:
             self.bound = None
-            return
-        cdef list arrays = self.arrays(grads)
-        self.bound = None
-        self.point(arrays)
-        self.bound, self.is_bound = list(arrays), True
+            if arrays is not None:
+                self.point(arrays)
+                self.bound, self.is_bound = arrays, True
+        finally:
+            self.is_busy = False
+
+    cdef int enter(self) except -1:
+        """The tasks are in use until is_busy is reset: not by two threads at once, nor again from within."""
+        if self.is_busy:
+            raise RuntimeError("step: expected one call at a time, got another while one is under way")
+        self.is_busy = True
+        return 0
 
     cdef Py_ssize_t nonfinite(self) noexcept:
         """The index of a tensor whose gradient holds an infinity or a NaN, or -1."""
@@ -171,83 +195,119 @@ cdef class Tensors:
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    def configure(self, group):
-        """Take over the numbers of a group of tensors, already checked."""
+    def configure(self, Py_ssize_t k, group):
+        """Take over the numbers of group k, already checked."""
         cdef Py_ssize_t i, start = group.start, stop = group.stop
         cdef dict now = group.now
         cdef double l1 = now["l1"], l2 = now["l2"], theta = now.get("theta", INFINITY), factor
         cdef ModeCode mode = <ModeCode><int>MODES[now.get("mode", "proximal")]
+        beta1, beta2 = now.get("betas", (1, 1))
+        self.spans[k] = Span(start, stop, beta1, beta2)
         for i in range(start, stop):
             factor = group.factors[i - start]
             self.tasks[i].mode, self.tasks[i].theta = mode, theta
             self.tasks[i].l1, self.tasks[i].l2 = l1*factor, l2*factor
-            self.settled[i] = False
+            self.slots[i].settled = False
 
     def step(self, grads, list groups, str on_nonfinite):
         """One step of all tensors that have a gradient; whether it was made, and not skipped.
 
-        Each group has `start` and `stop`, its range of tensors, `betas`, the factors of the running products, and
-        `direction(steps, power1, power2)`, which makes the direction at a stand of a tensor's clock.
+        Each group has a method `direction(steps, power1, power2)`, which makes the direction at a stand of a tensor's
+        clock. `grads` is a list of the caller's own, which nobody else can change on the way.
         """
         cdef Py_ssize_t i
-        if grads is not None:
-            self.point(self.arrays(grads))
-        elif not self.is_bound:
-            if self.bound is None:
-                raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
-            self.point(self.bound)
-            self.is_bound = True
-        if on_nonfinite != "propagate":
-            i = self.nonfinite()
-            if i >= 0 and on_nonfinite == "raise":
-                raise FloatingPointError(f"grads[{self.names[i]}]: expected finite numbers, got an infinity or a NaN")
-            if i >= 0:
-                return False
-        for group in groups:
-            self.advance(group)
-        self.clocks, self.next_clocks = self.next_clocks, self.clocks
-        if self.size < GIL_FREE:
-            kernels.update(self.tasks, self.count)
-        else:
-            with nogil:
+        cdef list arrays = self.bound if grads is None else self.arrays(grads)
+        if arrays is None:
+            raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
+        self.enter()
+        try:
+            if grads is not None or not self.is_bound:
+                self.point(arrays)
+                self.is_bound = grads is None
+            if on_nonfinite != "propagate":
+                i = self.nonfinite()
+                if i >= 0 and on_nonfinite == "skip":
+                    return False
+                if i >= 0:
+                    name = self.names[i]
+                    raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
+            for i in range(self.groups):
+                self.direct(&self.spans[i], groups, i)
+            for i in range(self.groups):
+                self.tick(&self.spans[i])
+            if self.size < GIL_FREE:
                 kernels.update(self.tasks, self.count)
+            else:
+                with nogil:
+                    kernels.update(self.tasks, self.count)
+        finally:
+            self.is_busy = False
         return True
 
-    cdef int advance(self, group) except -1:
-        """Gives the group's tasks their direction at the clocks' next stand, which differs for tensors that sat out."""
-        cdef Py_ssize_t i, start = group.start, stop = group.stop
-        cdef double beta1, beta2
-        cdef Clock now
-        cdef Clock* last = NULL
+    cdef int direct(self, const Span* span, list groups, Py_ssize_t k) except -1:
+        """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out."""
+        cdef Py_ssize_t i
+        cdef Slot* slot
+        cdef Slot* last = NULL
         cdef AnyDirection direction
         cdef DirectionCode code = <DirectionCode>0
-        beta1, beta2 = group.betas
-        for i in range(start, stop):
-            now = self.clocks[i]
-            if self.tasks[i].g != NULL:
-                now.steps += 1
-                now.power1 *= beta1
-                now.power2 *= beta2
-                if not self.settled[i]:
-                    if (last == NULL or now.power1 != last.power1 or now.power2 != last.power2
-                            or (now.steps == 1) != (last.steps == 1)):
-                        made = group.direction(now.steps, now.power1, now.power2)
-                        code = <DirectionCode><int>DIRECTIONS[type(made)]
-                        fill(&direction, made)
-                    last = &self.next_clocks[i]
-                    self.tasks[i].direction = code
-                    self.tasks[i].d = direction
-                    self.settled[i] = now.steps > 1 and beta1 == 1 and beta2 == 1
-            self.next_clocks[i] = now
+        for i in range(span.start, span.stop):
+            slot = &self.slots[i]
+            if slot.settled or self.tasks[i].g == NULL:
+                continue
+            if (last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2
+                    or (slot.steps == 0) != (last.steps == 0)):
+                made = groups[k].direction(slot.steps + 1, slot.power1*span.beta1, slot.power2*span.beta2)
+                code = <DirectionCode><int>DIRECTIONS[type(made)]
+                fill(&direction, made)
+                last = slot
+            self.tasks[i].direction = code
+            self.tasks[i].d = direction
+            slot.settled = slot.steps > 0 and span.beta1 == 1 and span.beta2 == 1
         return 0
+
+    cdef void tick(self, const Span* span) noexcept:
+        """Counts the step to come."""
+        cdef Py_ssize_t i
+        for i in range(span.start, span.stop):
+            if self.tasks[i].g != NULL:
+                self.slots[i].steps += 1
+                self.slots[i].power1 *= span.beta1
+                self.slots[i].power2 *= span.beta2
 
     def clock(self, Py_ssize_t i):
         """The steps that tensor i has taken, and its running products."""
-        return self.clocks[i].steps, self.clocks[i].power1, self.clocks[i].power2
+        return self.slots[i].steps, self.slots[i].power1, self.slots[i].power2
 
     def set_clock(self, Py_ssize_t i, Py_ssize_t steps, double power1, double power2):
-        self.clocks[i] = Clock(steps, power1, power2)
-        self.settled[i] = False
+        cdef Slot* slot = &self.slots[i]
+        slot.steps, slot.power1, slot.power2, slot.settled = steps, power1, power2, False
+
+
+cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
+    cdef void* memory = PyMem_Calloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
+    """Whether w is still what it was when it was taken in, and can be updated with g; is_pair, less what is known."""
+    cdef int order = PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
+    cdef const npy_intp* mine = PyArray_DIMS(w)
+    cdef const npy_intp* theirs = PyArray_DIMS(g)
+    cdef Py_ssize_t n = 1
+    cdef int i
+    if (descr_of(w) != slot.descr or PyArray_DATA(w) != t.w
+            or PyArray_FLAGS(w) & NPY_ARRAY_BEHAVED != NPY_ARRAY_BEHAVED
+            or not (descr_of(g) == slot.descr or (is_plain(g) and dtype_of(g) == t.dtype))
+            or PyArray_FLAGS(g) & NPY_ARRAY_ALIGNED == 0 or order == 0 or PyArray_NDIM(w) != PyArray_NDIM(g)):
+        return False
+    for i in range(PyArray_NDIM(w)):
+        if mine[i] != theirs[i]:
+            return False
+        n *= mine[i]
+    return n == t.n
 
 
 cdef int fill(AnyDirection* direction, object fields) except -1:
@@ -265,7 +325,7 @@ cdef Task task(ndarray w, list states, object factors) except *:
     cdef Py_ssize_t i
     state[0] = state[1] = state[2] = NULL
     for i, s in enumerate(states):
-        if not (is_pair(s, w) and PyArray_ISWRITEABLE(s)):
+        if not (is_pair(s, w)):
             raise AssertionError("the state of a tensor must be like its weights")
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL

@@ -9,7 +9,7 @@ from math import inf, sqrt
 
 import numpy as np
 
-from fastreg import _diagnose, reference
+from fastreg import reference
 from fastreg._base import Optimizer
 
 __all__ = ["FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
@@ -87,8 +87,8 @@ class Adagrad(Optimizer):
 
     Notes
     -----
-    In an adaptive metric a coordinate whose gradient has always been zero has the step size lr/eps, so the proximal mode
-    removes it at the first step. That is the right minimiser, but it is not feature selection.
+    In an adaptive metric a coordinate whose gradient has always been zero has the step size lr/eps, so the proximal
+    mode removes it at the first step. That is the right minimiser, but it is not feature selection.
 
     References
     ----------

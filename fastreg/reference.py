@@ -68,7 +68,7 @@ class Adam(NamedTuple):
 
 
 class AMSGrad(Adam):
-    """Reddi, Kale & Kumar (2018), with the maximum of the uncorrected mean square. State: mean, mean square, maximum."""
+    """Reddi, Kale & Kumar (2018), of the uncorrected mean square. State: mean, mean square, its largest value."""
 
 
 class Lion(NamedTuple):
@@ -154,9 +154,9 @@ def soft(x, t):
     return x - c
 
 
-def strength(p, l, f, dtype):
+def strength(p, x, f, dtype):
     """l1 or l2 as it applies to the coordinates with the factors f."""
-    return dtype.type(l) * f if isinstance(p, Weighted) else dtype.type(l)
+    return dtype.type(x) * f if isinstance(p, Weighted) else dtype.type(x)
 
 
 def penalised(p, g, w, f=None):

@@ -18,9 +18,9 @@ ctypedef fused floating:
     double
 
 
-# -- Directions: a, b and c are the coordinate's state, in the order named here ---------------------------------------
+# -- Directions: a, b, c are the coordinate's state, in the order named here ------------------------------------------
 #
-# A field that follows from others (take = 1 − beta, bias corrections, eta) is computed in double by whoever fills it in.
+# Fields that follow from others (take = 1 − beta, bias corrections, eta) are computed in double by whoever fills them.
 
 cdef struct Plain:
     double lr
@@ -175,12 +175,12 @@ cdef inline floating soft(floating x, floating t) noexcept nogil:
     return x - c
 
 
-cdef inline floating strength(const Penalty* p, double l, const floating* f) noexcept nogil:
+cdef inline floating strength(const Penalty* p, double x, const floating* f) noexcept nogil:
     """l1 or l2 as it applies to the coordinate with the factor f."""
     if Penalty is Weighted:
-        return <floating>l*f[0]
+        return <floating>x*f[0]
     else:
-        return <floating>l
+        return <floating>x
 
 
 cdef inline floating penalised(const Penalty* p, floating g, floating w, const floating* f) noexcept nogil:
