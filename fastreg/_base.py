@@ -1,14 +1,14 @@
-"""Layer 5, what all optimizers share: groups, steps, the state and its way to a file and back."""
+"""Layer 5, what all optimizers share: groups of parameters, steps through one call into layer 4, values and state."""
 
-from itertools import accumulate
 from math import inf
 
 import numpy as np
 
 from fastreg import _diagnose, reference
 from fastreg._boundary import elastic_net_penalty, l1_penalty
-from fastreg._layout import Layout, split_groups
-from fastreg._settings import SCHEDULES, Group, finite
+from fastreg._layout import Layout, split_factors, split_groups
+from fastreg._settings import Group
+from fastreg._state import load, save
 from fastreg._tensors import Tensors
 
 NONFINITE = ("propagate", "raise", "skip")
@@ -121,7 +121,7 @@ class Optimizer:
 
     def _start(self, settings, w, penalty, factor):
         """The first state of a tensor."""
-        return [np.zeros_like(w) for _ in self._keeps(settings)]
+        return [np.zeros_like(w, subok=False) for _ in self._keeps(settings)]
 
     def _direction(self, now, steps, power1, power2):
         """The direction, as the reference's tuple, of the settings as they are now."""
@@ -211,8 +211,9 @@ class Optimizer:
                 if f is None:
                     values.append(elastic_net_penalty(w, l1 * scalar, l2 * scalar))
                 else:
-                    wide, f = w.astype(float), f.astype(float)
-                    values.append(l1_penalty(f * wide, l1) + l1_penalty(f * wide * wide, 0.5 * l2))
+                    wide = w.astype(float)
+                    sums = (l1_penalty(f * x, 1.0) for x in (wide, wide * wide))
+                    values.append(reference.value(reference.ElasticNet(l1, l2), *sums))
         return self._by(values, by)
 
     def zeros(self, by=None):
@@ -242,14 +243,7 @@ class Optimizer:
         ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back.
         Settings that are callables are left out; they stay as they are constructed.
         """
-        saved = {"optimizer": type(self).__name__, "completed": self.completed, "skipped": self.skipped}
-        for i, group in enumerate(self.param_groups):
-            saved |= {f"group.{i}.{key}": x for key, x in group.items() if key != "params" and not callable(x)}
-        for i, (name, state) in enumerate(self.state.items()):
-            steps, *powers = self._tensors.clock(i)
-            saved |= {f"tensor.{name}.steps": steps, f"tensor.{name}.powers": np.array(powers)}
-            saved |= {f"tensor.{name}.{field}": array.copy() for field, array in state.items()}
-        return saved
+        return save(self)
 
     def load_state_dict(self, saved):
         """Take over what :meth:`state_dict` gave, in place and all or nothing.
@@ -264,107 +258,27 @@ class Optimizer:
         ValueError
             Where it belongs to another optimizer, other tensors or other settings; then nothing is changed.
         """
-        saved = {key: saved[key] for key in saved}
-        mine = self.state_dict()
-        optional = {f"group.{i}.{key}" for i in range(len(self.param_groups)) for key in SCHEDULES}
-        if lacking := (mine.keys() - saved.keys() - optional) or (saved.keys() - mine.keys() - optional):
-            raise ValueError(f"saved: expected the keys of this optimizer's state_dict(), differs in {sorted(lacking)}")
-        if str(saved["optimizer"]) != mine["optimizer"]:
-            raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved['optimizer']}")
-        arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
-        counts = {
-            key: checked_count(key, saved[key]) for key, x in mine.items() if isinstance(x, int) and "group." not in key
-        }
-        rehearsed = []
-        for i, group in enumerate(self.param_groups):
-            prefix = f"group.{i}."
-            settings = {k[len(prefix) :]: plain(x) for k, x in saved.items() if k.startswith(prefix)}
-            rehearsed.append(group.rehearse(settings))
-
-        for group, settings in zip(self.param_groups, rehearsed):
-            group.replace(settings)
-        for i, (name, state) in enumerate(self.state.items()):
-            self._tensors.set_clock(i, counts[f"tensor.{name}.steps"], *arrays[f"tensor.{name}.powers"].tolist())
-            for field, array in state.items():
-                array[...] = arrays[f"tensor.{name}.{field}"]
-        self.completed, self.skipped = counts["completed"], counts["skipped"]
+        load(self, saved)
 
     def __getstate__(self):
-        tensors = self._tensors
+        groups = [(g._layout, g["params"], dict(g._settings), self._factors(g)) for g in self.param_groups]
         kept = {key: x for key, x in self.__dict__.items() if key not in ("_tensors", "param_groups")}
-        clocks = [tensors.clock(i) for i in range(len(tensors.names))]
-        groups = [(g._layout, g["params"], dict(g._settings), g.factors) for g in self.param_groups]
-        return kept | {"_saved": (groups, tensors.states, tensors.factors, clocks)}
+        return kept | {"_groups": groups, "_states": self._tensors.states, "_clocks": self._clocks()}
 
     def __setstate__(self, saved):
-        groups, states, factors, clocks = saved.pop("_saved")
+        groups, states, clocks = saved.pop("_groups"), saved.pop("_states"), saved.pop("_clocks")
         self.__dict__.update(saved)
-        starts = accumulate((len(numbers) for *_, numbers in groups), initial=0)
-        parts = [
-            (
-                layout,
-                weights,
-                settings,
-                layout.arrange([n if f is None else f for n, f in zip(numbers, factors[start:])]),
-            )
-            for start, (layout, weights, settings, numbers) in zip(starts, groups)
-        ]
-        self._assemble(parts, states)
+        self._assemble(groups, states)
         for i, clock in enumerate(clocks):
             self._tensors.set_clock(i, *clock)
 
+    def _factors(self, group):
+        """The penalty factors of a group, in the form of its params."""
+        arrays = self._tensors.factors[group.start : group.stop]
+        return group._layout.arrange([x if f is None else f for x, f in zip(group.factors, arrays)])
+
+    def _clocks(self):
+        return [self._tensors.clock(i) for i in range(len(self._tensors.names))]
+
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
-
-
-def split_factors(layout, weights, factors):
-    """Penalty factors as a number for each tensor, and an array or None for each."""
-    if factors is None or (np.isscalar(factors) and layout.kind != "array"):
-        factors = [factors] * len(weights)
-    else:
-        factors = layout.flatten(factors, "penalty_factor")
-    numbers, arrays = [], []
-    for name, w, f in zip(layout.names, weights, factors):
-        what = f"penalty_factor[{name}]"
-        if f is None or np.ndim(f) == 0:
-            numbers.append(1.0 if f is None else finite(what, f))
-            arrays.append(None)
-            continue
-        f = np.asarray(f)
-        if f.dtype.kind not in "fiu":
-            raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
-        if f.shape != w.shape:
-            raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
-        own = np.empty_like(w)
-        with np.errstate(over="ignore"):
-            own[...] = f
-        if not (np.isfinite(own) & (own >= 0)).all():
-            raise ValueError(
-                f"{what}: expected finite numbers, not negative, got {f[~(np.isfinite(own) & (own >= 0))][0]}"
-            )
-        numbers.append(1.0)
-        arrays.append(own)
-    return numbers, arrays
-
-
-def checked_array(key, x, mine):
-    x = np.asarray(x)
-    if x.shape != mine.shape or x.dtype != mine.dtype:
-        raise ValueError(
-            f"saved[{key!r}]: expected {mine.dtype} of shape {mine.shape}, got {x.dtype} of shape {x.shape}"
-        )
-    return x
-
-
-def checked_count(key, x):
-    x = np.asarray(x)
-    if x.ndim or x.dtype.kind not in "iu" or x < 0:
-        raise ValueError(f"saved[{key!r}]: expected a count, got {x!r}")
-    return int(x)
-
-
-def plain(x):
-    """A setting as np.load gives it back, as the plain object that it was."""
-    if not isinstance(x, (np.ndarray, np.generic)):
-        return x
-    return tuple(x.tolist()) if x.ndim else x.item()

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from fastreg._settings import finite
+
 
 def is_array(x):
     """Whether x is one tensor rather than several."""
@@ -98,3 +100,33 @@ def leaves(values, prefix=""):
     for key, entry in entries:
         found |= leaves(entry, f"{prefix}.{key}" if prefix else str(key))
     return found
+
+
+def split_factors(layout, weights, factors):
+    """Penalty factors as a number for each tensor, and an array or None for each."""
+    if factors is None or (np.isscalar(factors) and layout.kind != "array"):
+        factors = [factors] * len(weights)
+    else:
+        factors = layout.flatten(factors, "penalty_factor")
+    numbers, arrays = [], []
+    for name, w, f in zip(layout.names, weights, factors):
+        what = f"penalty_factor[{name}]"
+        if f is None or np.ndim(f) == 0:
+            numbers.append(1.0 if f is None else finite(what, f))
+            arrays.append(None)
+            continue
+        f = np.asarray(f)
+        if f.dtype.kind not in "fiu":
+            raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
+        if f.shape != w.shape:
+            raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
+        own = np.empty_like(w, subok=False)
+        with np.errstate(over="ignore"):
+            own[...] = f
+        if not (np.isfinite(own) & (own >= 0)).all():
+            raise ValueError(
+                f"{what}: expected finite numbers, not negative, got {f[~(np.isfinite(own) & (own >= 0))][0]}"
+            )
+        numbers.append(1.0)
+        arrays.append(own)
+    return numbers, arrays

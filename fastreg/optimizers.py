@@ -108,7 +108,7 @@ class Adagrad(Optimizer):
         return ("sum",)
 
     def _start(self, settings, w, p, f):
-        return [np.full_like(w, settings["initial_accumulator_value"])]
+        return [np.full_like(w, settings["initial_accumulator_value"], subok=False)]
 
     def _direction(self, now, steps, power1, power2):
         return reference.Adagrad(now["lr"], now["eps"])
@@ -292,9 +292,9 @@ class FTRL(Optimizer):
         return ("z", "n")
 
     def _start(self, settings, w, p, f):
-        n = np.full_like(w, settings["initial_accumulator_value"])
+        n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
         if not settings["warm_start"]:
-            return [np.zeros_like(w), n]
+            return [np.zeros_like(w, subok=False), n]
         return [reference.warm_start(self._direction(settings, 0, 1, 1), p, w, n, f).astype(w.dtype, copy=False), n]
 
     def _direction(self, now, steps, power1, power2):
