@@ -13,7 +13,7 @@ from setuptools.command.build_ext import build_ext
 # The bits of every result rest on these: no contraction to fused multiply-add, no -ffast-math. Without
 # -fno-trapping-math gcc refuses to vectorise loops with selections in them.
 FLAGS = {
-    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-funroll-loops"],
+    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
     "msvc": ["/O2", "/fp:precise"],
 }
 AVX2 = {"unix": ["-mavx2"], "msvc": ["/arch:AVX2"]}

@@ -8,18 +8,74 @@ from fastreg._kernels cimport (
     PROXIMAL, RMSPROP, SUBGRADIENT, Task,
 )
 from fastreg.rules cimport (
-    Decoupled, Direction, ElasticNet, floating, FTRL, Linear, Lion, magnitude, Mode, Penalty, Proximal, Ridge, square,
-    step, Subgradient, Truncated, Weighted,
+    Decoupled, Direction, ElasticNet, floating, FTRL, Linear, Lion, magnitude, Mode, OneState, Penalty, Proximal, Ridge,
+    square, step, Subgradient, ThreeStates, Truncated, TwoStates, Weighted,
 )
 
 
 # -- Layer 2: loops ---------------------------------------------------------------------------------------------------
 
+cdef extern from *:
+    """
+    #if defined(__GNUC__) || defined(__clang__)
+      #define fastreg_prefetch(address) __builtin_prefetch(address)
+    #else
+      #define fastreg_prefetch(address) ((void)0)
+    #endif
+    """
+    void prefetch "fastreg_prefetch"(const void* address) noexcept nogil
+
+cdef enum:
+    CHUNK = 16    # coordinates: a cache line of float32, two of float64
+    AHEAD = 2048  # bytes: far enough for the memory, near enough for the first-level cache
+
+
+cdef inline void fetch(const floating* there) noexcept nogil:
+    """Asks for the chunk that is AHEAD of this one."""
+    cdef Py_ssize_t j
+    for j in range(<Py_ssize_t>(CHUNK*sizeof(floating)//64)):
+        prefetch(<const char*>there + AHEAD + 64*j)
+
+
+cdef inline void copy(const floating* there, floating* here) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(CHUNK):
+        here[j] = there[j]
+
+
 cdef void dense(Direction d, Mode m, Penalty p, floating* w, const floating* g, floating* a, floating* b, floating* c,
                 const floating* f, Py_ssize_t n) noexcept nogil:
-    """Structs by value: the compiler then knows that no store to w changes them."""
-    cdef Py_ssize_t i
-    for i in range(n):
+    """All coordinates, in chunks whose results are written when the whole chunk has been worked out.
+
+    A loop that stores each weight before it loads the next took up to 1.6 times as long (Dense and Step in
+    benchmarks/suite): it has fewer loads in flight, and the compiler asks at run time whether the arrays overlap.
+    Structs come by value, so that no store to w can change them.
+    """
+    cdef floating[CHUNK] w_, a_, b_, c_
+    cdef Py_ssize_t i, j, k
+    for k in range(n // CHUNK):
+        i = CHUNK*k
+        fetch(w + i)
+        fetch(g + i)
+        if Direction in OneState:
+            fetch(a + i)
+            copy(a + i, a_)
+        if Direction in TwoStates:
+            fetch(b + i)
+            copy(b + i, b_)
+        if Direction in ThreeStates:
+            fetch(c + i)
+            copy(c + i, c_)
+        for j in range(CHUNK):
+            w_[j] = step(&d, &m, &p, w[i + j], g[i + j], a_ + j, b_ + j, c_ + j, f + i + j)
+        copy(w_, w + i)
+        if Direction in OneState:
+            copy(a_, a + i)
+        if Direction in TwoStates:
+            copy(b_, b + i)
+        if Direction in ThreeStates:
+            copy(c_, c + i)
+    for i in range(n - n % CHUNK, n):
         w[i] = step(&d, &m, &p, w[i], g[i], a + i, b + i, c + i, f + i)
 
 

@@ -88,6 +88,24 @@ ctypedef fused Adaptive:  # the step size is the coordinate's own
     Adam
     AMSGrad
 
+ctypedef fused OneState:  # at least: has a
+    Momentum
+    Nesterov
+    Adagrad
+    RMSprop
+    Adam
+    AMSGrad
+    Lion
+    FTRL
+
+ctypedef fused TwoStates:  # has b as well
+    Adam
+    AMSGrad
+    FTRL
+
+ctypedef fused ThreeStates:  # has c as well
+    AMSGrad
+
 ctypedef fused Direction:
     Plain
     Momentum
