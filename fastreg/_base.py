@@ -24,9 +24,10 @@ class Optimizer:
         common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the
         settings below, for its tensors alone.
     lr : float or callable
-        Learning rate. A callable is asked before every step for the number to use, given the number of completed steps.
+        Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
+        before every step, and with 0 at construction.
     l1, l2 : float or callable, default 0.0
-        Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂².
+        Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂²; callables as for lr.
     mode : {"proximal", "subgradient", "decoupled", "truncated"}
         Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros; "subgradient"
         adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
@@ -59,11 +60,12 @@ class Optimizer:
     """
 
     _modes: tuple[str, ...] = ()  # those with a meaning for the direction
+    _has_mode = True
     _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
 
     def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite):
         self._defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
-        if mode is not None:
+        if self._has_mode:
             self._defaults |= {"mode": mode, "theta": theta}
         if on_nonfinite not in NONFINITE:
             raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {on_nonfinite!r}")
@@ -81,9 +83,8 @@ class Optimizer:
         """Builds the groups and the tensors below them from layouts, weights, settings and factors."""
         names, weights, factors, self.param_groups = [], [], [], []
         for layout, values, settings, own_factors in parts:
-            own = [
-                _diagnose.as_array(x, f"params[{n}]") for n, x in zip(layout.names, layout.flatten(values, "params"))
-            ]
+            flat = zip(layout.names, layout.flatten(values, "params"))
+            own = [np.asarray(_diagnose.as_array(x, f"params[{n}]")) for n, x in flat]
             numbers, arrays = split_factors(layout, own, own_factors)
             group = Group(self, layout, len(weights), own, settings, numbers)
             self.param_groups.append(group)
@@ -92,16 +93,15 @@ class Optimizer:
             raise ValueError("params: expected at least one tensor, got none")
         if states is None:
             Tensors(names, weights, [[] for _ in weights], factors, 0)  # checks the weights before they are looked at
-            states = [
-                self._start(*self._penalised(group, i, factors[i])) for group in self.param_groups for i in group.range
-            ]
+            states = [state for group in self.param_groups for state in self._first_states(group, factors)]
         self._tensors = Tensors(names, weights, states, factors, len(self.param_groups))
 
-    def _penalised(self, group, i, factor):
-        """What the first state of tensor i may depend on: the settings, its weights and penalty, its factors."""
-        now, w, scalar = group.numbers(0), group.weights[i - group.start], group.factors[i - group.start]
-        kind = reference.ElasticNet if factor is None else reference.Weighted
-        return now, w, kind(now["l1"] * scalar, now["l2"] * scalar), factor
+    def _first_states(self, group, factors):
+        """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
+        now = group.numbers(0)
+        for i, w, scalar in zip(group.range, group.weights, group.factors):
+            kind = reference.ElasticNet if factors[i] is None else reference.Weighted
+            yield self._start(now, w, kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
 
     # What a subclass says
 
@@ -158,7 +158,8 @@ class Optimizer:
         Parameters
         ----------
         grads : the form of params
-            Buffers that are filled with new gradients before every step. None lets go of those that are held.
+            Buffers that are filled with new gradients before every step; they cannot be resized until others are bound.
+            None lets go of them.
         """
         self._tensors.bind(None if grads is None else self._flatten(grads))
 

@@ -33,4 +33,4 @@ def clip_grad_norm(grads, max_norm):
     """
     max_norm = number("max_norm", max_norm)
     found = leaves(grads)
-    return _tensors.clip_grad_norm(list(found), list(found.values()), max_norm)
+    return _tensors.clip_grad_norm([name for name, _ in found], [x for _, x in found], max_norm)

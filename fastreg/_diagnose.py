@@ -80,7 +80,7 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
         want, got = ("C", "Fortran") if w.flags.c_contiguous else ("Fortran", "C")
         remedy = f"pass numpy.asarray(..., order={want[0]!r})"
         return ValueError(f"{g_name}: expected {want} order like {w_name}, got {got} order; {remedy}")
-    return bad_overlap(g_name, w_name)
+    return bad_overlap(w_name, g_name)
 
 
 def bad_overlap(first, second):

@@ -89,17 +89,14 @@ def split_groups(params):
     return [(params, {})], False
 
 
-def leaves(values, prefix=""):
-    """The tensors in such a form by name, those that are None left out."""
+def leaves(values, name=""):
+    """The tensors in such a form as pairs (name, tensor), those that are None left out."""
     if values is None:
-        return {}
-    if is_array(values):
-        return {prefix or "0": values}
+        return []
+    if is_array(values) or isinstance(values, str):
+        return [(name or "0", values)]
     entries = values.items() if isinstance(values, Mapping) else enumerate(values)
-    found = {}
-    for key, entry in entries:
-        found |= leaves(entry, f"{prefix}.{key}" if prefix else str(key))
-    return found
+    return [leaf for key, entry in entries for leaf in leaves(entry, f"{name}.{key}" if name else str(key))]
 
 
 def split_factors(layout, weights, factors):

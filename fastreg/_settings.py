@@ -115,7 +115,12 @@ class Group(MutableMapping):
         """Ask the callables; whether anything may have changed since the last step."""
         if not (self._stale or self._scheduled):
             return False
-        self.now, self._stale = self.numbers(completed), False
+        self._stale = False  # first, since a callable may change the group
+        try:
+            self.now = self.numbers(completed)
+        except BaseException:
+            self._stale = True
+            raise
         return True
 
     def numbers(self, completed):
@@ -126,8 +131,11 @@ class Group(MutableMapping):
                 now[name] = finite(name, now[name](completed))
                 self._representable(name, now[name])
         for factor in set(self.factors) - {1.0}:
-            self._representable("l1", now["l1"] * factor)
-            self._representable("l2", now["l2"] * factor)
+            for name in ("l1", "l2"):
+                product = finite(f"{name} times penalty_factor", now[name] * factor)
+                if product == 0 and now[name] != 0 and factor != 0:
+                    raise _diagnose.bad_number(product, name, False, True)
+                self._representable(name, product)
         return now
 
     def direction(self, steps, power1, power2):

@@ -30,13 +30,20 @@ def load(optimizer, saved):
         raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved['optimizer']}")
     arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
     counts = {
-        key: checked_count(key, saved[key]) for key, x in mine.items() if isinstance(x, int) and "group." not in key
+        key: checked_count(key, saved[key])
+        for key, x in mine.items()
+        if isinstance(x, int) and not key.startswith("group.")
     }
     rehearsed = []
     for i, group in enumerate(optimizer.param_groups):
         prefix = f"group.{i}."
         settings = {k[len(prefix) :]: plain(x) for k, x in saved.items() if k.startswith(prefix)}
         rehearsed.append(group.rehearse(settings))
+        if optimizer._keeps(rehearsed[-1]) != optimizer._keeps(group):
+            raise ValueError(f"saved: expected settings that keep the state {optimizer._keeps(group)}, got others")
+    for key, x in arrays.items():
+        if key.endswith(".powers") and not ((x >= 0) & (x <= 1)).all():
+            raise ValueError(f"saved[{key!r}]: expected powers of the betas, from 0 to 1, got {x!r}")
 
     for group, settings in zip(optimizer.param_groups, rehearsed):
         group.replace(settings)
@@ -58,7 +65,7 @@ def checked_array(key, x, mine):
 
 def checked_count(key, x):
     x = np.asarray(x)
-    if x.ndim or x.dtype.kind not in "iu" or x < 0:
+    if x.ndim or x.dtype.kind not in "iu" or not 0 <= int(x) < 2**63:
         raise ValueError(f"saved[{key!r}]: expected a count, got {x!r}")
     return int(x)
 

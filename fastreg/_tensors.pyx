@@ -10,12 +10,14 @@ from libc.math cimport INFINITY, sqrt
 from libc.string cimport memcpy
 from numpy cimport (
     import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
-    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_NBYTES, PyArray_NDIM,
-    PyArray_SIZE,
+    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISWRITEABLE,
+    PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE,
 )
 
 from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, kernels
 from fastreg._kernels cimport AnyDirection, DirectionCode, FLOAT64, ModeCode, Task
+
+from weakref import ref
 
 from fastreg import _diagnose, reference
 
@@ -68,11 +70,12 @@ cdef class Tensors:
     """
 
     cdef readonly list names, weights, states, factors
-    cdef list dtypes
-    cdef list bound
+    cdef list dtypes, guards
+    cdef list bound, bound_guards
     cdef bint is_bound  # whether the tasks point to the bound gradients
     cdef bint is_busy
     cdef Py_ssize_t count, size, groups
+    cdef Py_ssize_t filled  # how many blocks there are: an empty array has none, and overlaps nothing
     cdef Task* tasks
     cdef Slot* slots
     cdef Block* blocks  # sorted by address
@@ -83,6 +86,7 @@ cdef class Tensors:
         cdef ndarray w
         self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
         self.dtypes = [w.dtype for w in weights]
+        self.guards = guard([*weights, *(s for state in states for s in state), *(f for f in factors if f is not None)])
         self.count, self.groups = len(weights), groups
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
@@ -105,8 +109,9 @@ cdef class Tensors:
     cdef int sort_blocks(self) except -1:
         cdef Py_ssize_t i, k
         cdef ndarray w
-        order = sorted(range(self.count), key=lambda i: _diagnose.address(self.weights[i]))
-        for k, i in enumerate(order):
+        filled = [i for i in range(self.count) if self.tasks[i].n]
+        self.filled = len(filled)
+        for k, i in enumerate(sorted(filled, key=lambda i: _diagnose.address(self.weights[i]))):
             w = self.weights[i]
             self.blocks[k] = Block(<const char*>PyArray_DATA(w), <const char*>PyArray_DATA(w) + PyArray_NBYTES(w), i)
             if k and self.blocks[k].start < self.blocks[k - 1].end:
@@ -116,14 +121,16 @@ cdef class Tensors:
 
     cdef Py_ssize_t overlapped(self, const char* start, Py_ssize_t size) noexcept:
         """The index of a tensor whose weights share memory with so many bytes, or -1."""
-        cdef Py_ssize_t low = 0, high = self.count, middle
+        cdef Py_ssize_t low = 0, high = self.filled, middle
         while low < high:  # the first block that ends after the start
             middle = (low + high) // 2
             if self.blocks[middle].end <= start:
                 low = middle + 1
             else:
                 high = middle
-        return self.blocks[low].index if low < self.count and self.blocks[low].start < start + size else -1
+        if size == 0 or low == self.filled or self.blocks[low].start >= start + size:
+            return -1
+        return self.blocks[low].index
 
     # -- Gradients ----------------------------------------------------------------------------------------------------
 
@@ -154,13 +161,15 @@ cdef class Tensors:
                 continue
             if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
                 name = self.names[i]
+                if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
+                    raise ValueError(f"params[{name}]: expected the memory of the construction, got a resized array")
                 raise _diagnose.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
             data = PyArray_DATA(<ndarray>g)
             if data != t.g:  # or else it was found apart from all weights at an earlier step
                 t.g = NULL
                 other = self.overlapped(<const char*>data, t.n*(8 if t.dtype == FLOAT64 else 4))
                 if other >= 0:
-                    raise _diagnose.bad_overlap(f"grads[{self.names[i]}]", f"params[{self.names[other]}]")
+                    raise _diagnose.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
                 t.g = data
         return 0
 
@@ -169,10 +178,11 @@ cdef class Tensors:
         cdef list arrays = None if grads is None else list(self.arrays(grads))
         self.enter()
         try:
-            self.bound = None
+            self.bound = self.bound_guards = None
             if arrays is not None:
                 self.point(arrays)
                 self.bound, self.is_bound = arrays, True
+                self.bound_guards = guard([g for g in arrays if g is not None])
         finally:
             self.is_busy = False
 
@@ -181,6 +191,14 @@ cdef class Tensors:
         if self.is_busy:
             raise RuntimeError("step: expected one call at a time, got another while one is under way")
         self.is_busy = True
+        return 0
+
+    cdef int check_writable(self) except -1:
+        """What can change while gradients are bound: guards keep arrays from being resized, not from being frozen."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if not PyArray_ISWRITEABLE(<ndarray>self.slots[i].w):
+                raise _diagnose.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
         return 0
 
     cdef Py_ssize_t nonfinite(self) noexcept:
@@ -224,6 +242,8 @@ cdef class Tensors:
             if grads is not None or not self.is_bound:
                 self.point(arrays)
                 self.is_bound = grads is None
+            else:
+                self.check_writable()
             if on_nonfinite != "propagate":
                 i = self.nonfinite()
                 if i >= 0 and on_nonfinite == "skip":
@@ -282,6 +302,11 @@ cdef class Tensors:
     def set_clock(self, Py_ssize_t i, Py_ssize_t steps, double power1, double power2):
         cdef Slot* slot = &self.slots[i]
         slot.steps, slot.power1, slot.power2, slot.settled = steps, power1, power2, False
+
+
+cdef list guard(list arrays):
+    """Weak references: NumPy resizes no array that has one, not even when told not to count references."""
+    return [ref(a) for a in arrays]
 
 
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
@@ -349,6 +374,8 @@ def clip_grad_norm(list names, list grads, double max_norm):
         g = arrays[i]
         if not (is_plain(g) and PyArray_ISBEHAVED(g)):
             raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)
+        if PyArray_SIZE(g) == 0:
+            continue
         if address < end:
             raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
         end = address + PyArray_NBYTES(g)

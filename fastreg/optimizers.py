@@ -35,7 +35,8 @@ class SGD(Optimizer):
     Notes
     -----
     The step size of the proximal and the truncated penalty is lr·(1 − dampening)/(1 − momentum), that of the move once
-    the momentum has built up: with lr alone the weights would settle at the minimum for a weaker penalty.
+    the momentum has built up: with lr alone the weights would settle at the minimum for a weaker penalty. The truncated
+    mode takes l2 by gradient at that step size, and diverges where it times l2 exceeds 2.
 
     References
     ----------
@@ -88,7 +89,9 @@ class Adagrad(Optimizer):
     Notes
     -----
     In an adaptive metric a coordinate whose gradient has always been zero has the step size lr/eps, so the proximal
-    mode removes it at the first step. That is the right minimiser, but it is not feature selection.
+    mode removes it at the first step. That is the right minimiser, but it is not feature selection, and it can cost a
+    network the units that were off for the whole first batch. An l1 that is a callable, and zero for the first epoch,
+    spares them.
 
     References
     ----------
@@ -274,6 +277,7 @@ class FTRL(Optimizer):
     """
 
     _modes = ("proximal",)
+    _has_mode = False
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
@@ -295,7 +299,10 @@ class FTRL(Optimizer):
         n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
         if not settings["warm_start"]:
             return [np.zeros_like(w, subok=False), n]
-        return [reference.warm_start(self._direction(settings, 0, 1, 1), p, w, n, f).astype(w.dtype, copy=False), n]
+        z = np.empty_like(w)
+        with np.errstate(all="ignore"):
+            z[...] = reference.warm_start(self._direction(settings, 0, 1, 1), p, w, n, f)
+        return [z, n]
 
     def _direction(self, now, steps, power1, power2):
         if now["lr"] == 0:
