@@ -60,6 +60,7 @@ setup(
         [extension(name) for name in modules],
         build_dir="build/cython",
         compiler_directives={
+            "auto_pickle": False,
             "autotestdict": False,
             "cdivision": True,
             "freethreading_compatible": True,

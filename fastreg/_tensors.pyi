@@ -1,26 +1,27 @@
 """Layer 4, the boundary of the optimizers."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 _Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
+@final
 class Tensors:
     names: list[str]
     weights: list[_Array]
     states: list[list[_Array]]
     factors: list[_Array | None]
-    def __init__(
-        self,
+    def __new__(
+        cls,
         names: list[str],
         weights: list[_Array],
         states: list[list[_Array]],
         factors: list[_Array | None],
         groups: int,
-    ) -> None: ...
+    ) -> Self: ...
     def bind(self, grads: list[Any] | None) -> None: ...
     def configure(self, k: int, group: Any) -> None: ...
     def step(self, grads: list[Any] | None, groups: Sequence[Any], on_nonfinite: str) -> bool: ...

@@ -4,6 +4,7 @@
 a step means is the affair of optimizers.py: for each group of tensors it hands over plain numbers, and a direction as
 one of the reference's tuples, whose fields are those of the struct of the same name, in the same order.
 """
+from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY, sqrt
@@ -52,6 +53,7 @@ cdef struct Span:  # one group
     double beta2
 
 
+@final
 cdef class Tensors:
     """The tensors of one optimizer, in order.
 
