@@ -53,13 +53,14 @@ class BdistWheel(bdist_wheel):
         super().finalize_options()
 
 
-modules = ["_boundary", "_cpu", "_kernels_baseline", *(["_kernels_avx2"] if X86 else [])]
+modules = ["_boundary", "_checks", "_cpu", "_kernels_baseline", "_tensors", *(["_kernels_avx2"] if X86 else [])]
 
 setup(
     ext_modules=cythonize(
         [extension(name) for name in modules],
         build_dir="build/cython",
         compiler_directives={
+            "auto_pickle": False,
             "autotestdict": False,
             "cdivision": True,
             "freethreading_compatible": True,

@@ -1,6 +1,6 @@
 """fastreg: L1, L2 and elastic-net regularised gradient updates, fused and in place, at memory speed."""
 
-from fastreg import reference
+from fastreg import convert, reference
 from fastreg._boundary import (
     elastic_net_penalty,
     elastic_net_update,
@@ -9,11 +9,23 @@ from fastreg._boundary import (
     l2_penalty,
     l2_update,
 )
+from fastreg._clip import clip_grad_norm
 from fastreg._config import show_config
+from fastreg.optimizers import FTRL, SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "FTRL",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm",
+    "convert",
     "elastic_net_penalty",
     "elastic_net_update",
     "l1_penalty",

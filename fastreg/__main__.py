@@ -74,10 +74,11 @@ def build_parser():
 
     command = commands.add_parser(
         "demo",
-        help="train a network on handwritten digits with every penalty and show what each does",
+        help="train a network on handwritten digits with every penalty and two optimizers; show what each does",
         description="Train a network on handwritten digits with no penalty, L2, L1 and elastic net; sweep the "
-        "strengths from far too small to far too large; show correlated features on the diabetes data. Prints tables, "
-        "writes pictures, takes under a minute.",
+        "strengths from far too small to far too large; compare momentum and Adam, with L1 in the gradient and as a "
+        "proximal step; show correlated features on the diabetes data. Prints tables, writes pictures, takes under a "
+        "minute.",
     )
     default = demo.Settings()
     command.add_argument(
@@ -87,13 +88,16 @@ def build_parser():
         metavar="NAME",
         help=f"train with this penalty only, one of {', '.join(demo.PENALTIES)}; may be repeated (default: all)",
     )
-    for name, penalty in (("--l1", "L1"), ("--l2", "L2")):
+    for name, penalty, where in (
+        ("--l1", "L1", "penalties and optimizers are"),
+        ("--l2", "L2", "the penalties are"),
+    ):
         command.add_argument(
             name,
             type=number(float, low=0, expected="a finite number that is not negative"),
             default=getattr(default, penalty.lower()),
             metavar="STRENGTH",
-            help=f"strength of {penalty} where the penalties are compared (default: %(default)g)",
+            help=f"strength of {penalty} where {where} compared (default: %(default)g)",
         )
     command.add_argument(
         "--epochs",

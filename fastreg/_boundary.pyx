@@ -1,72 +1,33 @@
-"""Layer 4, the boundary: the only entry points from Python. Everything is checked here, before the first write.
+"""Layer 4, the boundary of the functions: updates, and values of the penalties. All is checked before the first write.
 
-The fast half is here: an ndarray's type, flags and pointer through NumPy's C API (two typed memoryviews cost four times
-as much, and accept misaligned data). Whatever does not pass goes to _diagnose.py, which wraps other buffers without a
-copy or says what is wrong. The update functions take their arguments by METH_FASTCALL and not by `def`: under the
-stable ABI of Python 3.11 Cython packs those of a `def` into a tuple and a dict, which doubles the price of a call (Call
-in benchmarks/suite/updates.py).
+The update functions take their arguments by METH_FASTCALL and not by `def`: under the stable ABI of Python 3.11 Cython
+packs those of a `def` into a tuple and a dict, which doubles the price of a call (Call in benchmarks/suite/updates.py).
+Their docstrings and signatures are those of their twins in reference.py.
 """
 from cpython.object cimport PyCFunction, PyObject
-from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.tuple cimport PyTuple_Size
-from libc.math cimport INFINITY, isfinite
-from numpy cimport (
-    import_array, ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA,
-    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_SAMESHAPE, PyArray_SIZE,
-    PyArray_TYPE,
-)
+from libc.math cimport INFINITY
+from libc.string cimport memset
+from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_SIZE
 
-from fastreg._kernels cimport (
-    CAPSULE, FLOAT32, FLOAT64, Kernels, ModeCode, Rule, SUBGRADIENT, Tensor, TRUNCATED,
+from fastreg._checks cimport (
+    as_array, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, kernels,
 )
+from fastreg._kernels cimport DType, FLOAT32, ModeCode, PLAIN, Task, TRUNCATED
 from fastreg.rules cimport ElasticNet, value
 
 from inspect import signature
 from sys import intern
 
-from fastreg import _diagnose, _dispatch, reference
+from fastreg import _diagnose, reference
 
 cdef extern from "Python.h":
     PyObject* PyTuple_GetItem(object t, Py_ssize_t i)  # borrowed, which Cython's own declaration is not
 
 import_array()
 
-cdef const Kernels* kernels = <const Kernels*>PyCapsule_GetPointer(_dispatch.module.kernels, CAPSULE)
 
-cdef enum:
-    GIL_FREE = 8192  # elements from which releasing the GIL (60 to 80 ns) is worth its price
-
-
-# -- Arrays -----------------------------------------------------------------------------------------------------------
-
-cdef bint is_plain(ndarray a) noexcept:
-    """A float32 or float64 array in native byte order, aligned and dense."""
-    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT) and PyArray_ISBEHAVED_RO(a)
-            and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
-
-
-cdef bint overlap(ndarray a, ndarray b) noexcept:
-    cdef const char* x = <const char*>PyArray_DATA(a)
-    cdef const char* y = <const char*>PyArray_DATA(b)
-    return x < y + PyArray_NBYTES(b) and y < x + PyArray_NBYTES(a)
-
-
-cdef bint is_pair(ndarray w, ndarray g) noexcept:
-    """Whether w can be updated with g: one loop over both from front to back meets the same coordinates."""
-    return (is_plain(w) and PyArray_ISBEHAVED(w) and is_plain(g) and PyArray_TYPE(w) == PyArray_TYPE(g)
-            and PyArray_SAMESHAPE(w, g)
-            and PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0
-            and not overlap(w, g))
-
-
-cdef ndarray as_array(object x, str name):
-    return <ndarray>x if type(x) is ndarray else _diagnose.as_array(x, name)
-
-
-cdef Tensor tensor(ndarray w, const void* g) noexcept:
-    return Tensor(FLOAT64 if PyArray_TYPE(w) == NPY_DOUBLE else FLOAT32, PyArray_SIZE(w), PyArray_DATA(w), g,
-                  NULL, NULL, NULL)
-
+# -- Arguments --------------------------------------------------------------------------------------------------------
 
 cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
     """Where x itself stands in `names`, or -1."""
@@ -77,20 +38,6 @@ cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
     return -1
 
 
-# -- Numbers ----------------------------------------------------------------------------------------------------------
-
-cdef double as_double(object x, str name) except? -1:
-    return <double>x if isinstance(x, float) else _diagnose.as_float(x, name)
-
-
-cdef int check(double x, str name, bint single, bint finite=True) except -1:
-    """Not negative, and finite where asked; after rounding to float32 too, where a positive number may not vanish."""
-    cdef double rounded = <double><float>x if single else x
-    if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
-        raise _diagnose.bad_number(x, name, single, finite)
-    return 0
-
-
 cdef tuple MODES = tuple(map(intern, reference.MODES))
 
 
@@ -99,8 +46,6 @@ cdef ModeCode mode_code(PyObject* mode) except *:
     cdef Py_ssize_t code = position(mode, MODES)
     return <ModeCode>(code if code >= 0 else <Py_ssize_t>_diagnose.mode_index(<object>mode, MODES))
 
-
-# -- Updates ----------------------------------------------------------------------------------------------------------
 
 cdef enum:  # the parameters of all update functions, in the order of NAMES
     W, GRAD, LR, L1, L2, MODE, THETA, PARAMETERS
@@ -142,6 +87,8 @@ cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyOb
     return True
 
 
+# -- Updates ----------------------------------------------------------------------------------------------------------
+
 cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
     cdef (PyObject*)[PARAMETERS] given
     if not bind(s, args, nargs, kwnames, given):
@@ -152,32 +99,36 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     # First what may run a caller's Python code, which could change the arrays, then all that looks at them.
     cdef ndarray w = as_array(<object>given[W], "w")
     cdef ndarray g = as_array(<object>given[GRAD], "grad")
-    cdef Rule rule = Rule(SUBGRADIENT, as_double(<object>given[LR], "lr"), 0, 0, INFINITY)
+    cdef Task t
+    memset(&t, 0, sizeof(t))
+    t.direction = PLAIN
+    t.d.plain.lr = as_double(<object>given[LR], "lr")
+    t.theta = INFINITY
     if given[L1] != NULL:
-        rule.l1 = as_double(<object>given[L1], "l1")
+        t.l1 = as_double(<object>given[L1], "l1")
     if given[L2] != NULL:
-        rule.l2 = as_double(<object>given[L2], "l2")
+        t.l2 = as_double(<object>given[L2], "l2")
     if given[MODE] != NULL:
-        rule.mode = mode_code(given[MODE])
+        t.mode = mode_code(given[MODE])
     if given[THETA] != NULL:
-        rule.theta = as_double(<object>given[THETA], "theta")
+        t.theta = as_double(<object>given[THETA], "theta")
 
     if not is_pair(w, g):
         raise _diagnose.bad_pair(w, g)
-    cdef Tensor x = tensor(w, PyArray_DATA(g))
-    cdef bint single = x.dtype == FLOAT32
-    check(rule.lr, "lr", single)
-    check(rule.l1, "l1", single)
-    check(rule.l2, "l2", single)
-    check(rule.theta, "theta", single, False)
-    if rule.theta != INFINITY and rule.mode != TRUNCATED:
-        raise _diagnose.bad_theta(rule.theta, MODES[<int>rule.mode])
+    t.dtype, t.n, t.w, t.g = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), PyArray_DATA(g)
+    cdef bint single = t.dtype == FLOAT32
+    check(t.d.plain.lr, "lr", single)
+    check(t.l1, "l1", single)
+    check(t.l2, "l2", single)
+    check(t.theta, "theta", single, False)
+    if t.theta != INFINITY and t.mode != TRUNCATED:
+        raise _diagnose.bad_theta(t.theta, MODES[<int>t.mode])
 
-    if x.n < GIL_FREE:
-        kernels.update(&rule, &x)
+    if t.n < GIL_FREE:
+        kernels.update(&t, 1)
     else:
         with nogil:
-            kernels.update(&rule, &x)
+            kernels.update(&t, 1)
 
 
 cdef Signature L1_UPDATE = Signature(4, 6, [W, GRAD, LR, L1, MODE, THETA, 0])
@@ -236,10 +187,10 @@ cdef double penalty(object weights, object l1, object l2) except? -1:
     check(p.l2, "l2", False)
     if not is_plain(w):
         raise _diagnose.bad_array(w, "w")
-    cdef Tensor x = tensor(w, NULL)
+    cdef DType dtype = dtype_of(w)
     cdef double sum_abs = 0, sum_squares = 0
     with nogil:
-        kernels.sums(&x, &sum_abs, &sum_squares)
+        kernels.sums(dtype, PyArray_DATA(w), PyArray_SIZE(w), &sum_abs, &sum_squares)
     return value(&p, sum_abs, sum_squares)
 
 

@@ -67,21 +67,32 @@ def bad_array(a, name, writable=False):
     return None
 
 
-def bad_pair(w, g):
+def bad_pair(w, g, w_name="w", g_name="grad"):
     """Why the weights w cannot be updated with the gradient g."""
-    error = bad_array(w, "w", writable=True) or bad_array(g, "grad")
+    error = bad_array(w, w_name, writable=True) or bad_array(g, g_name)
     if error is not None:
         return error
     if g.dtype != w.dtype:
-        return TypeError(f"grad: expected dtype {w.dtype} like w, got {g.dtype}")
+        return TypeError(f"{g_name}: expected dtype {w.dtype} like {w_name}, got {g.dtype}")
     if g.shape != w.shape:
-        return ValueError(f"grad: expected shape {w.shape} like w, got {g.shape}")
+        return ValueError(f"{g_name}: expected shape {w.shape} like {w_name}, got {g.shape}")
     if not ((w.flags.c_contiguous and g.flags.c_contiguous) or (w.flags.f_contiguous and g.flags.f_contiguous)):
         want, got = ("C", "Fortran") if w.flags.c_contiguous else ("Fortran", "C")
-        return ValueError(
-            f"grad: expected {want} order like w, got {got} order; pass numpy.asarray(grad, order={want[0]!r})"
-        )
-    return ValueError("w and grad: expected two arrays apart in memory, got arrays that overlap; pass grad.copy()")
+        remedy = f"pass numpy.asarray(..., order={want[0]!r})"
+        return ValueError(f"{g_name}: expected {want} order like {w_name}, got {got} order; {remedy}")
+    return bad_overlap(w_name, g_name)
+
+
+def bad_overlap(first, second):
+    """Two arrays share memory."""
+    return ValueError(
+        f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one"
+    )
+
+
+def address(a):
+    """Where an array's data starts."""
+    return a.__array_interface__["data"][0]
 
 
 def as_float(x, name):

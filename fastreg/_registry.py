@@ -1,6 +1,7 @@
 """The registry of rules that tests and benchmarks read: a rule that is not listed here does not exist for them.
 
-A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here.
+A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here (and,
+for a direction, the optimizer that makes it).
 """
 
 from typing import NamedTuple
@@ -30,3 +31,15 @@ class Rule(NamedTuple):
 
 
 RULES = {rule.name: rule for rule in (Rule(penalty, mode) for penalty in PENALTIES for mode in MODES)}
+
+OPTIMIZERS = {  # direction → the optimizer class that makes it, and the settings with which it does
+    "Plain": ("SGD", {}),
+    "Momentum": ("SGD", {"momentum": 0.9}),
+    "Nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "Adagrad": ("Adagrad", {}),
+    "RMSprop": ("RMSprop", {}),
+    "Adam": ("Adam", {}),
+    "AMSGrad": ("Adam", {"amsgrad": True}),
+    "Lion": ("Lion", {}),
+    "FTRL": ("FTRL", {}),
+}

@@ -16,9 +16,79 @@ inf = float("inf")
 
 
 class Plain(NamedTuple):
-    """Gradient descent: u = lr·g, eta = lr."""
+    """Gradient descent."""
 
     lr: float
+
+
+class Momentum(NamedTuple):
+    """Heavy ball (Polyak 1964), with torch's dampening. State: buffer."""
+
+    lr: float
+    momentum: float
+    take: float  # 1 − dampening; 1 at the first step, whose buffer is the undampened gradient
+    eta: float  # lr·(1 − dampening)/(1 − momentum)
+
+
+class Nesterov(NamedTuple):
+    """Nesterov momentum in the form of Sutskever et al. (2013). State: buffer."""
+
+    lr: float
+    momentum: float
+    eta: float  # lr/(1 − momentum)
+
+
+class Adagrad(NamedTuple):
+    """Duchi, Hazan & Singer (2011). State: sum of squares."""
+
+    lr: float
+    eps: float
+
+
+class RMSprop(NamedTuple):
+    """Tieleman & Hinton (2012). State: mean square."""
+
+    lr: float
+    alpha: float
+    take: float  # 1 − alpha
+    eps: float
+
+
+class Adam(NamedTuple):
+    """Kingma & Ba (2015). State: mean, mean square."""
+
+    lr: float
+    beta1: float
+    take1: float  # 1 − beta1
+    beta2: float
+    take2: float  # 1 − beta2
+    eps: float
+    scale1: float  # 1/(1 − beta1ᵗ)
+    scale2: float  # 1/√(1 − beta2ᵗ)
+
+
+class AMSGrad(Adam):
+    """Reddi, Kale & Kumar (2018), of the uncorrected mean square. State: mean, mean square, its largest value."""
+
+
+class Lion(NamedTuple):
+    """Chen et al. (2023). State: mean."""
+
+    lr: float
+    beta1: float
+    take1: float  # 1 − beta1
+    beta2: float
+    take2: float  # 1 − beta2
+
+
+class FTRL(NamedTuple):
+    """FTRL-Proximal (McMahan et al. 2013). State: z, n."""
+
+    lr: float
+    beta: float
+
+
+DIRECTIONS = {d.__name__: d for d in (Plain, Momentum, Nesterov, Adagrad, RMSprop, Adam, AMSGrad, Lion, FTRL)}
 
 
 # -- Modes ------------------------------------------------------------------------------------------------------------
@@ -61,6 +131,13 @@ class Ridge(NamedTuple):
     l2: float
 
 
+class Weighted(NamedTuple):
+    """The elastic net, its strengths times a factor f of the coordinate's own (adaptive lasso: Zou 2006)."""
+
+    l1: float
+    l2: float
+
+
 # -- Scalar functions, over arrays ------------------------------------------------------------------------------------
 
 
@@ -77,47 +154,100 @@ def soft(x, t):
     return x - c
 
 
-def penalised(p, g, w):
+def strength(p, x, f, dtype):
+    """l1 or l2 as it applies to the coordinates with the factors f."""
+    return dtype.type(x) * f if isinstance(p, Weighted) else dtype.type(x)
+
+
+def penalised(p, g, w, f=None):
     """g plus a subgradient of the penalty at w."""
-    if isinstance(p, ElasticNet):
-        return g + w.dtype.type(p.l1) * sign(w) + w.dtype.type(p.l2) * w
-    return g + w.dtype.type(p.l2) * w
+    if isinstance(p, Ridge):
+        return g + strength(p, p.l2, f, w.dtype) * w
+    return g + strength(p, p.l1, f, w.dtype) * sign(w) + strength(p, p.l2, f, w.dtype) * w
 
 
-def threshold(p, x, eta):
+def threshold(p, x, eta, f=None):
     """The proximal operator of eta·l1·|x|: the identity where there is no l1."""
-    if isinstance(p, ElasticNet):
-        return soft(x, eta * x.dtype.type(p.l1))
-    return x
+    if isinstance(p, Ridge):
+        return x
+    return soft(x, eta * strength(p, p.l1, f, x.dtype))
 
 
 def value(p, sum_abs, sum_squares):
     """l1·‖w‖₁ + l2/2·‖w‖₂² from the two sums. A strength of zero adds nothing, even to an infinite sum."""
     total = 0.5 * p.l2 * sum_squares if p.l2 != 0 else 0.0
-    if isinstance(p, ElasticNet):
+    if not isinstance(p, Ridge):
         total = (p.l1 * sum_abs if p.l1 != 0 else 0.0) + total
     return total
 
 
 def move(d, g, a, b, c):
-    """The move u along the gradient g, given the coordinates' state a, b, c, and their step size eta."""
-    eta = g.dtype.type(d.lr)
-    return eta * g, eta
+    """The move u, after the state a, b, c has taken in the gradient g, and the coordinates' step size eta."""
+    d = rounded(d, g.dtype)
+    if isinstance(d, Plain):
+        return d.lr * g, d.lr
+    if isinstance(d, Momentum):
+        a[...] = d.momentum * a + d.take * g
+        return d.lr * a, d.eta
+    if isinstance(d, Nesterov):
+        a[...] = d.momentum * a + g
+        return d.lr * (g + d.momentum * a), d.eta
+    if isinstance(d, Adagrad):
+        a[...] = a + g * g
+        eta = d.lr / (np.sqrt(a) + d.eps)
+        return eta * g, eta
+    if isinstance(d, RMSprop):
+        a[...] = d.alpha * a + d.take * (g * g)
+        eta = d.lr / (np.sqrt(a) + d.eps)
+        return eta * g, eta
+    if isinstance(d, Adam):
+        a[...] = d.beta1 * a + d.take1 * g
+        b[...] = d.beta2 * b + d.take2 * (g * g)
+        if isinstance(d, AMSGrad):
+            c[...] = np.where(c > b, c, b)
+        eta = d.lr / (np.sqrt(c if isinstance(d, AMSGrad) else b) * d.scale2 + d.eps)
+        return eta * (a * d.scale1), eta
+    m = d.beta1 * a + d.take1 * g
+    a[...] = d.beta2 * a + d.take2 * g
+    return d.lr * np.where(np.isnan(m), m, sign(m)), d.lr
 
 
-def step(d, m, p, w, g, a=None, b=None, c=None):
-    """The new weights. `a`, `b` and `c` are the coordinates' state, None where a direction has none."""
-    one, lr, l2 = w.dtype.type(1), w.dtype.type(d.lr), w.dtype.type(p.l2)
+def follow(d, p, w, g, z, n, f=None):
+    """FTRL-Proximal: the weights that minimise the linearised losses so far plus the penalty, in closed form."""
+    d, one = rounded(d, w.dtype), w.dtype.type(1)
+    before = np.sqrt(n)
+    n[...] = n + g * g
+    z[...] = z + (g - (np.sqrt(n) - before) / d.lr * w)
+    return threshold(p, -z, one, f) / ((d.beta + np.sqrt(n)) / d.lr + strength(p, p.l2, f, w.dtype))
+
+
+def warm_start(d, p, w, n, f=None):
+    """The z from which FTRL-Proximal's closed form gives back w."""
+    d = rounded(d, w.dtype)
+    slope = (d.beta + np.sqrt(n)) / d.lr + strength(p, p.l2, f, w.dtype)
+    return -w * slope - strength(p, p.l1, f, w.dtype) * sign(w)
+
+
+def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
+    """The new weights. `a`, `b`, `c` are the coordinates' state, f their factors; None where there is none."""
+    zero, one, lr = w.dtype.type(0), w.dtype.type(1), w.dtype.type(d.lr)
+    if isinstance(d, FTRL):
+        return follow(d, p, w, g, a, b, f)
     if isinstance(m, Subgradient):
-        u, _ = move(d, penalised(p, g, w), a, b, c)
+        u, _ = move(d, penalised(p, g, w, f), a, b, c)
         return w - u
     u, eta = move(d, g, a, b, c)
     if isinstance(m, Decoupled):
-        return w - u - lr * penalised(p, w.dtype.type(0), w)
+        return w - u - lr * penalised(p, zero, w, f)
     if isinstance(m, Truncated):
-        x = w - u - eta * l2 * w
-        return threshold(p, x, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, w.dtype.type(0)))
-    return threshold(p, w - u, eta) * (one / (one + eta * l2))
+        x = w - u - eta * strength(p, p.l2, f, w.dtype) * w
+        return threshold(p, x, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, zero), f)
+    return threshold(p, w - u, eta, f) * (one / (one + eta * strength(p, p.l2, f, w.dtype)))
+
+
+def rounded(d, dtype):
+    """A direction whose numbers are rounded to dtype, once."""
+    return type(d)(*map(dtype.type, d))
 
 
 # -- Sums: float64, in blocks of 4096 elements, 16 lanes each, lanes joined pairwise and blocks in order --------------
@@ -145,6 +275,11 @@ def sums(w):
             total += block
         totals.append(total)
     return tuple(totals)
+
+
+def clip_coefficient(norm, max_norm):
+    """What clip_grad_norm multiplies gradients by: at most 1, and torch's 1e-6 against a norm of zero."""
+    return min(max_norm / (norm + 1e-6), 1.0) if norm == norm else norm
 
 
 # -- The public functions ---------------------------------------------------------------------------------------------

@@ -1,14 +1,30 @@
-"""Prints, for the instruction set that was chosen, its name and a hash of the bits of every rule and penalty.
+"""Prints, for the instruction set that was chosen, its name and a hash of the bits of all rules and directions.
 
 Run by test_dispatch.py, once per instruction set, since the choice is made at import.
 """
 
 import hashlib
 
+import numpy as np
 from cases import DTYPES, PENALTIES, RULES, SIZES, STRENGTHS, bits, special_values, update, values
+from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
 from fastreg import _dispatch
+
+
+def trained(implementation, name, mode, w, g, factor):
+    """The weights and the state after three steps of an optimizer, or of its twin."""
+    options = {"l1": 0.7 * (factor is None), "l2": 0.3}
+    if implementation is fastreg:
+        w = w.copy()
+        trainer = make(name, w, mode=mode, penalty_factor=factor, **options)
+    else:
+        trainer = Twin(name, w, mode, factor=factor, **options)
+        w = trainer.w
+    for _ in range(3):
+        trainer.step(g)
+    return [w, *(trainer.state["0"].values() if implementation is fastreg else trainer.state)]
 
 
 def digest(implementation):
@@ -21,6 +37,10 @@ def digest(implementation):
                     x = w.copy()
                     update(implementation, rule, x, g, strengths)
                     result.update(bits(x))
+            for name, mode in COMBINATIONS:
+                for factor in (None, np.full_like(w, 0.7)):
+                    for array in trained(implementation, name, mode, w, g, factor):
+                        result.update(bits(array))
         for size in (*SIZES, 15, 16, 17, 4095, 4096, 4097):
             w, _ = values(dtype, size)
             for name in PENALTIES:

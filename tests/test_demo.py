@@ -15,9 +15,9 @@ import pytest
 import fastreg
 from fastreg.__main__ import main
 from fastreg.demo.expressions import numpy_update
-from fastreg.demo.network import Network, softmax, train
+from fastreg.demo.network import BATCH, Network, groups, softmax, train, train_with
 
-PICTURES = {"first-layer.png", "histograms.png", "strength.png", "twins.png"}
+PICTURES = {"first-layer.png", "histograms.png", "optimizers.png", "strength.png", "twins.png"}
 EXTRAS = ("sklearn", "matplotlib", "rich")
 
 
@@ -26,9 +26,9 @@ def sections():
     """The modules of the demo that need its extra packages."""
     for name in EXTRAS:
         pytest.importorskip(name)
-    from fastreg.demo import claims, digits, twins
+    from fastreg.demo import claims, digits, optimizers, twins
 
-    return SimpleNamespace(claims=claims, digits=digits, twins=twins)
+    return SimpleNamespace(claims=claims, digits=digits, optimizers=optimizers, twins=twins)
 
 
 def python(folder, *arguments):
@@ -81,6 +81,26 @@ def test_training_learns_and_leaves_the_biases_unpenalised():
     assert epochs == list(range(30))
     assert np.mean(network.predict(x) == y) > 0.95
     assert set(strengths) == {(2, 1e-4, 1e-3), (1, 0.0, 0.0)}
+
+
+@pytest.mark.parametrize("mode", ["subgradient", "proximal"])
+def test_both_training_loops_are_the_same_training(mode):
+    x, y = np.random.default_rng(0).normal(size=(70, 4)), np.arange(70) % 3
+    epochs, steps, ends = 5, -(-70 // BATCH), []
+    strengths = {"l1": 0.01, "l2": 0.02, "mode": mode}
+    for loop in (train, train_with):
+        rng = np.random.default_rng(1)
+        network = Network((4, 9, 3), rng)
+        if loop is train:
+            course = train(network, x, y, epochs=epochs, rng=rng, lr=0.5, **strengths)
+        else:
+            lr = lambda completed: 0.5 * (1 - completed // steps / epochs)  # noqa: E731
+            optimizer = fastreg.SGD(groups(network), lr=lr, **strengths)
+            course = train_with(optimizer, network, x, y, epochs=epochs, rng=rng)
+        assert list(course) == list(range(epochs))
+        ends.append(network.weights + network.biases)
+    for one, other in zip(*ends, strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("mode", ["subgradient", "proximal"])
@@ -147,6 +167,61 @@ def test_claims_on_the_strength_can_fail(sections):
     assert [claim.holds for claim in claims] == [True, False]
 
 
+@pytest.mark.parametrize("name", ["momentum", "Adam"])
+def test_optimizers_give_zeros_in_proximal_mode_only(sections, name):
+    from fastreg.demo import Settings
+
+    settings = Settings(epochs=2)
+    data = sections.digits.load(settings)
+    blank = int(np.sum(~data.inked)) * sections.digits.SIZES[1]
+    textbook, proximal = (
+        sections.optimizers.follow(data, settings, name, mode, lambda ticks: None) for mode in sections.optimizers.MODES
+    )
+    assert textbook.outcome.zeros == 0
+    for c in (textbook, proximal):
+        assert c.test.shape == (2,)
+        assert c.test[-1] == c.outcome.test > 0.5
+        assert np.all(c.sizes.sum(axis=1) == c.outcome.size)
+        assert np.all(c.sizes[:, 1] == blank)
+        assert np.all(c.zeros <= c.sizes)
+        assert c.zeros[-1].sum() == c.outcome.zeros
+    assert proximal.zeros[-1, 0] > 0
+    assert (proximal.at_once[1] == blank) == (name == "Adam")
+
+
+def test_zeros_are_counted_by_what_reached_the_weights(sections):
+    rng = np.random.default_rng(0)
+    network = Network((3, 2, 2), rng)
+    watched = sections.optimizers.Watched(fastreg.SGD(groups(network), lr=0.0), network, np.array([True, True, False]))
+    network.weights[0][...] = [[0, 0], [1, 0], [0, 1]]
+    gradients = [np.array([[1.0, 0], [0, 0], [0, 0]]), np.zeros((2, 2))]
+    watched.step([gradients, [np.zeros(2), np.zeros(2)]])
+    zeros, sizes = watched.count()
+    assert zeros.tolist() == [1, 1, 2]
+    assert sizes.tolist() == [1, 2, 7]
+    assert watched.at_once.tolist() == zeros.tolist()
+
+
+def test_claims_on_the_optimizers_can_fail(sections):
+    def courses(live, lost, first):
+        for name, mode in (("momentum", "subgradient"), ("momentum", "proximal"), ("Adam", "subgradient")):
+            outcome = SimpleNamespace(zeros=0, test=0.95, size=100)
+            yield SimpleNamespace(optimizer=name, mode=mode, outcome=outcome, zeros=zeros(9), at_once=np.zeros(3, int))
+        outcome = SimpleNamespace(zeros=live, test=0.95 - lost, size=100)
+        sizes = np.array([[80, 10, 10]])
+        counts = {"zeros": zeros(live), "sizes": sizes, "at_once": np.array([0, first, 0])}
+        yield SimpleNamespace(optimizer="Adam", mode="proximal", outcome=outcome, **counts)
+
+    def zeros(live):
+        return np.array([[live, 0, 0]])
+
+    def judged(**run):
+        return [claim.holds for claim in sections.claims.optimizers(list(courses(**run)), 450)]
+
+    assert judged(live=5, lost=0.01, first=10) == [True, True, True, True, True]
+    assert judged(live=0, lost=0.011, first=9) == [True, True, False, False, False]
+
+
 def test_twins(sections):
     twins = sections.twins
     x, y, names = twins.load()
@@ -181,6 +256,8 @@ def test_short_run_prints_its_tables_and_writes_its_pictures(sections, tmp_path,
         "269 training labels",
         "scikit-",
         "its twin",
+        "never had a gradient",
+        "Proximal Adam",
     ):
         assert text in printed
     assert {path.name for path in out.iterdir()} == PICTURES
@@ -201,7 +278,7 @@ def test_chosen_penalties_only(sections, tmp_path, capsys):
 def test_divergence_is_said_and_not_drawn(sections, tmp_path, capsys):
     assert main(["demo", "--penalty", "l2", "--l2", "1e3", "--epochs", "3", "--out", str(tmp_path)]) == 0
     assert "l2 diverged" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"strength.png", "twins.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"optimizers.png", "strength.png", "twins.png"}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from cases import ORDINARY, PENALTIES, RULES, python, update, updated, values
+from optimizer_cases import COMBINATIONS, make
 
 import fastreg
 from fastreg import _dispatch
@@ -58,6 +59,30 @@ def every_length(dtype):
     print(_dispatch.name, "kept inside")
 
 
+def every_length_of_an_optimizer(dtype):
+    """An optimizer makes its state and copies its factors, so they are moved onto the pages afterwards."""
+    pages = [Guarded() for _ in range(6)]
+    for n in LENGTHS[:36]:
+        (w, g), f = values(dtype, n), np.linspace(0, 2, n).astype(dtype)
+        for name, mode in COMBINATIONS:
+            for factor in (None, f):
+                x = w.copy()
+                make(name, x, mode=mode, l1=0.3, l2=0.2, penalty_factor=factor).step(g)
+                for at_end in (False, True):
+                    optimizer = make(name, w.copy(), mode=mode, l1=0.3, l2=0.2, penalty_factor=factor)
+                    guarded = iter(pages)
+
+                    def place(a, guarded=guarded, at_end=at_end):
+                        return a if a is None else next(guarded).array(a, at_end)
+
+                    tensors = optimizer._tensors
+                    parts = [place(a) for a in (tensors.weights[0], *tensors.states[0], tensors.factors[0])]
+                    optimizer._tensors = type(tensors)(["0"], parts[:1], [parts[1:-1]], parts[-1:], 1)
+                    optimizer.step(place(g))
+                    assert parts[0].tobytes() == x.tobytes()
+    print(_dispatch.name, "kept inside")
+
+
 def one_too_far(dtype):
     a = Guarded().array(np.ones(8, dtype), at_end=True)
     print("about to read")
@@ -68,11 +93,12 @@ def one_too_far(dtype):
 
 @pytest.mark.parametrize("variant", _dispatch.VARIANTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_no_length_touches_what_lies_outside(dtype, variant):
+@pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer"])
+def test_no_length_touches_what_lies_outside(function, dtype, variant):
     if variant not in _dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
     better = list(_dispatch.VARIANTS)[: list(_dispatch.VARIANTS).index(variant)]
-    result = python(__file__, "every_length", dtype, FASTREG_DISABLE_CPU_FEATURES=",".join(better))
+    result = python(__file__, function, dtype, FASTREG_DISABLE_CPU_FEATURES=",".join(better))
     assert (result.returncode, result.stdout.strip()) == (0, f"{variant} kept inside"), result.stderr
 
 
@@ -84,4 +110,5 @@ def test_the_guards_are_real(dtype):
 
 
 if __name__ == "__main__":
-    {"every_length": every_length, "one_too_far": one_too_far}[sys.argv[1]](np.dtype(sys.argv[2]).type)
+    functions = {f.__name__: f for f in (every_length, every_length_of_an_optimizer, one_too_far)}
+    functions[sys.argv[1]](np.dtype(sys.argv[2]).type)

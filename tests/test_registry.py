@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cases import NUMBERS, PENALTIES, UPDATES
+from optimizer_cases import DIRECTIONS
 
 import fastreg
 from fastreg import _registry, reference
@@ -34,6 +35,39 @@ def test_the_modes_of_the_core_are_those_of_the_reference():
     assert members("ctypedef fused", "Mode", TEXTS["rules.pxd"]) == [mode.__name__ for mode in reference.MODES.values()]
 
 
+def test_the_directions_of_the_core_are_those_of_the_reference():
+    assert members("ctypedef fused", "Direction", TEXTS["rules.pxd"]) == list(reference.DIRECTIONS)
+    assert [direction.__name__ for direction in reference.DIRECTIONS.values()] == list(reference.DIRECTIONS)
+
+
+@pytest.mark.parametrize("kind", ["Linear", "Adaptive"])
+def test_directions_of_one_kind_have_the_modes_of_that_kind(kind):
+    """Truncation needs a step size that all coordinates have in common."""
+    names = members("ctypedef fused", kind, TEXTS["rules.pxd"])
+    assert names
+    for name in names:
+        assert ("truncated" in DIRECTIONS[name].modes) == (kind == "Linear")
+        assert {"subgradient", "decoupled", "proximal"} <= set(DIRECTIONS[name].modes)
+
+
+def test_the_codes_of_the_directions_have_the_order_of_the_reference():
+    """FTRL's has another name than its struct, which C could not tell apart."""
+    codes = members("cdef enum", "DirectionCode", TEXTS["_kernels.pxd"])
+    assert [code.removesuffix("_PROXIMAL") for code in codes] == [name.upper() for name in reference.DIRECTIONS]
+
+
+def test_every_direction_has_a_place_in_a_task():
+    union = members("cdef union", "AnyDirection", TEXTS["_kernels.pxd"])
+    assert union == [f"{name} {name.lower()}" for name in reference.DIRECTIONS]
+
+
+@pytest.mark.parametrize("name", reference.DIRECTIONS)
+def test_the_fields_of_a_direction_are_doubles_as_the_boundary_fills_them_in(name):
+    lines = members("cdef struct", name, TEXTS["rules.pxd"])
+    assert lines
+    assert all(line.split()[:-1] == ["double"] for line in lines)
+
+
 def test_the_codes_of_the_modes_have_the_order_of_the_reference():
     assert members("cdef enum", "ModeCode", TEXTS["_kernels.pxd"]) == [mode.upper() for mode in reference.MODES]
 
@@ -57,10 +91,10 @@ def test_every_struct_of_the_reference_is_a_member_of_the_core():
 
 
 def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
-    """Save the two that NumPy has under another name."""
+    """Save the three that NumPy has under another name."""
     names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS["rules.pxd"], re.MULTILINE)
-    assert {"move", "step", "soft", "sign"} <= set(names)
-    assert [name for name in names if not hasattr(reference, name)] == ["magnitude", "square"]
+    assert {"move", "follow", "step", "soft", "sign"} <= set(names)
+    assert [name for name in names if not hasattr(reference, name)] == ["magnitude", "root", "square"]
 
 
 def test_every_public_update_is_in_the_registry_in_every_mode():
@@ -84,11 +118,13 @@ def test_every_function_takes_the_strengths_that_the_registry_lists(name):
     assert [p for p in inspect.signature(getattr(fastreg, name)).parameters if p in ("lr", "l1", "l2")] == NUMBERS[name]
 
 
-def test_every_public_function_is_an_update_or_a_penalty_and_has_a_twin():
-    functions = set(fastreg.__all__) - {"reference", "show_config"}
+def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_known_here():
+    optimizers = {name for name in fastreg.__all__ if inspect.isclass(getattr(fastreg, name))}
+    assert all(issubclass(getattr(fastreg, name), fastreg.Optimizer) for name in optimizers)
+    functions = set(fastreg.__all__) - optimizers - {"clip_grad_norm", "convert", "reference", "show_config"}
     assert functions == set(UPDATES) | set(PENALTIES) == set(NUMBERS)
     assert all(hasattr(reference, name) for name in functions)
-    assert sorted(fastreg.__all__) == fastreg.__all__
+    assert sorted(fastreg.__all__, key=lambda name: (not name.isupper(), name)) == fastreg.__all__
 
 
 def test_every_rule_has_a_benchmark(monkeypatch):

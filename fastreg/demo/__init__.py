@@ -4,9 +4,10 @@ This file and its settings need nothing beyond the standard library, so that the
 the demo's extra packages; `run` imports the rest. A section of the demo is a function that takes (settings, screen) and
 returns the figures it wants written, by file name; a new one is a row of `run`'s list.
 
-    network.py      the network and its training loop: the example to copy
+    network.py      the network and its two training loops: the example to copy
     expressions.py  the same updates as NumPy expressions, and the clock
     digits.py       penalties compared, strengths swept: handwritten digits with some labels made wrong
+    optimizers.py   momentum and Adam, the penalty in the gradient against the proximal step
     twins.py        correlated features: the diabetes data with every column twice
     claims.py       the lesson's sentences, judged by the numbers of the run
     report.py       headings, tables, progress
@@ -52,12 +53,12 @@ def run(settings):
     """Run every section, print what it found and write its pictures."""
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    from fastreg.demo import digits, figures, report, twins
+    from fastreg.demo import digits, figures, optimizers, report, twins
 
     prepare(settings.out)
     screen, written = report.Screen(), []
     with threadpool_limits(1):  # matrices this small gain nothing from two, and times are compared
-        for section in (digits.section, twins.section):
+        for section in (digits.section, optimizers.section, twins.section):
             for name, figure in section(settings, screen).items():
                 written.append(figures.save(figure, settings.out / name))
     screen.finish(written)

@@ -6,6 +6,8 @@ of its forms do, so that sentence is judged for each form by itself.
 
 from typing import NamedTuple
 
+import numpy as np
+
 EQUAL = 1e-6  # standard deviations of a feature apart: twins that differ by less are called equal
 
 
@@ -70,6 +72,42 @@ def swept(sweeps, words):
                 f"test accuracy {ends[0]} at the weakest, {best.test:.1%} at the best, {ends[1]} at the strongest",
             )
         )
+    return claims
+
+
+def optimizers(courses, images):
+    """Claims on the optimizers: proximal against subgradient, and Adam's metric where there is no gradient."""
+    by_name = {(c.optimizer, c.mode): c for c in courses}
+    claims = []
+    for name in dict.fromkeys(c.optimizer for c in courses):
+        textbook, proximal = by_name[name, "subgradient"], by_name[name, "proximal"]
+        live = int(proximal.zeros[-1, 0])
+        claims.append(
+            Claim(
+                f"Proximal {name} gives exact zeros where the subgradient gives none.",
+                live > 0 and textbook.outcome.zeros == 0,
+                f"{live:,} zeros on weights that have had a gradient, for {textbook.outcome.zeros:,} on all weights",
+            )
+        )
+        ours, theirs = proximal.outcome.test, textbook.outcome.test
+        error = float(np.sqrt(theirs * (1 - theirs) / images))
+        claims.append(
+            Claim(
+                f"Proximal {name} is as accurate on the test digits, to one standard error, or better.",
+                ours >= theirs - error,
+                f"{ours:.1%} for {theirs:.1%}; the standard error for {images} images is {error:.1%}",
+            )
+        )
+    adam, momentum = (by_name[name, "proximal"] for name in ("Adam", "momentum"))
+    without, size = adam.at_once[1:].sum(), adam.outcome.size
+    claims.append(
+        Claim(
+            "In Adam's metric weights without a gradient go at the first step; that is no feature selection.",
+            adam.at_once[1] == adam.sizes[0, 1] > momentum.at_once[1],
+            f"after one step {without:,} of {size:,} weights are zero without ever having had a gradient, "
+            f"{adam.at_once[1]:,} of them on blank pixels; with momentum {momentum.at_once[1:].sum():,}",
+        )
+    )
     return claims
 
 

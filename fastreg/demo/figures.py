@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 UNITS = 12
@@ -121,6 +121,35 @@ def first_layer(outcomes):
         bar = figure.colorbar(image, ax=row, fraction=0.012, pad=0.008, ticks=[-limit, 0, limit], format="%.2g")
         bar.ax.tick_params(labelsize=7)
     figure.suptitle(f"First-layer weights of the {UNITS} units with the largest norm, each as 8×8 pixels", fontsize=11)
+    return figure
+
+
+def optimizers(courses):
+    """Test accuracy and exact zeros over the epochs, a column for each optimizer; blank pixels by themselves."""
+    names = list(dict.fromkeys(c.optimizer for c in courses))
+    figure = Figure(figsize=(1.5 + 4 * len(names), 6), layout="constrained")
+    grid = figure.subplots(2, len(names), sharex=True, sharey="row", squeeze=False)
+    styles = {"subgradient": {"color": VERMILION, "linestyle": "--"}, "proximal": {"color": BLUE, "linestyle": "-"}}
+    for name, (above, below) in zip(names, grid.T):
+        for c in (c for c in courses if c.optimizer == name):
+            epochs, shares = np.arange(1, len(c.test) + 1), c.zeros / np.maximum(c.sizes, 1)
+            style = styles[c.mode] | {"linewidth": 1.4, "marker": "." if len(epochs) < 10 else ""}
+            above.plot(epochs, c.test, label=c.mode, **style)
+            below.plot(epochs, shares[:, 0], label=f"{c.mode}: weights that have had a gradient", **style)
+            style |= {"linestyle": ":", "linewidth": 2.5}
+            below.plot(epochs, shares[:, 1], label=f"{c.mode}: weights of pixels that are always blank", **style)
+        above.set_title(name)
+        below.set_xlabel("epochs")
+        below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        for axes in (above, below):
+            plain(axes)
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    best = max(c.test.max() for c in courses)
+    grid[0, 0].set(ylabel="test digits recognised", ylim=(best - 0.12, best + 0.01))  # without the first steep epochs
+    grid[0, -1].legend(loc="lower right", fontsize=9)
+    grid[1, 0].set(ylabel="exact zeros", ylim=(-0.02, 1.02))
+    lines = below.get_legend_handles_labels()
+    figure.legend(*lines, title="exact zeros", loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     return figure
 
 

@@ -43,10 +43,10 @@ class Screen:
 
             yield under_way
 
-    def claims(self, claims):
-        """What the lesson says, and what the run says of it."""
-        table = table_of("What the lesson says, and this run")
-        table.add_column("the lesson", ratio=1)
+    def claims(self, claims, source="the lesson"):
+        """What the lesson or another source says, and what the run says of it."""
+        table = table_of(f"What {source} says, and this run")
+        table.add_column(source, ratio=1)
         table.add_column("holds")
         table.add_column("numbers", ratio=1)
         for claim in claims:
@@ -155,6 +155,40 @@ def verdicts_explained():
         "good: within two standard errors of the best test accuracy. overfits: worse on the test digits than that, "
         "though better than the best on its training labels. underfits: worse on both."
     )
+
+
+# -- Optimizers -------------------------------------------------------------------------------------------------------
+
+
+def optimizers_intro(optimizers, settings):
+    """Who trains what."""
+    rates = ", ".join(f"{name} from {lr:g}" for name, (_, lr) in optimizers.items())
+    return heading(
+        "Optimizers",
+        f"The same network learns the same digits with momentum 0.9 and with Adam, L1 once as a part of the gradient "
+        f"(subgradient) and once as a proximal step. Learning rates fall linearly to zero: {rates}. Epochs: "
+        f"{settings.epochs}; l1 = {settings.l1:g}; biases are a group of their own, unpenalised.",
+    )
+
+
+def optimizers(courses):
+    """The table of optimizers, its zeros in three parts."""
+    title = "Optimizers (shares in %; live zeros among live weights)"
+    numbers = "train", "test", "noise\nlearned", "live\nzeros", "blank\nzeros", "silent\nzeros", "norm"
+    table = table_of(title, ("", "mode"), numbers)
+    before = None
+    for c in courses:
+        train, test, noise, _, norm = results(c.outcome)
+        live, *others = (f"{zeros}/{size}" for zeros, size in zip(c.zeros[-1], c.sizes[-1]))
+        live = share(c.zeros[-1, 0] / c.sizes[-1, 0])
+        table.add_row("" if c.optimizer == before else c.optimizer, c.mode, train, test, noise, live, *others, norm)
+        before = c.optimizer
+    explained = (
+        "live: weights that have had a gradient. blank: weights of pixels that are blank in every training image; no "
+        "gradient ever reaches them. silent: other weights that never had a gradient, nearly all of them of units that "
+        "were never on. Only zeros on live weights say anything about features."
+    )
+    return Group(table, note(explained))
 
 
 # -- Correlated features ----------------------------------------------------------------------------------------------

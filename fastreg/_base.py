@@ -1,0 +1,285 @@
+"""Layer 5, what all optimizers share: groups of parameters, steps through one call into layer 4, values and state."""
+
+from math import inf
+
+import numpy as np
+
+from fastreg import _diagnose, reference
+from fastreg._boundary import elastic_net_penalty, l1_penalty
+from fastreg._layout import Layout, split_factors, split_groups
+from fastreg._settings import Group
+from fastreg._state import load, save
+from fastreg._tensors import Tensors
+
+NONFINITE = ("propagate", "raise", "skip")
+
+
+class Optimizer:
+    """What all optimizers have in common; use one of the subclasses.
+
+    Parameters
+    ----------
+    params : array, sequence of arrays, mapping of arrays, or list of groups
+        The weights, float32 or float64, updated in place: writable, C or Fortran contiguous, no two with memory in
+        common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the
+        settings below, for its tensors alone.
+    lr : float or callable
+        Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
+        before every step, and with 0 at construction.
+    l1, l2 : float or callable, default 0.0
+        Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂²; callables as for lr.
+    mode : {"proximal", "subgradient", "decoupled", "truncated"}
+        Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros; "subgradient"
+        adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
+    theta : float, default inf
+        With ``mode="truncated"``: weights larger than this in magnitude are not truncated.
+    penalty_factor : float or the form of params, optional
+        Multiplies l1 and l2: an array like the weights, coordinate by coordinate, or a number for a tensor; 0 leaves
+        weights unpenalised. Not rescaled; copied.
+    on_nonfinite : {"propagate", "raise", "skip"}
+        What to do about an infinity or a NaN in a gradient: let it into the weights; raise FloatingPointError before
+        anything is written; or leave out the whole step and count it in `skipped`.
+
+    Attributes
+    ----------
+    param_groups : list of mappings
+        The settings of each group, to be read and changed between steps: ``opt.param_groups[0]["lr"] = 0.01``.
+    params : the form of params
+        The weights as arrays.
+    state : dict
+        The state of each tensor by name, as live arrays.
+    completed : int
+        Completed steps.
+    skipped : int
+        Steps left out by ``on_nonfinite="skip"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arrays as the update functions, for settings as described; nothing is changed.
+    """
+
+    _modes: tuple[str, ...] = ()  # those with a meaning for the direction
+    _has_mode = True
+    _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
+
+    def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite):
+        self._defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
+        if self._has_mode:
+            self._defaults |= {"mode": mode, "theta": theta}
+        if on_nonfinite not in NONFINITE:
+            raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {on_nonfinite!r}")
+        self.on_nonfinite, self.completed, self.skipped = on_nonfinite, 0, 0
+        groups, self._grouped = split_groups(params)
+        factors = self._split(penalty_factor, len(groups), "penalty_factor")
+        parts = []
+        for i, (own_params, overrides) in enumerate(groups):
+            own_factors = overrides.pop("penalty_factor", factors[i])
+            prefix = f"{i}." if self._grouped else ""
+            parts.append((Layout(own_params, prefix), own_params, self._defaults | overrides, own_factors))
+        self._assemble(parts)
+
+    def _assemble(self, parts, states=None):
+        """Builds the groups and the tensors below them from layouts, weights, settings and factors."""
+        names, weights, factors, self.param_groups = [], [], [], []
+        for layout, values, settings, own_factors in parts:
+            flat = zip(layout.names, layout.flatten(values, "params"))
+            own = [np.asarray(_diagnose.as_array(x, f"params[{n}]")) for n, x in flat]
+            numbers, arrays = split_factors(layout, own, own_factors)
+            group = Group(self, layout, len(weights), own, settings, numbers)
+            self.param_groups.append(group)
+            names, weights, factors = names + layout.names, weights + own, factors + arrays
+        if not weights:
+            raise ValueError("params: expected at least one tensor, got none")
+        if states is None:
+            Tensors(names, weights, [[] for _ in weights], factors, 0)  # checks the weights before they are looked at
+            states = [state for group in self.param_groups for state in self._first_states(group, factors)]
+        self._tensors = Tensors(names, weights, states, factors, len(self.param_groups))
+
+    def _first_states(self, group, factors):
+        """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
+        now = group.numbers(0)
+        for i, w, scalar in zip(group.range, group.weights, group.factors):
+            kind = reference.ElasticNet if factors[i] is None else reference.Weighted
+            yield self._start(now, w, kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
+
+    # What a subclass says
+
+    def _check(self, settings):
+        """Raise ValueError for settings that do not go together."""
+        mode = settings["mode"]
+        if mode not in self._modes:
+            why = "coordinates differ in step size" if mode == "truncated" else "the penalty acts beside the move"
+            known = ", ".join(map(repr, self._modes))
+            raise ValueError(f"mode: expected one of {known} for {type(self).__name__} ({why}), got {mode!r}")
+        if settings["theta"] != inf and mode != "truncated":
+            raise _diagnose.bad_theta(settings["theta"], mode)
+
+    def _keeps(self, settings):
+        """The names of the arrays of state that a tensor needs."""
+        raise NotImplementedError
+
+    def _start(self, settings, w, penalty, factor):
+        """The first state of a tensor."""
+        return [np.zeros_like(w, subok=False) for _ in self._keeps(settings)]
+
+    def _direction(self, now, steps, power1, power2):
+        """The direction, as the reference's tuple, of the settings as they are now."""
+        raise NotImplementedError
+
+    # Steps
+
+    def step(self, grads=None):
+        """One step of every tensor, in place.
+
+        Parameters
+        ----------
+        grads : the form of params, optional
+            The gradients at the weights, each like its weights; only read. None in place of one leaves out its tensor,
+            its state and its count of steps. Without `grads`, those of :meth:`bind`.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            Before any weight or state is written.
+        """
+        for k, group in enumerate(self.param_groups):
+            if group.refresh(self.completed):
+                self._tensors.configure(k, group)
+        flat = None if grads is None else self._flatten(grads)
+        if self._tensors.step(flat, self.param_groups, self.on_nonfinite):
+            self.completed += 1
+        else:
+            self.skipped += 1
+
+    def bind(self, grads):
+        """Check gradients once and hold on to them, so that :meth:`step` without arguments costs next to nothing.
+
+        Parameters
+        ----------
+        grads : the form of params
+            Buffers that are filled with new gradients before every step; they cannot be resized until others are bound.
+            None lets go of them.
+        """
+        self._tensors.bind(None if grads is None else self._flatten(grads))
+
+    def _flatten(self, grads):
+        groups = self.param_groups
+        if not self._grouped:
+            return groups[0]._layout.flatten(grads, "grads")
+        return [
+            x
+            for group, own in zip(groups, self._split(grads, len(groups), "grads"))
+            for x in group._layout.flatten(own, "grads")
+        ]
+
+    def _split(self, values, count, what):
+        """Values in the form of params, one part a group."""
+        if not self._grouped:
+            return [values]
+        if values is None or np.isscalar(values):
+            return [values] * count
+        if not isinstance(values, (list, tuple)) or len(values) != count:
+            raise TypeError(f"{what}: expected a list of {count} groups like params, got {type(values).__name__}")
+        return [own["params"] if isinstance(own, dict) and "params" in own else own for own in values]
+
+    # Values
+
+    @property
+    def params(self):
+        weights = [group["params"] for group in self.param_groups]
+        return weights if self._grouped else weights[0]
+
+    @property
+    def state(self):
+        fields = [self._keeps(group) for group in self.param_groups for _ in group.range]
+        return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
+
+    def penalty(self, by=None):
+        """The value of the penalty l1·‖w‖₁ + l2/2·‖w‖₂², with the factors, at the strengths of the next step.
+
+        Parameters
+        ----------
+        by : {None, "group", "tensor"}
+            The total as a float, a list of floats by group, or a dict by name of tensor.
+        """
+        values = []
+        for group in self.param_groups:
+            now = group.numbers(self.completed)
+            l1, l2 = now["l1"], now["l2"]
+            for i in group.range:
+                w, f, scalar = self._tensors.weights[i], self._tensors.factors[i], group.factors[i - group.start]
+                if f is None:
+                    values.append(elastic_net_penalty(w, l1 * scalar, l2 * scalar))
+                else:
+                    wide = w.astype(float)
+                    sums = (l1_penalty(f * x, 1.0) for x in (wide, wide * wide))
+                    values.append(reference.value(reference.ElasticNet(l1, l2), *sums))
+        return self._by(values, by)
+
+    def zeros(self, by=None):
+        """The number of weights that are exactly zero.
+
+        Parameters
+        ----------
+        by : {None, "group", "tensor"}
+            The total as an int, a list of ints by group, or a dict by name of tensor.
+        """
+        return self._by([int(w.size - np.count_nonzero(w)) for w in self._tensors.weights], by)
+
+    def _by(self, values, by):
+        if by is None:
+            return sum(values)
+        if by == "group":
+            return [sum(values[group.start : group.stop]) for group in self.param_groups]
+        if by == "tensor":
+            return dict(zip(self._tensors.names, values))
+        raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
+
+    # State
+
+    def state_dict(self):
+        """All that the next steps depend on but the weights, as plain arrays and numbers under flat names.
+
+        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back.
+        Settings that are callables are left out; they stay as they are constructed.
+        """
+        return save(self)
+
+    def load_state_dict(self, saved):
+        """Take over what :meth:`state_dict` gave, in place and all or nothing.
+
+        Parameters
+        ----------
+        saved : mapping
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored.
+
+        Raises
+        ------
+        ValueError
+            Where it belongs to another optimizer, other tensors or other settings; then nothing is changed.
+        """
+        load(self, saved)
+
+    def __getstate__(self):
+        groups = [(g._layout, g["params"], dict(g._settings), self._factors(g)) for g in self.param_groups]
+        kept = {key: x for key, x in self.__dict__.items() if key not in ("_tensors", "param_groups")}
+        return kept | {"_groups": groups, "_states": self._tensors.states, "_clocks": self._clocks()}
+
+    def __setstate__(self, saved):
+        groups, states, clocks = saved.pop("_groups"), saved.pop("_states"), saved.pop("_clocks")
+        self.__dict__.update(saved)
+        self._assemble(groups, states)
+        for i, clock in enumerate(clocks):
+            self._tensors.set_clock(i, *clock)
+
+    def _factors(self, group):
+        """The penalty factors of a group, in the form of its params."""
+        arrays = self._tensors.factors[group.start : group.stop]
+        return group._layout.arrange([x if f is None else f for x, f in zip(group.factors, arrays)])
+
+    def _clocks(self):
+        return [self._tensors.clock(i) for i in range(len(self._tensors.names))]
+
+    def __repr__(self):
+        return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"

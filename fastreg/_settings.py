@@ -1,0 +1,172 @@
+"""Layer 5, the settings of an optimizer's groups: what each may be, and `Group`, which checks whenever one changes.
+
+Numbers that are callables are asked before every step. A group is a mapping, as torch's param_groups are dicts, but an
+unknown key or a bad value is an error at once, and the group is left as it was.
+"""
+
+from collections.abc import MutableMapping
+from math import inf, isfinite
+
+import numpy as np
+
+from fastreg import _diagnose
+from fastreg.reference import MODES
+
+
+def number(name, x, low=0.0, high=inf, *, open_end=False):
+    value = x if type(x) is float else _diagnose.as_float(x, name)
+    if not low <= value <= high or (open_end and value >= high):
+        raise ValueError(f"{name}: expected a number from {low:g} to {'below ' * open_end}{high:g}, got {x!r}")
+    return value
+
+
+def finite(name, x):
+    value = number(name, x)
+    if not isfinite(value):
+        raise ValueError(f"{name}: expected a finite number, not negative, got {x!r}")
+    return value
+
+
+def share(name, x):
+    return number(name, x, 0, 1)
+
+
+def decay(name, x):
+    return number(name, x, 0, 1, open_end=True)
+
+
+def decays(name, x):
+    if not isinstance(x, (tuple, list, np.ndarray)) or len(x) != 2:
+        raise TypeError(f"{name}: expected two numbers, got {x!r}")
+    return decay(f"{name}[0]", x[0]), decay(f"{name}[1]", x[1])
+
+
+def flag(name, x):
+    if not isinstance(x, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {x!r}")
+    return bool(x)
+
+
+def mode_name(name, x):
+    return tuple(MODES)[_diagnose.mode_index(x, tuple(MODES))]
+
+
+def schedule(name, x):
+    return x if callable(x) else finite(name, x)
+
+
+SCHEDULES = ("lr", "l1", "l2")  # these may be callables of the number of completed steps
+
+CHECKS = dict.fromkeys(SCHEDULES, schedule) | {
+    "mode": mode_name,
+    "theta": number,
+    "momentum": decay,
+    "dampening": share,
+    "nesterov": flag,
+    "alpha": share,
+    "betas": decays,
+    "eps": finite,
+    "amsgrad": flag,
+    "beta": finite,
+    "initial_accumulator_value": finite,
+    "warm_start": flag,
+}
+
+
+class Group(MutableMapping):
+    """The settings of a group of tensors, to be read, and to be set between steps: ``group["lr"] = 0.01``.
+
+    ``group["params"]`` are the group's weights, in the form in which they were given.
+    """
+
+    def __init__(self, optimizer, layout, start, weights, settings, factors):
+        self._optimizer, self._layout, self.weights = optimizer, layout, weights
+        self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
+        self.factors = factors  # of each tensor, as far as one number serves for all of its weights
+        self._single = any(w.dtype == np.float32 for w in weights)
+        self._settings = {}
+        self.replace(self.rehearse(settings))
+
+    def rehearse(self, settings):
+        """All settings after these have been changed, each and together checked."""
+        unknown = settings.keys() - self._optimizer._defaults.keys()
+        if unknown:
+            known = ", ".join(self._optimizer._defaults)
+            raise TypeError(f"{min(unknown)}: no setting of {type(self._optimizer).__name__}, which has {known}")
+        checked = self._settings | {key: CHECKS[key](key, value) for key, value in settings.items()}
+        for key, value in checked.items():
+            if isinstance(value, float):
+                self._representable(key, value)
+        self._optimizer._check(checked)
+        return checked
+
+    def replace(self, settings):
+        """Take over settings that were rehearsed."""
+        self._settings = settings
+        self._scheduled = any(callable(settings[key]) for key in SCHEDULES)
+        self._stale = True
+
+    def _representable(self, name, x):
+        """Not zero or infinite once it is rounded to float32, where the group has such tensors."""
+        if self._single and isfinite(x) and (not np.isfinite(rounded := single(x)) or (rounded == 0 and x != 0)):
+            raise _diagnose.bad_number(x, name, True, True)
+
+    def refresh(self, completed):
+        """Ask the callables; whether anything may have changed since the last step."""
+        if not (self._stale or self._scheduled):
+            return False
+        self._stale = False  # first, since a callable may change the group
+        try:
+            self.now = self.numbers(completed)
+        except BaseException:
+            self._stale = True
+            raise
+        return True
+
+    def numbers(self, completed):
+        """The settings after so many completed steps, with numbers for the callables."""
+        now = dict(self._settings)
+        for name in SCHEDULES:
+            if callable(now[name]):
+                now[name] = finite(name, now[name](completed))
+                self._representable(name, now[name])
+        for factor in set(self.factors) - {1.0}:
+            for name in ("l1", "l2"):
+                product = finite(f"{name} times penalty_factor", now[name] * factor)
+                if product == 0 and now[name] != 0 and factor != 0:
+                    raise _diagnose.bad_number(product, name, False, True)
+                self._representable(name, product)
+        return now
+
+    def direction(self, steps, power1, power2):
+        """The optimizer's direction for tensors at this stand of their clocks."""
+        return self._optimizer._direction(self.now, steps, power1, power2)
+
+    def __getitem__(self, key):
+        return self._layout.arrange(self.weights) if key == "params" else self._settings[key]
+
+    def __setitem__(self, key, value):
+        settings = self.rehearse({key: value})
+        keeps, at_start = self._optimizer._keeps, self._optimizer._at_start
+        if keeps(settings) != keeps(self._settings) or (key in at_start and settings != self._settings):
+            raise ValueError(f"{key}: decides on the state that is kept, so it stays {self._settings[key]!r}")
+        self.replace(settings)
+
+    def __delitem__(self, key):
+        raise TypeError(f"{key}: a setting can be changed, not deleted")
+
+    def __iter__(self):
+        return iter(["params", *self._settings])
+
+    def __len__(self):
+        return 1 + len(self._settings)
+
+    def __repr__(self):
+        settings = ", ".join(f"{key}={value!r}" for key, value in self._settings.items())
+        return f"Group({self.stop - self.start} tensors, {settings})"
+
+
+def single(x):
+    """x rounded to float32, where too large a number is infinite without a warning."""
+    with np.errstate(over="ignore"):
+        return np.float32(x)

@@ -1,0 +1,391 @@
+"""Layer 4, the boundary of the optimizers: many tensors in one call, all of them checked before the first is written.
+
+`Tensors` holds the buffers of an optimizer's weights, state and factors, and how many steps each tensor has taken. What
+a step means is the affair of optimizers.py: for each group of tensors it hands over plain numbers, and a direction as
+one of the reference's tuples, whose fields are those of the struct of the same name, in the same order.
+"""
+from cython cimport final
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.object cimport PyObject
+from libc.math cimport INFINITY, sqrt
+from libc.string cimport memcpy
+from numpy cimport (
+    import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
+    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISWRITEABLE,
+    PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE,
+)
+
+from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, kernels
+from fastreg._kernels cimport AnyDirection, DirectionCode, FLOAT64, ModeCode, Task
+
+from weakref import ref
+
+from fastreg import _diagnose, reference
+
+cdef extern from "Python.h":
+    PyObject* PyList_GetItem(object t, Py_ssize_t i) except NULL  # borrowed, which Cython's own declaration is not
+
+cdef extern from "numpy/arrayobject.h":
+    void* descr_of "PyArray_DESCR"(ndarray a) noexcept  # borrowed likewise
+
+import_array()
+
+cdef dict DIRECTIONS = {direction: code for code, direction in enumerate(reference.DIRECTIONS.values())}
+cdef dict MODES = {mode: code for code, mode in enumerate(reference.MODES)}
+
+cdef struct Slot:  # what the boundary knows of one tensor, beside its task
+    PyObject* w      # the ndarray, held by Tensors.weights
+    void* descr      # its dtype, held by Tensors.dtypes
+    Py_ssize_t steps
+    double power1    # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
+    double power2
+    bint settled     # whether the task's direction holds until its group changes
+
+cdef struct Block:  # the bytes of one tensor's weights
+    const char* start
+    const char* end
+    Py_ssize_t index
+
+cdef struct Span:  # one group
+    Py_ssize_t start
+    Py_ssize_t stop
+    double beta1
+    double beta2
+
+
+@final
+cdef class Tensors:
+    """The tensors of one optimizer, in order.
+
+    Parameters
+    ----------
+    names : list of str
+        What errors call the tensors.
+    weights : list of ndarray
+        Float32 or float64, dense, writable, no two with memory in common.
+    states : list of lists of up to three ndarray
+        The state of each tensor, like its weights.
+    factors : list of ndarray or None
+        The penalty factors of each tensor, like its weights.
+    groups : int
+        How many groups there are; :meth:`configure` tells which tensors are theirs.
+    """
+
+    cdef readonly list names, weights, states, factors
+    cdef list dtypes, guards
+    cdef list bound, bound_guards
+    cdef bint is_bound  # whether the tasks point to the bound gradients
+    cdef bint is_busy
+    cdef Py_ssize_t count, size, groups
+    cdef Py_ssize_t filled  # how many blocks there are: an empty array has none, and overlaps nothing
+    cdef Task* tasks
+    cdef Slot* slots
+    cdef Block* blocks  # sorted by address
+    cdef Span* spans
+
+    def __cinit__(self, list names, list weights, list states, list factors, Py_ssize_t groups):
+        cdef Py_ssize_t i
+        cdef ndarray w
+        self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
+        self.dtypes = [w.dtype for w in weights]
+        self.guards = guard([*weights, *(s for state in states for s in state), *(f for f in factors if f is not None)])
+        self.count, self.groups = len(weights), groups
+        self.tasks = <Task*>allocate(self.count, sizeof(Task))
+        self.slots = <Slot*>allocate(self.count, sizeof(Slot))
+        self.blocks = <Block*>allocate(self.count, sizeof(Block))
+        self.spans = <Span*>allocate(groups, sizeof(Span))
+        for i, w in enumerate(weights):
+            if not (is_plain(w) and PyArray_ISBEHAVED(w)):
+                raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
+            self.tasks[i] = task(w, states[i], factors[i])
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), 0, 1, 1, False)
+            self.size += PyArray_SIZE(w)
+        self.sort_blocks()
+
+    def __dealloc__(self):
+        PyMem_Free(self.tasks)
+        PyMem_Free(self.slots)
+        PyMem_Free(self.blocks)
+        PyMem_Free(self.spans)
+
+    cdef int sort_blocks(self) except -1:
+        cdef Py_ssize_t i, k
+        cdef ndarray w
+        filled = [i for i in range(self.count) if self.tasks[i].n]
+        self.filled = len(filled)
+        for k, i in enumerate(sorted(filled, key=lambda i: _diagnose.address(self.weights[i]))):
+            w = self.weights[i]
+            self.blocks[k] = Block(<const char*>PyArray_DATA(w), <const char*>PyArray_DATA(w) + PyArray_NBYTES(w), i)
+            if k and self.blocks[k].start < self.blocks[k - 1].end:
+                one, other = self.names[self.blocks[k - 1].index], self.names[i]
+                raise _diagnose.bad_overlap(f"params[{one}]", f"params[{other}]")
+        return 0
+
+    cdef Py_ssize_t overlapped(self, const char* start, Py_ssize_t size) noexcept:
+        """The index of a tensor whose weights share memory with so many bytes, or -1."""
+        cdef Py_ssize_t low = 0, high = self.filled, middle
+        while low < high:  # the first block that ends after the start
+            middle = (low + high) // 2
+            if self.blocks[middle].end <= start:
+                low = middle + 1
+            else:
+                high = middle
+        if size == 0 or low == self.filled or self.blocks[low].start >= start + size:
+            return -1
+        return self.blocks[low].index
+
+    # -- Gradients ----------------------------------------------------------------------------------------------------
+
+    cdef list arrays(self, list grads):
+        """The gradients as ndarrays or None; may run Python code of the buffers that are neither."""
+        cdef Py_ssize_t i
+        cdef PyObject* g
+        if len(grads) != self.count:
+            raise ValueError(f"grads: expected {self.count} gradients, one a tensor, got {len(grads)}")
+        for i in range(self.count):
+            g = PyList_GetItem(grads, i)
+            if type(<object>g) is not ndarray and g != <PyObject*>None:
+                return [None if x is None else as_array(x, f"grads[{name}]") for x, name in zip(grads, self.names)]
+        return grads
+
+    cdef int point(self, list grads) except -1:
+        """Checks all gradients and points the tasks to them."""
+        cdef Py_ssize_t i, other
+        cdef Task* t
+        cdef Slot* slot
+        cdef PyObject* g
+        cdef void* data
+        self.is_bound = False
+        for i in range(self.count):
+            t, slot, g = &self.tasks[i], &self.slots[i], PyList_GetItem(grads, i)
+            if g == <PyObject*>None:
+                t.g = NULL
+                continue
+            if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
+                name = self.names[i]
+                if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
+                    raise ValueError(f"params[{name}]: expected the memory of the construction, got a resized array")
+                raise _diagnose.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
+            data = PyArray_DATA(<ndarray>g)
+            if data != t.g:  # or else it was found apart from all weights at an earlier step
+                t.g = NULL
+                other = self.overlapped(<const char*>data, t.n*(8 if t.dtype == FLOAT64 else 4))
+                if other >= 0:
+                    raise _diagnose.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
+                t.g = data
+        return 0
+
+    def bind(self, grads):
+        """Check gradients once and hold them; None lets go of those that are held."""
+        cdef list arrays = None if grads is None else list(self.arrays(grads))
+        self.enter()
+        try:
+            self.bound = self.bound_guards = None
+            if arrays is not None:
+                self.point(arrays)
+                self.bound, self.is_bound = arrays, True
+                self.bound_guards = guard([g for g in arrays if g is not None])
+        finally:
+            self.is_busy = False
+
+    cdef int enter(self) except -1:
+        """The tasks are in use until is_busy is reset: not by two threads at once, nor again from within."""
+        if self.is_busy:
+            raise RuntimeError("step: expected one call at a time, got another while one is under way")
+        self.is_busy = True
+        return 0
+
+    cdef int check_writable(self) except -1:
+        """What can change while gradients are bound: guards keep arrays from being resized, not from being frozen."""
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if not PyArray_ISWRITEABLE(<ndarray>self.slots[i].w):
+                raise _diagnose.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
+        return 0
+
+    cdef Py_ssize_t nonfinite(self) noexcept:
+        """The index of a tensor whose gradient holds an infinity or a NaN, or -1."""
+        cdef Py_ssize_t i
+        cdef Task* t
+        for i in range(self.count):
+            t = &self.tasks[i]
+            if t.g != NULL and not kernels.finite(t.dtype, t.g, t.n):
+                return i
+        return -1
+
+    # -- Steps --------------------------------------------------------------------------------------------------------
+
+    def configure(self, Py_ssize_t k, group):
+        """Take over the numbers of group k, already checked."""
+        cdef Py_ssize_t i, start = group.start, stop = group.stop
+        cdef dict now = group.now
+        cdef double l1 = now["l1"], l2 = now["l2"], theta = now.get("theta", INFINITY), factor
+        cdef ModeCode mode = <ModeCode><int>MODES[now.get("mode", "proximal")]
+        beta1, beta2 = now.get("betas", (1, 1))
+        self.spans[k] = Span(start, stop, beta1, beta2)
+        for i in range(start, stop):
+            factor = group.factors[i - start]
+            self.tasks[i].mode, self.tasks[i].theta = mode, theta
+            self.tasks[i].l1, self.tasks[i].l2 = l1*factor, l2*factor
+            self.slots[i].settled = False
+
+    def step(self, grads, list groups, str on_nonfinite):
+        """One step of all tensors that have a gradient; whether it was made, and not skipped.
+
+        Each group has a method `direction(steps, power1, power2)`, which makes the direction at a stand of a tensor's
+        clock. `grads` is a list of the caller's own, which nobody else can change on the way.
+        """
+        cdef Py_ssize_t i
+        cdef list arrays = self.bound if grads is None else self.arrays(grads)
+        if arrays is None:
+            raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
+        self.enter()
+        try:
+            if grads is not None or not self.is_bound:
+                self.point(arrays)
+                self.is_bound = grads is None
+            else:
+                self.check_writable()
+            if on_nonfinite != "propagate":
+                i = self.nonfinite()
+                if i >= 0 and on_nonfinite == "skip":
+                    return False
+                if i >= 0:
+                    name = self.names[i]
+                    raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
+            for i in range(self.groups):
+                self.direct(&self.spans[i], groups, i)
+            for i in range(self.groups):
+                self.tick(&self.spans[i])
+            if self.size < GIL_FREE:
+                kernels.update(self.tasks, self.count)
+            else:
+                with nogil:
+                    kernels.update(self.tasks, self.count)
+        finally:
+            self.is_busy = False
+        return True
+
+    cdef int direct(self, const Span* span, list groups, Py_ssize_t k) except -1:
+        """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out."""
+        cdef Py_ssize_t i
+        cdef Slot* slot
+        cdef Slot* last = NULL
+        cdef AnyDirection direction
+        cdef DirectionCode code = <DirectionCode>0
+        for i in range(span.start, span.stop):
+            slot = &self.slots[i]
+            if slot.settled or self.tasks[i].g == NULL:
+                continue
+            if (last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2
+                    or (slot.steps == 0) != (last.steps == 0)):
+                made = groups[k].direction(slot.steps + 1, slot.power1*span.beta1, slot.power2*span.beta2)
+                code = <DirectionCode><int>DIRECTIONS[type(made)]
+                fill(&direction, made)
+                last = slot
+            self.tasks[i].direction = code
+            self.tasks[i].d = direction
+            slot.settled = slot.steps > 0 and span.beta1 == 1 and span.beta2 == 1
+        return 0
+
+    cdef void tick(self, const Span* span) noexcept:
+        """Counts the step to come."""
+        cdef Py_ssize_t i
+        for i in range(span.start, span.stop):
+            if self.tasks[i].g != NULL:
+                self.slots[i].steps += 1
+                self.slots[i].power1 *= span.beta1
+                self.slots[i].power2 *= span.beta2
+
+    def clock(self, Py_ssize_t i):
+        """The steps that tensor i has taken, and its running products."""
+        return self.slots[i].steps, self.slots[i].power1, self.slots[i].power2
+
+    def set_clock(self, Py_ssize_t i, Py_ssize_t steps, double power1, double power2):
+        cdef Slot* slot = &self.slots[i]
+        slot.steps, slot.power1, slot.power2, slot.settled = steps, power1, power2, False
+
+
+cdef list guard(list arrays):
+    """Weak references: NumPy resizes no array that has one, not even when told not to count references."""
+    return [ref(a) for a in arrays]
+
+
+cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
+    cdef void* memory = PyMem_Calloc(count + 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
+    """Whether w is still what it was when it was taken in, and can be updated with g; is_pair, less what is known."""
+    cdef int order = PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
+    cdef const npy_intp* mine = PyArray_DIMS(w)
+    cdef const npy_intp* theirs = PyArray_DIMS(g)
+    cdef Py_ssize_t n = 1
+    cdef int i
+    if (descr_of(w) != slot.descr or PyArray_DATA(w) != t.w
+            or PyArray_FLAGS(w) & NPY_ARRAY_BEHAVED != NPY_ARRAY_BEHAVED
+            or not (descr_of(g) == slot.descr or (is_plain(g) and dtype_of(g) == t.dtype))
+            or PyArray_FLAGS(g) & NPY_ARRAY_ALIGNED == 0 or order == 0 or PyArray_NDIM(w) != PyArray_NDIM(g)):
+        return False
+    for i in range(PyArray_NDIM(w)):
+        if mine[i] != theirs[i]:
+            return False
+        n *= mine[i]
+    return n == t.n
+
+
+cdef int fill(AnyDirection* direction, object fields) except -1:
+    cdef Py_ssize_t i
+    cdef double x
+    for i, x in enumerate(fields):
+        memcpy(<char*>direction + i*sizeof(double), &x, sizeof(double))
+    return 0
+
+
+cdef Task task(ndarray w, list states, object factors) except *:
+    cdef Task t
+    cdef (void*)[3] state
+    cdef ndarray s
+    cdef Py_ssize_t i
+    state[0] = state[1] = state[2] = NULL
+    for i, s in enumerate(states):
+        if not (is_pair(s, w)):
+            raise AssertionError("the state of a tensor must be like its weights")
+        state[i] = PyArray_DATA(s)
+    t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
+    t.a, t.b, t.c = state[0], state[1], state[2]
+    if factors is not None:
+        s = factors
+        if not is_alike(s, w):
+            raise AssertionError("the factors of a tensor must be like its weights")
+        t.f = PyArray_DATA(s)
+    return t
+
+
+def clip_grad_norm(list names, list grads, double max_norm):
+    """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
+    cdef ndarray g
+    cdef double total = 0, sum_abs = 0, sum_squares = 0, norm, coefficient
+    cdef Py_ssize_t i
+    cdef list arrays = [as_array(x, f"grads[{name}]") for x, name in zip(grads, names)]
+    end = 0
+    for address, i in sorted((_diagnose.address(g), i) for i, g in enumerate(arrays)):
+        g = arrays[i]
+        if not (is_plain(g) and PyArray_ISBEHAVED(g)):
+            raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)
+        if PyArray_SIZE(g) == 0:
+            continue
+        if address < end:
+            raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
+        end = address + PyArray_NBYTES(g)
+    for g in arrays:
+        kernels.sums(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), &sum_abs, &sum_squares)
+        total += sum_squares
+    norm = sqrt(total)
+    coefficient = reference.clip_coefficient(norm, max_norm)
+    for g in arrays:
+        kernels.scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)
+    return norm

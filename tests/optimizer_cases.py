@@ -1,0 +1,174 @@
+"""The tables of the optimizer tests: how each direction is asked for, and a twin that steps with the reference.
+
+Keyed by the names of the reference's directions and modes, so that a new one without a row fails in test_directions.py.
+The numbers that a direction derives from its settings are worked out here once more, on purpose.
+"""
+
+from collections.abc import Callable
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+import fastreg
+from fastreg import reference
+
+MODES = list(reference.MODES)
+LINEAR = tuple(MODES)
+ADAPTIVE = tuple(mode for mode in MODES if mode != "truncated")
+
+
+class Case(NamedTuple):
+    """One direction: the optimizer and the options that ask for it, and what is expected of it."""
+
+    optimizer: type
+    options: dict
+    modes: tuple  # those with a meaning
+    fields: tuple  # the state, in the order of the struct
+    direction: Callable  # (lr, options, step from 1, beta1ᵗ, beta2ᵗ) → the reference's direction
+
+
+def adam(kind):
+    def direction(lr, o, t, power1, power2):
+        b1, b2 = o["betas"]
+        return kind(lr, b1, 1 - b1, b2, 1 - b2, o["eps"], 1 / (1 - power1), 1 / sqrt(1 - power2))
+
+    return direction
+
+
+def momentum(lr, o, t, power1, power2):
+    take = 1 - o["dampening"]
+    return reference.Momentum(lr, o["momentum"], 1.0 if t == 1 else take, lr * take / (1 - o["momentum"]))
+
+
+def lion(lr, o, t, power1, power2):
+    b1, b2 = o["betas"]
+    return reference.Lion(lr, b1, 1 - b1, b2, 1 - b2)
+
+
+ADAM = {"betas": (0.9, 0.99), "eps": 1e-8}
+DIRECTIONS = {
+    "Plain": Case(fastreg.SGD, {}, LINEAR, (), lambda lr, o, *_: reference.Plain(lr)),
+    "Momentum": Case(fastreg.SGD, {"momentum": 0.9, "dampening": 0.3}, LINEAR, ("momentum_buffer",), momentum),
+    "Nesterov": Case(
+        fastreg.SGD,
+        {"momentum": 0.8, "nesterov": True},
+        LINEAR,
+        ("momentum_buffer",),
+        lambda lr, o, *_: reference.Nesterov(lr, o["momentum"], lr / (1 - o["momentum"])),
+    ),
+    "Adagrad": Case(
+        fastreg.Adagrad,
+        {"initial_accumulator_value": 0.1, "eps": 1e-10},
+        ADAPTIVE,
+        ("sum",),
+        lambda lr, o, *_: reference.Adagrad(lr, o["eps"]),
+    ),
+    "RMSprop": Case(
+        fastreg.RMSprop,
+        {"alpha": 0.9, "eps": 1e-8},
+        ADAPTIVE,
+        ("square_avg",),
+        lambda lr, o, *_: reference.RMSprop(lr, o["alpha"], 1 - o["alpha"], o["eps"]),
+    ),
+    "Adam": Case(fastreg.Adam, ADAM, ADAPTIVE, ("exp_avg", "exp_avg_sq"), adam(reference.Adam)),
+    "AMSGrad": Case(
+        fastreg.Adam,
+        ADAM | {"amsgrad": True},
+        ADAPTIVE,
+        ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+        adam(reference.AMSGrad),
+    ),
+    "Lion": Case(fastreg.Lion, {"betas": (0.9, 0.99)}, ("decoupled",), ("exp_avg",), lion),
+    "FTRL": Case(
+        fastreg.FTRL,
+        {"beta": 1.0, "initial_accumulator_value": 0.1, "warm_start": True},
+        ("proximal",),
+        ("z", "n"),
+        lambda lr, o, *_: reference.FTRL(lr, o["beta"]),
+    ),
+}
+COMBINATIONS = [(name, mode) for name, case in DIRECTIONS.items() for mode in case.modes]
+STATEFUL = [name for name, case in DIRECTIONS.items() if case.fields]
+
+
+def make(name, params, lr=0.1, mode=None, **options):
+    """The optimizer of a direction, in its first mode unless told otherwise."""
+    case = DIRECTIONS[name]
+    if case.optimizer is not fastreg.FTRL:
+        options["mode"] = mode or case.modes[-1]
+    return case.optimizer(params, lr, **case.options | options)
+
+
+class Twin:
+    """One tensor on copies of its own, stepped by the reference."""
+
+    def __init__(self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, **options):
+        self.case = DIRECTIONS[name]
+        self.w, self.lr, self.f = w.copy(order="K"), lr, factor
+        self.options = self.case.options | options
+        self.mode = reference.Truncated(theta) if mode == "truncated" else reference.MODES[mode]()
+        if factor is not None:
+            self.penalty = reference.Weighted(l1, l2)
+        else:
+            self.penalty = reference.ElasticNet(l1, l2) if l1 else reference.Ridge(l2)
+        first = w.dtype.type(self.options.get("initial_accumulator_value", 0))
+        self.state = [np.full_like(self.w, first if field in ("sum", "n") else 0) for field in self.case.fields]
+        if self.options.get("warm_start"):
+            both = self.penalty if factor is not None else reference.ElasticNet(l1, l2)
+            with np.errstate(all="ignore"):
+                self.state[0][...] = reference.warm_start(self.direction(), both, self.w, self.state[1], factor)
+        self.t, self.power1, self.power2 = 0, 1.0, 1.0
+
+    def direction(self, t=0, power1=0.0, power2=0.0):
+        return self.case.direction(self.lr, self.options, t, power1, power2)
+
+    def step(self, g):
+        beta1, beta2 = self.options.get("betas", (1.0, 1.0))
+        self.t, self.power1, self.power2 = self.t + 1, self.power1 * beta1, self.power2 * beta2
+        direction = self.direction(self.t, self.power1, self.power2)
+        state = [*self.state, None, None, None][:3]
+        with np.errstate(all="ignore"):
+            self.w[...] = reference.step(direction, self.mode, self.penalty, self.w, g, *state, self.f)
+
+
+def snapshot(optimizer):
+    """All that a step may change, as bytes and numbers."""
+    tensors = {name: {k: a.tobytes() for k, a in state.items()} for name, state in optimizer.state.items()}
+    counts = {k: x for k, x in optimizer.state_dict().items() if not isinstance(x, np.ndarray)}
+    powers = {k: x.tobytes() for k, x in optimizer.state_dict().items() if isinstance(x, np.ndarray)}
+    return [w.tobytes() for w in weights(optimizer)], tensors, counts, powers
+
+
+def weights(optimizer):
+    """The weights of all groups as a flat list of arrays."""
+    found = []
+    for group in optimizer.param_groups:
+        own = group["params"]
+        found += own.values() if isinstance(own, dict) else own if isinstance(own, list) else [own]
+    return [np.asarray(w) for w in found]
+
+
+def gradients(optimizer, i):
+    """The random gradients of step i, in the form and the memory orders of the optimizer's params."""
+    rng = np.random.default_rng(i)
+    flat = iter(
+        [
+            np.asarray(rng.standard_normal(w.shape)).astype(
+                w.dtype, order="F" if w.ndim == 2 and w.flags.f_contiguous else "C"
+            )
+            for w in weights(optimizer)
+        ]
+    )
+
+    def like(params):
+        return {k: next(flat) for k in params} if isinstance(params, dict) else [next(flat) for _ in params]
+
+    params = optimizer.params
+    return [like(own) for own in params] if len(optimizer.param_groups) > 1 else like(params)
+
+
+def train(optimizer, start, stop):
+    """Steps with the gradients of these numbers."""
+    for i in range(start, stop):
+        optimizer.step(gradients(optimizer, i))
