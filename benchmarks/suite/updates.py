@@ -1,7 +1,7 @@
 """Dense updates: every rule of the registry, NumPy reference against fastreg, by dtype and size; calls; penalties."""
 
 import statistics
-import time
+from timeit import Timer
 
 import numpy as np
 from scipy.linalg.blas import daxpy, saxpy
@@ -40,30 +40,46 @@ class RatioToAxpy:
 
     def track_ratio(self, rule, dtype, size):
         rule = RULES[rule]
-        update, mode, w_g, values = rule.function(fastreg), rule.mode, arrays(size, dtype), strengths(rule)
-        w, g = w_g
-        axpy = {"float32": saxpy, "float64": daxpy}[dtype]
-        return median_ratio(lambda: update(w, g, LR, *values, mode=mode), lambda: axpy(g, w, a=LR), size)
+        w, g = arrays(size, dtype)
+        arguments = ", ".join(map(repr, strengths(rule)))
+        update = Timer(
+            f"f(w, g, {LR}, {arguments}, mode={rule.mode!r})", globals={"f": rule.function(fastreg), "w": w, "g": g}
+        )
+        axpy = Timer(f"f(g, w, a={LR})", globals={"f": {"float32": saxpy, "float64": daxpy}[dtype], "w": w, "g": g})
+        return median_ratio(update, axpy, size)
+
+
+class RatioOfExpression:
+    """The textbook's rule as a NumPy expression, with its temporaries, over fastreg's time on the same arrays."""
+
+    params = [[10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]]
+    param_names = ["size"]
+    unit = "times fastreg"
+
+    def track_ratio(self, size):
+        w, g = arrays(size, "float64")
+        names = {"f": fastreg.elastic_net_update, "np": np, "w": w, "g": g, "lr": LR, "l1": STRENGTH, "l2": STRENGTH}
+        expression = Timer("np.subtract(w, lr*(g + l1*np.sign(w) + l2*w), out=w)", globals=names)
+        return median_ratio(expression, Timer("f(w, g, lr, l1, l2)", globals=names), size)
 
 
 class Call:
-    """The price of a call, on 10 elements, beside NumPy's cheapest call on the same arrays."""
+    """The price of a call on 10 elements, over that of NumPy's cheapest on the same arrays, the two in turn."""
 
-    params = [["positional", "keyword", "np.add"]]
+    params = [["positional", "keyword"]]
     param_names = ["call"]
+    unit = "times np.add"
 
     def setup(self, call):
         w, g = arrays(10, "float64")
-        self.run = {
-            "positional": lambda: fastreg.elastic_net_update(w, g, LR, STRENGTH, STRENGTH),
-            "keyword": lambda: fastreg.elastic_net_update(w, g, LR, STRENGTH, STRENGTH, mode="proximal"),
-            "np.add": lambda: np.add(w, g, out=w),
-        }[call]
-        if call == "np.add":
-            g *= LR
+        names = {"f": fastreg.elastic_net_update, "np": np, "w": w, "g": g}
+        g *= LR
+        self.add = Timer("np.add(w, g, out=w)", globals=names)
+        mode = ', mode="proximal"' if call == "keyword" else ""
+        self.call = Timer(f"f(w, g, {LR}, {STRENGTH}, {STRENGTH}{mode})", globals=names)
 
-    def time_call(self, call):
-        self.run()
+    def track_ratio(self, call):
+        return median_ratio(self.call, self.add, 10)
 
 
 class Penalty:
@@ -81,13 +97,6 @@ class Penalty:
 
 
 def median_ratio(first, second, size, rounds=15):
-    """The median over rounds of first's time over second's, each repeated for about a millisecond."""
+    """The median over rounds of one timer's time over another's, each repeated for about a millisecond."""
     repeats = max(1, 2_000_000 // (size + 1_000))
-    return statistics.median(seconds(first, repeats) / seconds(second, repeats) for _ in range(rounds))
-
-
-def seconds(call, repeats):
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return time.perf_counter() - start
+    return statistics.median(first.timeit(repeats) / second.timeit(repeats) for _ in range(rounds))
