@@ -17,7 +17,8 @@ FLAGS = {
     "msvc": ["/O2", "/fp:precise"],
 }
 AVX2 = {"unix": ["-mavx2"], "msvc": ["/arch:AVX2"]}
-X86 = platform.machine().lower() in {"x86_64", "amd64"} and "arm64" not in os.environ.get("ARCHFLAGS", "")
+# The target, not the machine: macOS builds for either processor on the other, and for both at once (universal2).
+X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and "arm64" not in os.environ.get("ARCHFLAGS", "")
 ABI3 = platform.python_implementation() == "CPython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 

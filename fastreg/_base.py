@@ -1,6 +1,7 @@
 """Layer 5, what all optimizers share: groups of parameters, steps through one call into layer 4, values and state."""
 
 from math import inf
+from threading import Lock
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Optimizer:
 
     Attributes
     ----------
-    param_groups : list of mappings
+    param_groups : tuple of mappings
         The settings of each group, to be read and changed between steps: ``opt.param_groups[0]["lr"] = 0.01``.
     params : the form of params
         The weights as arrays.
@@ -60,41 +61,41 @@ class Optimizer:
     """
 
     _modes: tuple[str, ...] = ()  # those with a meaning for the direction
+    _why = ""  # the others have none
     _has_mode = True
     _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
 
     def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite):
+        if type(self)._direction is Optimizer._direction:
+            raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
         self._defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
         if self._has_mode:
             self._defaults |= {"mode": mode, "theta": theta}
-        if on_nonfinite not in NONFINITE:
-            raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {on_nonfinite!r}")
         self.on_nonfinite, self.completed, self.skipped = on_nonfinite, 0, 0
         groups, self._grouped = split_groups(params)
-        factors = self._split(penalty_factor, len(groups), "penalty_factor")
+        self._layouts = [Layout(own, f"{i}." if self._grouped else "") for i, (own, _) in enumerate(groups)]
+        factors = self._split(penalty_factor, "penalty_factor")
         parts = []
-        for i, (own_params, overrides) in enumerate(groups):
-            own_factors = overrides.pop("penalty_factor", factors[i])
-            prefix = f"{i}." if self._grouped else ""
-            parts.append((Layout(own_params, prefix), own_params, self._defaults | overrides, own_factors))
+        for (own, overrides), own_factors in zip(groups, factors):
+            own_factors = overrides.pop("penalty_factor", own_factors)
+            parts.append((own, self._defaults | overrides, own_factors))
         self._assemble(parts)
 
     def _assemble(self, parts, states=None):
-        """Builds the groups and the tensors below them from layouts, weights, settings and factors."""
-        names, weights, factors, self.param_groups = [], [], [], []
-        for layout, values, settings, own_factors in parts:
+        """Builds the groups and the tensors below them from weights, settings and factors by group."""
+        names, weights, factors, groups = [], [], [], []
+        for layout, (values, settings, own_factors) in zip(self._layouts, parts):
             flat = zip(layout.names, layout.flatten(values, "params"))
-            own = [np.asarray(_diagnose.as_array(x, f"params[{n}]")) for n, x in flat]
+            own = [as_weights(x, f"params[{name}]") for name, x in flat]
             numbers, arrays = split_factors(layout, own, own_factors)
-            group = Group(self, layout, len(weights), own, settings, numbers)
-            self.param_groups.append(group)
+            groups.append(Group(self, layout, len(weights), own, settings, numbers))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
+        self.param_groups, self._lock = tuple(groups), Lock()
         if states is None:
-            Tensors(names, weights, [[] for _ in weights], factors, 0)  # checks the weights before they are looked at
-            states = [state for group in self.param_groups for state in self._first_states(group, factors)]
-        self._tensors = Tensors(names, weights, states, factors, len(self.param_groups))
+            states = [state for group in groups for state in self._first_states(group, factors)]
+        self._tensors = Tensors(names, weights, states, factors, len(groups))
 
     def _first_states(self, group, factors):
         """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
@@ -103,15 +104,24 @@ class Optimizer:
             kind = reference.ElasticNet if factors[i] is None else reference.Weighted
             yield self._start(now, w, kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
 
+    @property
+    def on_nonfinite(self):
+        return self._on_nonfinite
+
+    @on_nonfinite.setter
+    def on_nonfinite(self, policy):
+        if policy not in NONFINITE:
+            raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {policy!r}")
+        self._on_nonfinite = policy
+
     # What a subclass says
 
     def _check(self, settings):
         """Raise ValueError for settings that do not go together."""
         mode = settings["mode"]
         if mode not in self._modes:
-            why = "coordinates differ in step size" if mode == "truncated" else "the penalty acts beside the move"
             known = ", ".join(map(repr, self._modes))
-            raise ValueError(f"mode: expected one of {known} for {type(self).__name__} ({why}), got {mode!r}")
+            raise ValueError(f"mode: expected one of {known} for {type(self).__name__} ({self._why}), got {mode!r}")
         if settings["theta"] != inf and mode != "truncated":
             raise _diagnose.bad_theta(settings["theta"], mode)
 
@@ -123,8 +133,8 @@ class Optimizer:
         """The first state of a tensor."""
         return [np.zeros_like(w, subok=False) for _ in self._keeps(settings)]
 
-    def _direction(self, now, steps, power1, power2):
-        """The direction, as the reference's tuple, of the settings as they are now."""
+    def _direction(self, now, first, power1, power2):
+        """The direction, as the reference's tuple, that the settings as they are now and the arguments decide."""
         raise NotImplementedError
 
     # Steps
@@ -143,14 +153,18 @@ class Optimizer:
         TypeError, ValueError, FloatingPointError
             Before any weight or state is written.
         """
-        for k, group in enumerate(self.param_groups):
-            if group.refresh(self.completed):
-                self._tensors.configure(k, group)
         flat = None if grads is None else self._flatten(grads)
-        if self._tensors.step(flat, self.param_groups, self.on_nonfinite):
-            self.completed += 1
-        else:
-            self.skipped += 1
+        self._enter()
+        try:
+            for k, group in enumerate(self.param_groups):
+                if group.refresh(self.completed):
+                    self._tensors.configure(k, group)
+            if self._tensors.step(flat, self.param_groups, self.on_nonfinite):
+                self.completed += 1
+            else:
+                self.skipped += 1
+        finally:
+            self._lock.release()
 
     def bind(self, grads):
         """Check gradients once and hold on to them, so that :meth:`step` without arguments costs next to nothing.
@@ -161,27 +175,37 @@ class Optimizer:
             Buffers that are filled with new gradients before every step; they cannot be resized until others are bound.
             None lets go of them.
         """
-        self._tensors.bind(None if grads is None else self._flatten(grads))
+        flat = None if grads is None else self._flatten(grads)
+        self._enter()
+        try:
+            self._tensors.bind(flat)
+        finally:
+            self._lock.release()
+
+    def _enter(self):
+        """Not two threads at once, nor a callable that steps the optimizer by which it was asked."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("step: expected one call at a time, got another while one is under way")
 
     def _flatten(self, grads):
-        groups = self.param_groups
         if not self._grouped:
-            return groups[0]._layout.flatten(grads, "grads")
-        return [
-            x
-            for group, own in zip(groups, self._split(grads, len(groups), "grads"))
-            for x in group._layout.flatten(own, "grads")
-        ]
+            return self._layouts[0].flatten(grads, "grads")
+        own = zip(self._layouts, self._split(grads, "grads"))
+        return [x for layout, values in own for x in layout.flatten(values, "grads")]
 
-    def _split(self, values, count, what):
-        """Values in the form of params, one part a group."""
+    def _split(self, values, what):
+        """Values in the form of params, one part a group; a group may be a dict with the key "params" here too."""
+        count = len(self._layouts)
         if not self._grouped:
             return [values]
         if values is None or np.isscalar(values):
             return [values] * count
         if not isinstance(values, (list, tuple)) or len(values) != count:
             raise TypeError(f"{what}: expected a list of {count} groups like params, got {type(values).__name__}")
-        return [own["params"] if isinstance(own, dict) and "params" in own else own for own in values]
+        return [
+            own["params"] if isinstance(own, dict) and "params" in own and "params" not in layout.keys else own
+            for layout, own in zip(self._layouts, values)
+        ]
 
     # Values
 
@@ -213,7 +237,8 @@ class Optimizer:
                     values.append(elastic_net_penalty(w, l1 * scalar, l2 * scalar))
                 else:
                     wide = w.astype(float)
-                    sums = (l1_penalty(f * x, 1.0) for x in (wide, wide * wide))
+                    with np.errstate(over="ignore"):
+                        sums = [l1_penalty(f * x, 1.0) for x in (wide, wide * wide)]
                     values.append(reference.value(reference.ElasticNet(l1, l2), *sums))
         return self._by(values, by)
 
@@ -259,11 +284,15 @@ class Optimizer:
         ValueError
             Where it belongs to another optimizer, other tensors or other settings; then nothing is changed.
         """
-        load(self, saved)
+        self._enter()
+        try:
+            load(self, saved)
+        finally:
+            self._lock.release()
 
     def __getstate__(self):
-        groups = [(g._layout, g["params"], dict(g._settings), self._factors(g)) for g in self.param_groups]
-        kept = {key: x for key, x in self.__dict__.items() if key not in ("_tensors", "param_groups")}
+        groups = [(group["params"], dict(group._settings), self._factors(group)) for group in self.param_groups]
+        kept = {key: x for key, x in self.__dict__.items() if key not in ("_lock", "_tensors", "param_groups")}
         return kept | {"_groups": groups, "_states": self._tensors.states, "_clocks": self._clocks()}
 
     def __setstate__(self, saved):
@@ -283,3 +312,11 @@ class Optimizer:
 
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
+
+
+def as_weights(x, name):
+    """An array that can be updated in place, over the memory of x."""
+    w = np.asarray(_diagnose.as_array(x, name))
+    if error := _diagnose.bad_array(w, name, writable=True):
+        raise error
+    return w

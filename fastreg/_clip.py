@@ -14,7 +14,7 @@ def clip_grad_norm(grads, max_norm):
         Gradients, float32 or float64, writable, contiguous in C or Fortran order, no two with memory in common; None is
         passed over.
     max_norm : float
-        Not negative; infinity only measures.
+        Not negative; infinity leaves finite gradients as they are.
 
     Returns
     -------

@@ -224,6 +224,7 @@ kernels = PyCapsule_New(&table, CAPSULE, NULL)
 cdef extern from *:
     """
     #if defined(_MSC_VER) && !defined(__clang__)
+      #pragma fp_contract(off) /* on by default before Visual Studio 2022, under /fp:precise too */
       #define FASTREG_STRING_(x) #x
       #define FASTREG_STRING(x) FASTREG_STRING_(x)
       #define FASTREG_COMPILER "MSVC " FASTREG_STRING(_MSC_FULL_VER)

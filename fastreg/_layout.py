@@ -34,12 +34,18 @@ class Layout:
         else:
             self.kind, self.keys = "sequence", list(range(len(params)))
         self.names = [f"{prefix}{key}" for key in self.keys]
+        for name, value in zip(self.names, self.flatten(params, "params")):
+            if isinstance(value, (list, tuple, Mapping)):
+                remedy = "for parameters in parts pass groups, a list of dicts with the key 'params'"
+                raise TypeError(f"params[{name}]: expected an array, got {type(value).__name__}; {remedy}")
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"params: expected keys that differ as strings, got {self.keys!r}")
 
     def flatten(self, values, what):
         """The values in order, one a tensor."""
         if self.kind == "array":
+            if isinstance(values, (list, tuple, Mapping)):
+                raise TypeError(f"{what}: expected one array like params, got {type(values).__name__}")
             return [values]
         if self.kind == "sequence":
             if isinstance(values, (list, tuple)) and len(values) == len(self.keys):
@@ -101,7 +107,7 @@ def leaves(values, name=""):
 
 def split_factors(layout, weights, factors):
     """Penalty factors as a number for each tensor, and an array or None for each."""
-    if factors is None or (np.isscalar(factors) and layout.kind != "array"):
+    if factors is None or np.isscalar(factors) or layout.kind == "array":
         factors = [factors] * len(weights)
     else:
         factors = layout.flatten(factors, "penalty_factor")
@@ -113,17 +119,16 @@ def split_factors(layout, weights, factors):
             arrays.append(None)
             continue
         f = np.asarray(f)
-        if f.dtype.kind not in "fiu":
+        if f.dtype.kind not in "fiub":
             raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
         if f.shape != w.shape:
             raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
         own = np.empty_like(w, subok=False)
         with np.errstate(over="ignore"):
             own[...] = f
-        if not (np.isfinite(own) & (own >= 0)).all():
-            raise ValueError(
-                f"{what}: expected finite numbers, not negative, got {f[~(np.isfinite(own) & (own >= 0))][0]}"
-            )
+        bad = ~(np.isfinite(own) & (own >= 0)) | ((own == 0) & (f != 0))
+        if bad.any():
+            raise ValueError(f"{what}: expected finite {w.dtype} numbers, not negative, got {f[bad][0]}")
         numbers.append(1.0)
         arrays.append(own)
     return numbers, arrays

@@ -95,8 +95,11 @@ class Group(MutableMapping):
             raise TypeError(f"{min(unknown)}: no setting of {type(self._optimizer).__name__}, which has {known}")
         checked = self._settings | {key: CHECKS[key](key, value) for key, value in settings.items()}
         for key, value in checked.items():
-            if isinstance(value, float):
-                self._representable(key, value)
+            for x in value if isinstance(value, tuple) else (value,):
+                if isinstance(x, float):
+                    self._representable(key, x)
+                if CHECKS[key] in (decay, decays) and self._single and single(x) == 1:
+                    raise ValueError(f"{key}: expected a number below 1 in float32 too, got {x!r}")
         self._optimizer._check(checked)
         return checked
 
@@ -138,19 +141,25 @@ class Group(MutableMapping):
                 self._representable(name, product)
         return now
 
-    def direction(self, steps, power1, power2):
+    def direction(self, first, power1, power2):
         """The optimizer's direction for tensors at this stand of their clocks."""
-        return self._optimizer._direction(self.now, steps, power1, power2)
+        return self._optimizer._direction(self.now, first, power1, power2)
 
     def __getitem__(self, key):
         return self._layout.arrange(self.weights) if key == "params" else self._settings[key]
 
     def __setitem__(self, key, value):
-        settings = self.rehearse({key: value})
-        keeps, at_start = self._optimizer._keeps, self._optimizer._at_start
-        if keeps(settings) != keeps(self._settings) or (key in at_start and settings != self._settings):
-            raise ValueError(f"{key}: decides on the state that is kept, so it stays {self._settings[key]!r}")
-        self.replace(settings)
+        self.update({key: value})
+
+    def update(self, other=(), /, **settings):
+        """Change several settings at once, all or none: those that only go together need no order."""
+        settings = dict(other, **settings)
+        checked, keeps = self.rehearse(settings), self._optimizer._keeps
+        reshaped = keeps(checked) != keeps(self._settings)
+        for key in settings:
+            if checked[key] != self._settings[key] and (reshaped or key in self._optimizer._at_start):
+                raise ValueError(f"{key}: decides on the state that is kept, so it stays {self._settings[key]!r}")
+        self.replace(checked)
 
     def __delitem__(self, key):
         raise TypeError(f"{key}: a setting can be changed, not deleted")
@@ -160,6 +169,8 @@ class Group(MutableMapping):
 
     def __len__(self):
         return 1 + len(self._settings)
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a mapping's would compare the weights, which have no one truth
 
     def __repr__(self):
         settings = ", ".join(f"{key}={value!r}" for key, value in self._settings.items())

@@ -7,7 +7,7 @@ one of the reference's tuples, whose fields are those of the struct of the same 
 from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, isfinite, sqrt
 from libc.string cimport memcpy
 from numpy cimport (
     import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
@@ -16,7 +16,7 @@ from numpy cimport (
 )
 
 from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, kernels
-from fastreg._kernels cimport AnyDirection, DirectionCode, FLOAT64, ModeCode, Task
+from fastreg._kernels cimport AnyDirection, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task
 
 from weakref import ref
 
@@ -41,10 +41,10 @@ cdef struct Slot:  # what the boundary knows of one tensor, beside its task
     double power2
     bint settled     # whether the task's direction holds until its group changes
 
-cdef struct Block:  # the bytes of one tensor's weights
+cdef struct Block:  # the bytes of one array that steps write: a tensor's weights or its state
     const char* start
     const char* end
-    Py_ssize_t index
+    Py_ssize_t index  # of the tensor
 
 cdef struct Span:  # one group
     Py_ssize_t start
@@ -55,7 +55,7 @@ cdef struct Span:  # one group
 
 @final
 cdef class Tensors:
-    """The tensors of one optimizer, in order.
+    """The tensors of one optimizer, in order. Not for two threads at once: the optimizer holds a lock around each call.
 
     Parameters
     ----------
@@ -75,9 +75,8 @@ cdef class Tensors:
     cdef list dtypes, guards
     cdef list bound, bound_guards
     cdef bint is_bound  # whether the tasks point to the bound gradients
-    cdef bint is_busy
     cdef Py_ssize_t count, size, groups
-    cdef Py_ssize_t filled  # how many blocks there are: an empty array has none, and overlaps nothing
+    cdef Py_ssize_t filled  # how many blocks there are
     cdef Task* tasks
     cdef Slot* slots
     cdef Block* blocks  # sorted by address
@@ -92,7 +91,6 @@ cdef class Tensors:
         self.count, self.groups = len(weights), groups
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
-        self.blocks = <Block*>allocate(self.count, sizeof(Block))
         self.spans = <Span*>allocate(groups, sizeof(Span))
         for i, w in enumerate(weights):
             if not (is_plain(w) and PyArray_ISBEHAVED(w)):
@@ -109,20 +107,23 @@ cdef class Tensors:
         PyMem_Free(self.spans)
 
     cdef int sort_blocks(self) except -1:
-        cdef Py_ssize_t i, k
-        cdef ndarray w
-        filled = [i for i in range(self.count) if self.tasks[i].n]
-        self.filled = len(filled)
-        for k, i in enumerate(sorted(filled, key=lambda i: _diagnose.address(self.weights[i]))):
-            w = self.weights[i]
-            self.blocks[k] = Block(<const char*>PyArray_DATA(w), <const char*>PyArray_DATA(w) + PyArray_NBYTES(w), i)
-            if k and self.blocks[k].start < self.blocks[k - 1].end:
-                one, other = self.names[self.blocks[k - 1].index], self.names[i]
+        """Where gradients may not lie. An empty array has no block, and overlaps nothing."""
+        cdef Py_ssize_t i
+        cdef ndarray x
+        cdef const char* start
+        written = [(x, i) for i, w in enumerate(self.weights) for x in [w, *self.states[i]] if x.size]
+        self.blocks = <Block*>allocate(len(written), sizeof(Block))
+        for x, i in sorted(written, key=lambda entry: _diagnose.address(entry[0])):
+            start = <const char*>PyArray_DATA(x)
+            if self.filled and start < self.blocks[self.filled - 1].end:
+                one, other = self.names[self.blocks[self.filled - 1].index], self.names[i]
                 raise _diagnose.bad_overlap(f"params[{one}]", f"params[{other}]")
+            self.blocks[self.filled] = Block(start, start + PyArray_NBYTES(x), i)
+            self.filled += 1
         return 0
 
     cdef Py_ssize_t overlapped(self, const char* start, Py_ssize_t size) noexcept:
-        """The index of a tensor whose weights share memory with so many bytes, or -1."""
+        """The index of a tensor whose weights or state share memory with so many bytes, or -1."""
         cdef Py_ssize_t low = 0, high = self.filled, middle
         while low < high:  # the first block that ends after the start
             middle = (low + high) // 2
@@ -177,33 +178,24 @@ cdef class Tensors:
 
     def bind(self, grads):
         """Check gradients once and hold them; None lets go of those that are held."""
-        cdef list arrays = None if grads is None else list(self.arrays(grads))
-        self.enter()
-        try:
-            self.bound = self.bound_guards = None
-            if arrays is not None:
-                self.point(arrays)
-                self.bound, self.is_bound = arrays, True
-                self.bound_guards = guard([g for g in arrays if g is not None])
-        finally:
-            self.is_busy = False
+        cdef list arrays = None
+        if grads is not None:
+            arrays = list(self.arrays(grads))
+            self.point(arrays)
+        self.bound, self.is_bound = arrays, grads is not None
+        self.bound_guards = None if arrays is None else guard([g for g in arrays if g is not None])
 
-    cdef int enter(self) except -1:
-        """The tasks are in use until is_busy is reset: not by two threads at once, nor again from within."""
-        if self.is_busy:
-            raise RuntimeError("step: expected one call at a time, got another while one is under way")
-        self.is_busy = True
-        return 0
-
-    cdef int check_writable(self) except -1:
+    cdef int check_weights(self) except -1:
         """What can change while gradients are bound: guards keep arrays from being resized, not from being frozen."""
         cdef Py_ssize_t i
+        cdef PyObject* w
         for i in range(self.count):
-            if not PyArray_ISWRITEABLE(<ndarray>self.slots[i].w):
+            w = self.slots[i].w
+            if not (PyArray_ISWRITEABLE(<ndarray>w) and descr_of(<ndarray>w) == self.slots[i].descr):
                 raise _diagnose.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
         return 0
 
-    cdef Py_ssize_t nonfinite(self) noexcept:
+    cdef Py_ssize_t nonfinite(self) noexcept nogil:
         """The index of a tensor whose gradient holds an infinity or a NaN, or -1."""
         cdef Py_ssize_t i
         cdef Task* t
@@ -229,60 +221,61 @@ cdef class Tensors:
             self.tasks[i].l1, self.tasks[i].l2 = l1*factor, l2*factor
             self.slots[i].settled = False
 
-    def step(self, grads, list groups, str on_nonfinite):
+    def step(self, grads, tuple groups, str on_nonfinite):
         """One step of all tensors that have a gradient; whether it was made, and not skipped.
 
-        Each group has a method `direction(steps, power1, power2)`, which makes the direction at a stand of a tensor's
-        clock. `grads` is a list of the caller's own, which nobody else can change on the way.
+        Each group has a method `direction(first, power1, power2)`, which makes the direction for a tensor's first or
+        later step, at a stand of its running products. `grads` is a list that nobody else can change on the way.
         """
         cdef Py_ssize_t i
         cdef list arrays = self.bound if grads is None else self.arrays(grads)
         if arrays is None:
             raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
-        self.enter()
-        try:
-            if grads is not None or not self.is_bound:
-                self.point(arrays)
-                self.is_bound = grads is None
-            else:
-                self.check_writable()
-            if on_nonfinite != "propagate":
+        if grads is not None or not self.is_bound:
+            self.point(arrays)
+            self.is_bound = grads is None
+        else:
+            self.check_weights()
+        if on_nonfinite != "propagate":
+            with nogil:
                 i = self.nonfinite()
-                if i >= 0 and on_nonfinite == "skip":
-                    return False
-                if i >= 0:
-                    name = self.names[i]
-                    raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
-            for i in range(self.groups):
-                self.direct(&self.spans[i], groups, i)
-            for i in range(self.groups):
-                self.tick(&self.spans[i])
-            if self.size < GIL_FREE:
+            if i >= 0 and on_nonfinite == "skip":
+                return False
+            if i >= 0:
+                name = self.names[i]
+                raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
+        for i in range(self.groups):
+            self.direct(&self.spans[i], groups, i)
+        for i in range(self.groups):
+            self.tick(&self.spans[i])
+        if self.size < GIL_FREE:
+            kernels.update(self.tasks, self.count)
+        else:
+            with nogil:
                 kernels.update(self.tasks, self.count)
-            else:
-                with nogil:
-                    kernels.update(self.tasks, self.count)
-        finally:
-            self.is_busy = False
         return True
 
-    cdef int direct(self, const Span* span, list groups, Py_ssize_t k) except -1:
+    cdef int direct(self, const Span* span, tuple groups, Py_ssize_t k) except -1:
         """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out."""
         cdef Py_ssize_t i
         cdef Slot* slot
         cdef Slot* last = NULL
         cdef AnyDirection direction
         cdef DirectionCode code = <DirectionCode>0
+        cdef double largest = 0
+        made = None
         for i in range(span.start, span.stop):
             slot = &self.slots[i]
             if slot.settled or self.tasks[i].g == NULL:
                 continue
             if (last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2
                     or (slot.steps == 0) != (last.steps == 0)):
-                made = groups[k].direction(slot.steps + 1, slot.power1*span.beta1, slot.power2*span.beta2)
+                made = groups[k].direction(slot.steps == 0, slot.power1*span.beta1, slot.power2*span.beta2)
                 code = <DirectionCode><int>DIRECTIONS[type(made)]
-                fill(&direction, made)
+                largest = fill(&direction, made)
                 last = slot
+            if not (isfinite(largest) and (self.tasks[i].dtype != FLOAT32 or isfinite(<float>largest))):
+                raise ValueError(f"lr: expected settings whose direction the dtype of the weights can hold, got {made}")
             self.tasks[i].direction = code
             self.tasks[i].d = direction
             slot.settled = slot.steps > 0 and span.beta1 == 1 and span.beta2 == 1
@@ -307,8 +300,13 @@ cdef class Tensors:
 
 
 cdef list guard(list arrays):
-    """Weak references: NumPy resizes no array that has one, not even when told not to count references."""
-    return [ref(a) for a in arrays]
+    """Weak references to arrays and to those that they are views of: NumPy resizes no array that has one, ever."""
+    guards = []
+    for a in arrays:
+        while isinstance(a, ndarray):
+            guards.append(ref(a))
+            a = a.base
+    return guards
 
 
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
@@ -337,12 +335,15 @@ cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
     return n == t.n
 
 
-cdef int fill(AnyDirection* direction, object fields) except -1:
+cdef double fill(AnyDirection* direction, object fields) except -1:
+    """Fills the struct; the largest of its fields, none of which is negative, or infinity for a NaN."""
     cdef Py_ssize_t i
-    cdef double x
+    cdef double x, largest = 0
     for i, x in enumerate(fields):
         memcpy(<char*>direction + i*sizeof(double), &x, sizeof(double))
-    return 0
+        if not x <= largest:
+            largest = x if x == x else INFINITY
+    return largest
 
 
 cdef Task task(ndarray w, list states, object factors) except *:
@@ -369,7 +370,9 @@ def clip_grad_norm(list names, list grads, double max_norm):
     """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
     cdef ndarray g
     cdef double total = 0, sum_abs = 0, sum_squares = 0, norm, coefficient
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, n
+    cdef DType dtype
+    cdef void* data
     cdef list arrays = [as_array(x, f"grads[{name}]") for x, name in zip(grads, names)]
     end = 0
     for address, i in sorted((_diagnose.address(g), i) for i, g in enumerate(arrays)):
@@ -382,10 +385,16 @@ def clip_grad_norm(list names, list grads, double max_norm):
             raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
         end = address + PyArray_NBYTES(g)
     for g in arrays:
-        kernels.sums(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), &sum_abs, &sum_squares)
+        dtype, data, n = dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g)
+        with nogil:
+            kernels.sums(dtype, data, n, &sum_abs, &sum_squares)
         total += sum_squares
     norm = sqrt(total)
     coefficient = reference.clip_coefficient(norm, max_norm)
+    if coefficient == 1:
+        return norm  # nothing to scale: save the pass over all gradients
     for g in arrays:
-        kernels.scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)
+        dtype, data, n = dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g)
+        with nogil:
+            kernels.scale(dtype, data, n, coefficient)
     return norm

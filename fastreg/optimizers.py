@@ -64,14 +64,14 @@ class SGD(Optimizer):
     def _keeps(self, settings):
         return ("momentum_buffer",) if settings["momentum"] else ()
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         lr, momentum, take = now["lr"], now["momentum"], 1 - now["dampening"]
         if momentum == 0:
             return reference.Plain(lr)
         eta = lr * take / (1 - momentum)
         if now["nesterov"]:
             return reference.Nesterov(lr, momentum, eta)
-        return reference.Momentum(lr, momentum, 1.0 if steps == 1 else take, eta)
+        return reference.Momentum(lr, momentum, 1.0 if first else take, eta)
 
 
 class Adagrad(Optimizer):
@@ -99,6 +99,7 @@ class Adagrad(Optimizer):
     """
 
     _modes = ADAPTIVE
+    _why = "coordinates differ in step size"
 
     def __init__(
         self, params, lr=1e-2, *, initial_accumulator_value=0.0, eps=1e-10,
@@ -113,7 +114,7 @@ class Adagrad(Optimizer):
     def _start(self, settings, w, p, f):
         return [np.full_like(w, settings["initial_accumulator_value"], subok=False)]
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         return reference.Adagrad(now["lr"], now["eps"])
 
 
@@ -135,6 +136,7 @@ class RMSprop(Optimizer):
     """
 
     _modes = ADAPTIVE
+    _why = "coordinates differ in step size"
 
     def __init__(
         self, params, lr=1e-2, *, alpha=0.99, eps=1e-8,
@@ -145,7 +147,7 @@ class RMSprop(Optimizer):
     def _keeps(self, settings):
         return ("square_avg",)
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         return reference.RMSprop(now["lr"], now["alpha"], 1 - now["alpha"], now["eps"])
 
 
@@ -175,6 +177,7 @@ class Adam(Optimizer):
     """
 
     _modes = ADAPTIVE
+    _why = "coordinates differ in step size"
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
@@ -186,7 +189,7 @@ class Adam(Optimizer):
     def _keeps(self, settings):
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if settings["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         kind = reference.AMSGrad if now["amsgrad"] else reference.Adam
         (beta1, beta2), lr, eps = now["betas"], now["lr"], now["eps"]
         return kind(lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / (1 - power1), 1 / sqrt(1 - power2))
@@ -211,6 +214,7 @@ class AdamW(Adam):
     """
 
     _modes = ("decoupled",)
+    _why = "the penalty acts beside the move"
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
@@ -236,6 +240,7 @@ class Lion(Optimizer):
     """
 
     _modes = ("decoupled",)
+    _why = "the penalty acts beside the move"
 
     def __init__(
         self, params, lr=1e-4, *, betas=(0.9, 0.99),
@@ -246,7 +251,7 @@ class Lion(Optimizer):
     def _keeps(self, settings):
         return ("exp_avg",)
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         beta1, beta2 = now["betas"]
         return reference.Lion(now["lr"], beta1, 1 - beta1, beta2, 1 - beta2)
 
@@ -269,7 +274,8 @@ class FTRL(Optimizer):
     Notes
     -----
     l1 and l2 are totals over the whole stream, added once: their effect fades as 1/t. For mean loss plus penalty
-    multiply them by the number of samples, or pass a callable of the completed steps.
+    multiply them by the number of samples, or pass a callable of the completed steps. The state is built on lr and
+    beta: where they change, weights move at the next step even under a zero gradient.
 
     References
     ----------
@@ -301,10 +307,10 @@ class FTRL(Optimizer):
             return [np.zeros_like(w, subok=False), n]
         z = np.empty_like(w)
         with np.errstate(all="ignore"):
-            z[...] = reference.warm_start(self._direction(settings, 0, 1, 1), p, w, n, f)
+            z[...] = reference.warm_start(self._direction(settings, True, 1, 1), p, w, n, f)
         return [z, n]
 
-    def _direction(self, now, steps, power1, power2):
+    def _direction(self, now, first, power1, power2):
         if now["lr"] == 0:
             raise ValueError("lr: expected a positive number, got 0.0")
         return reference.FTRL(now["lr"], now["beta"])

@@ -5,6 +5,8 @@ import pytest
 from cases import DTYPES, assert_same_bits, values
 from optimizer_cases import COMBINATIONS, Twin, make
 
+import fastreg
+
 combinations = pytest.mark.parametrize(("name", "mode"), COMBINATIONS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 STRONG = {"l1": 0.7, "l2": 0.3}
@@ -56,3 +58,16 @@ def test_factors_are_copied(name, mode):
     optimizer.step(g)
     twin.step(g)
     assert_same_bits(w, twin.w)
+
+
+def test_a_mask_is_a_factor_of_zeros_and_ones():
+    mask = np.array([True, False, True])
+    masked, weighted = np.ones(3), np.ones(3)
+    fastreg.SGD(masked, 0.1, l1=0.5, penalty_factor=mask).step(np.zeros(3))
+    fastreg.SGD(weighted, 0.1, l1=0.5, penalty_factor=mask.astype(float)).step(np.zeros(3))
+    assert masked.tolist() == weighted.tolist() == [0.95, 1.0, 0.95]
+
+
+def test_a_positive_factor_may_not_vanish_in_float32():
+    with pytest.raises(ValueError, match=r"^penalty_factor\[0\]: .* float32 .* 1e-60"):
+        fastreg.SGD(np.ones(3, np.float32), penalty_factor=np.full(3, 1e-60))

@@ -6,6 +6,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cases import NUMBERS, PENALTIES, UPDATES
 from optimizer_cases import DIRECTIONS
@@ -78,6 +79,18 @@ def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(ki
     assert names
     for name in names:
         assert list(getattr(reference, name)._fields) == fields(name)
+
+
+def test_the_kernels_keep_the_state_that_the_optimizers_do():
+    """A direction that is missing from a list of rules.pxd would lose its state after every chunk."""
+    counts = dict.fromkeys(reference.DIRECTIONS, 0)
+    for kind in ("OneState", "TwoStates", "ThreeStates"):
+        for name in members("ctypedef fused", kind, TEXTS["rules.pxd"]):
+            counts[name] += 1
+    for name, (optimizer, settings) in _registry.OPTIMIZERS.items():
+        state = getattr(fastreg, optimizer)(np.ones(3), 0.1, **settings).state["0"]
+        assert counts.pop(name) == len(state)
+    assert not counts
 
 
 def test_every_struct_of_the_reference_is_a_member_of_the_core():
