@@ -159,7 +159,7 @@ class Optimizer:
             for k, group in enumerate(self.param_groups):
                 if group.refresh(self.completed):
                     self._tensors.configure(k, group)
-            if self._tensors.step(flat, self.param_groups, self.on_nonfinite):
+            if self._tensors.step(flat, self.param_groups, self._on_nonfinite):
                 self.completed += 1
             else:
                 self.skipped += 1
@@ -184,7 +184,7 @@ class Optimizer:
 
     def _enter(self):
         """Not two threads at once, nor a callable that steps the optimizer by which it was asked."""
-        if not self._lock.acquire(blocking=False):
+        if not self._lock.acquire(False):
             raise RuntimeError("step: expected one call at a time, got another while one is under way")
 
     def _flatten(self, grads):

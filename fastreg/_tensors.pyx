@@ -20,6 +20,8 @@ from fastreg._kernels cimport AnyDirection, DirectionCode, DType, FLOAT32, FLOAT
 
 from weakref import ref
 
+from numpy import asarray
+
 from fastreg import _diagnose, reference
 
 cdef extern from "Python.h":
@@ -137,31 +139,24 @@ cdef class Tensors:
 
     # -- Gradients ----------------------------------------------------------------------------------------------------
 
-    cdef list arrays(self, list grads):
-        """The gradients as ndarrays or None; may run Python code of the buffers that are neither."""
-        cdef Py_ssize_t i
-        cdef PyObject* g
-        if len(grads) != self.count:
-            raise ValueError(f"grads: expected {self.count} gradients, one a tensor, got {len(grads)}")
-        for i in range(self.count):
-            g = PyList_GetItem(grads, i)
-            if type(<object>g) is not ndarray and g != <PyObject*>None:
-                return [None if x is None else as_array(x, f"grads[{name}]") for x, name in zip(grads, self.names)]
-        return grads
-
-    cdef int point(self, list grads) except -1:
-        """Checks all gradients and points the tasks to them."""
+    cdef list point(self, list grads):
+        """Checks all gradients and points the tasks to them; returns what holds them."""
         cdef Py_ssize_t i, other
         cdef Task* t
         cdef Slot* slot
         cdef PyObject* g
         cdef void* data
+        if len(grads) != self.count:
+            raise ValueError(f"grads: expected {self.count} gradients, one a tensor, got {len(grads)}")
         self.is_bound = False
         for i in range(self.count):
             t, slot, g = &self.tasks[i], &self.slots[i], PyList_GetItem(grads, i)
             if g == <PyObject*>None:
                 t.g = NULL
                 continue
+            if type(<object>g) is not ndarray:  # start again with arrays: making them may run Python code
+                named = zip(grads, self.names)
+                return self.point([None if x is None else asarray(as_array(x, f"grads[{n}]")) for x, n in named])
             if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
                 name = self.names[i]
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
@@ -174,14 +169,11 @@ cdef class Tensors:
                 if other >= 0:
                     raise _diagnose.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
                 t.g = data
-        return 0
+        return grads
 
     def bind(self, grads):
         """Check gradients once and hold them; None lets go of those that are held."""
-        cdef list arrays = None
-        if grads is not None:
-            arrays = list(self.arrays(grads))
-            self.point(arrays)
+        cdef list arrays = None if grads is None else self.point(grads)
         self.bound, self.is_bound = arrays, grads is not None
         self.bound_guards = None if arrays is None else guard([g for g in arrays if g is not None])
 
@@ -228,14 +220,16 @@ cdef class Tensors:
         later step, at a stand of its running products. `grads` is a list that nobody else can change on the way.
         """
         cdef Py_ssize_t i
-        cdef list arrays = self.bound if grads is None else self.arrays(grads)
-        if arrays is None:
+        cdef list held = self.bound
+        if grads is not None:
+            held = self.point(grads)
+        elif held is None:
             raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
-        if grads is not None or not self.is_bound:
-            self.point(arrays)
-            self.is_bound = grads is None
-        else:
+        elif self.is_bound:
             self.check_weights()
+        else:
+            self.point(held)
+            self.is_bound = True
         if on_nonfinite != "propagate":
             with nogil:
                 i = self.nonfinite()
