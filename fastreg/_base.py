@@ -8,7 +8,7 @@ import numpy as np
 from fastreg import _diagnose, reference
 from fastreg._boundary import elastic_net_penalty, l1_penalty
 from fastreg._layout import Layout, split_factors, split_groups
-from fastreg._settings import Group
+from fastreg._settings import CHECKS, Group, Setting
 from fastreg._state import load, save
 from fastreg._tensors import Tensors
 
@@ -23,7 +23,7 @@ class Optimizer:
     params : array, sequence of arrays, mapping of arrays, or list of groups
         The weights, float32 or float64, updated in place: writable, C or Fortran contiguous, no two with memory in
         common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the
-        settings below, for its tensors alone.
+        settings below but `on_nonfinite`, for its tensors alone.
     lr : float or callable
         Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
         before every step, and with 0 at construction.
@@ -36,7 +36,7 @@ class Optimizer:
         With ``mode="truncated"``: weights larger than this in magnitude are not truncated.
     penalty_factor : float or the form of params, optional
         Multiplies l1 and l2: an array like the weights, coordinate by coordinate, or a number for a tensor; 0 leaves
-        weights unpenalised. Not rescaled; copied.
+        weights unpenalised. Not rescaled; copied; fixed at construction.
     on_nonfinite : {"propagate", "raise", "skip"}
         What to do about an infinity or a NaN in a gradient: let it into the weights; raise FloatingPointError before
         anything is written; or leave out the whole step and count it in `skipped`.
@@ -106,6 +106,7 @@ class Optimizer:
 
     @property
     def on_nonfinite(self):
+        """What to do about an infinity or a NaN in a gradient: "propagate", "raise" or "skip"."""
         return self._on_nonfinite
 
     @on_nonfinite.setter
@@ -146,7 +147,7 @@ class Optimizer:
         ----------
         grads : the form of params, optional
             The gradients at the weights, each like its weights; only read. None in place of one leaves out its tensor,
-            its state and its count of steps. Without `grads`, those of :meth:`bind`.
+            its state and its count of steps. Without `grads`, those of :meth:`bind`; with, these stay bound.
 
         Raises
         ------
@@ -172,8 +173,8 @@ class Optimizer:
         Parameters
         ----------
         grads : the form of params
-            Buffers that are filled with new gradients before every step; they cannot be resized until others are bound.
-            None lets go of them.
+            Buffers to be filled, not replaced, with new gradients before every step (``g[...] = ...``). They cannot be
+            resized until others are bound, and are not pickled. None lets go of them.
         """
         flat = None if grads is None else self._flatten(grads)
         self._enter()
@@ -201,7 +202,8 @@ class Optimizer:
         if values is None or np.isscalar(values):
             return [values] * count
         if not isinstance(values, (list, tuple)) or len(values) != count:
-            raise TypeError(f"{what}: expected a list of {count} groups like params, got {type(values).__name__}")
+            got = f"{len(values)} entries" if isinstance(values, (list, tuple)) else type(values).__name__
+            raise TypeError(f"{what}: expected a list of {count} groups, which nests as params do, got {got}")
         return [
             own["params"] if isinstance(own, dict) and "params" in own and "params" not in layout.keys else own
             for layout, own in zip(self._layouts, values)
@@ -211,11 +213,13 @@ class Optimizer:
 
     @property
     def params(self):
+        """The weights as arrays, in the form in which they came."""
         weights = [group["params"] for group in self.param_groups]
         return weights if self._grouped else weights[0]
 
     @property
     def state(self):
+        """The state of each tensor by name: a dict of live arrays."""
         fields = [self._keeps(group) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
@@ -264,15 +268,16 @@ class Optimizer:
     # State
 
     def state_dict(self):
-        """All that the next steps depend on but the weights, as plain arrays and numbers under flat names.
+        """State, counts and settings as plain arrays and numbers under flat names.
 
-        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back.
-        Settings that are callables are left out; they stay as they are constructed.
+        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back. Not
+        in it, and to be given to the optimizer that takes it back: the weights, penalty_factor, on_nonfinite, and
+        settings that are callables.
         """
         return save(self)
 
     def load_state_dict(self, saved):
-        """Take over what :meth:`state_dict` gave, in place and all or nothing.
+        """Take over what :meth:`state_dict` gave, in place and all or nothing; settings that are callables here stay.
 
         Parameters
         ----------
@@ -282,7 +287,8 @@ class Optimizer:
         Raises
         ------
         ValueError
-            Where it belongs to another optimizer, other tensors or other settings; then nothing is changed.
+            Where it belongs to another optimizer or other tensors, where its settings need other state, or where one of
+            them was a callable and is a number here; then nothing is changed.
         """
         self._enter()
         try:
@@ -312,6 +318,10 @@ class Optimizer:
 
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
+
+
+for key in CHECKS:
+    setattr(Optimizer, key, Setting(key))
 
 
 def as_weights(x, name):

@@ -27,7 +27,9 @@ def as_array(x, name):
         return np.asarray(memoryview(x))
     except (TypeError, ValueError, NotImplementedError, BufferError, RuntimeError) as error:
         hint = "" if isinstance(x, (list, tuple, int, float)) else f" ({error})"
-        return _refuse(x, name, f"{hint}; an update is in place, so convert once with numpy.asarray and keep the array")
+        return _refuse(
+            x, name, f"{hint}; nothing is copied here, so convert once with numpy.asarray and keep the array"
+        )
 
 
 def _refuse(x, name, why):

@@ -60,9 +60,8 @@ class Layout:
             raise TypeError(f"{what}: expected a mapping like params, got {type(values).__name__}")
         if values.keys() != set(self.keys):
             missing, unknown = set(self.keys) - values.keys(), values.keys() - set(self.keys)
-            raise ValueError(
-                f"{what}: expected the keys of params, got none for {missing or '{}'} and unknown {unknown or '{}'}"
-            )
+            lacks, adds = (", ".join(map(repr, keys)) or "none" for keys in (missing, unknown))
+            raise ValueError(f"{what}: expected the keys of params, got a mapping that lacks {lacks} and adds {adds}")
         return [values[key] for key in self.keys]
 
     def arrange(self, values):

@@ -73,6 +73,28 @@ CHECKS = dict.fromkeys(SCHEDULES, schedule) | {
 }
 
 
+ELSEWHERE = {
+    "on_nonfinite": "of the whole optimizer, not of a group",
+    "penalty_factor": "fixed at construction",
+    "weight_decay": "no setting here; torch's is l2 with mode='subgradient', for AdamW with 'decoupled'",
+}
+
+
+class Setting:
+    """In place of an attribute of the optimizer, where setting it would change nothing: says where the setting is."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __get__(self, optimizer, owner=None):
+        if optimizer is None:
+            return self
+        raise AttributeError(f"{self.name}: a setting of the groups; see optimizer.param_groups[0][{self.name!r}]")
+
+    def __set__(self, optimizer, value):
+        self.__get__(optimizer)
+
+
 class Group(MutableMapping):
     """The settings of a group of tensors, to be read, and to be set between steps: ``group["lr"] = 0.01``.
 
@@ -91,8 +113,8 @@ class Group(MutableMapping):
         """All settings after these have been changed, each and together checked."""
         unknown = settings.keys() - self._optimizer._defaults.keys()
         if unknown:
-            known = ", ".join(self._optimizer._defaults)
-            raise TypeError(f"{min(unknown)}: no setting of {type(self._optimizer).__name__}, which has {known}")
+            name, known = min(unknown, key=str), ", ".join(self._optimizer._defaults)
+            raise TypeError(f"{name}: {ELSEWHERE.get(name, f'no setting of a group; those are {known}')}")
         checked = self._settings | {key: CHECKS[key](key, value) for key, value in settings.items()}
         for key, value in checked.items():
             for x in value if isinstance(value, tuple) else (value,):

@@ -21,13 +21,18 @@ def save(optimizer):
 
 def load(optimizer, saved):
     """Take over what `save` gave, in place."""
+    if not hasattr(saved, "keys"):
+        raise TypeError(f"saved: expected a mapping, such as numpy.load of a file, got {type(saved).__name__}")
     saved = {key: saved[key] for key in saved}
     mine = save(optimizer)
-    optional = {f"group.{i}.{key}" for i in range(len(optimizer.param_groups)) for key in SCHEDULES}
-    if lacking := (mine.keys() - saved.keys() - optional) or (saved.keys() - mine.keys() - optional):
-        raise ValueError(f"saved: expected the keys of this optimizer's state_dict(), differs in {sorted(lacking)}")
-    if str(saved["optimizer"]) != mine["optimizer"]:
-        raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved['optimizer']}")
+    if str(saved.get("optimizer")) != mine["optimizer"]:
+        raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved.get('optimizer')}")
+    optional = {
+        f"group.{i}.{k}" for i, group in enumerate(optimizer.param_groups) for k in SCHEDULES if callable(group[k])
+    }
+    missing, unknown = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys() - optional)
+    if missing or unknown:
+        raise ValueError(f"saved: expected the keys of this optimizer's state_dict(), lacks {missing}, adds {unknown}")
     arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
     counts = {
         key: checked_count(key, saved[key])

@@ -86,7 +86,8 @@ def from_sklearn_c(C: float, n_samples: float, l1_ratio: float = 0.0) -> Strengt
     n_samples : float
         The number of samples, or the sum of their weights; 1 where your gradient is that of the summed loss.
     l1_ratio : float in [0, 1]
-        1 for ``penalty="l1"``. LinearSVC and LinearSVR penalise their intercept too.
+        As given to LogisticRegression from scikit-learn 1.8 on; before, 1 for ``penalty="l1"`` and 0 for "l2".
+        LinearSVC and LinearSVR take a penalty still, and penalise their intercept too.
 
     References
     ----------

@@ -88,10 +88,10 @@ class Adagrad(Optimizer):
 
     Notes
     -----
-    In an adaptive metric a coordinate whose gradient has always been zero has the step size lr/eps, so the proximal
-    mode removes it at the first step. That is the right minimiser, but it is not feature selection, and it can cost a
-    network the units that were off for the whole first batch. An l1 that is a callable, and zero for the first epoch,
-    spares them.
+    In an adaptive metric a coordinate whose gradient has always been zero has the step size lr/eps (here with the root
+    of `initial_accumulator_value` added to eps), as a rule enough for the proximal mode to remove it at the first step.
+    That is the right minimiser, but it is not feature selection, and it can cost a network the units that were off for
+    the whole first batch. An l1 that is a callable, and zero for the first epoch, spares them.
 
     References
     ----------
@@ -273,8 +273,9 @@ class FTRL(Optimizer):
 
     Notes
     -----
-    l1 and l2 are totals over the whole stream, added once: their effect fades as 1/t. For mean loss plus penalty
-    multiply them by the number of samples, or pass a callable of the completed steps. The state is built on lr and
+    l1 and l2 are totals over the whole stream, added once: their effect fades as 1/t, and they are not on the scale of
+    the other optimizers. For the minimum of mean loss plus penalty pass ``l1=lambda t: l1 * (t + 1)``, and l2 likewise:
+    a constant l1 times the number of all steps to come agrees with it only at the end. The state is built on lr and
     beta: where they change, weights move at the next step even under a zero gradient.
 
     References

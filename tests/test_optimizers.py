@@ -167,7 +167,7 @@ BAD_PARAMS = {
     "keys of the same name": ({1: np.ones(2), "1": np.ones(2)}, ValueError, "params: .*keys"),
     "no params in a group": ([{"params": np.ones(2)}, {"lr": 0.1}], TypeError, r"params\[1\]: .*'params'"),
     "an array among groups": ([{"params": np.ones(2)}, np.ones(2)], TypeError, r"params\[1\]: .*dict"),
-    "an unknown key in a group": ([{"params": np.ones(2), "weight_decay": 1}], TypeError, "weight_decay: .*SGD"),
+    "an unknown key in a group": ([{"params": np.ones(2), "weight_decay": 1}], TypeError, "weight_decay: .*l2"),
     "a bad value in a group": ([{"params": np.ones(2), "l1": -1}], ValueError, "l1: .*-1"),
 }
 

@@ -204,3 +204,22 @@ def test_forms_that_do_not_fit_say_so():
         fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, "proximal", np.inf, None, "propagate")
     with pytest.raises(ValueError, match=r"^on_nonfinite"):
         fastreg.SGD(w).on_nonfinite = "rais"
+
+
+def test_a_setting_is_no_attribute_that_could_be_set_in_vain():
+    optimizer = fastreg.SGD(np.ones(3), 0.1)
+    for name in ("lr", "l1", "momentum", "betas"):
+        with pytest.raises(AttributeError, match=rf"^{name}: .*param_groups"):
+            setattr(optimizer, name, 0.5)
+        assert not hasattr(optimizer, name)
+
+
+def test_a_schedule_that_is_forgotten_on_resuming_is_an_error():
+    saved = fastreg.SGD(np.ones(3), lambda n: 0.1).state_dict()
+    with pytest.raises(ValueError, match=r"^saved: .*lacks \['group.0.lr'\]"):
+        fastreg.SGD(np.ones(3), 0.1).load_state_dict(saved)
+    fastreg.SGD(np.ones(3), lambda n: 0.2).load_state_dict(saved)
+    with pytest.raises(ValueError, match="of SGD"):
+        fastreg.Adam(np.ones(3)).load_state_dict(saved)
+    with pytest.raises(TypeError, match=r"^saved: .*str"):
+        fastreg.SGD(np.ones(3)).load_state_dict("state.npz")

@@ -90,7 +90,7 @@ def follow(data, settings, name, mode, tick):
 def section(settings, screen):
     """Train with every optimizer in both modes; returns the figure."""
     data = digits.load(settings)
-    screen.print(report.optimizers_intro(OPTIMIZERS, settings))
+    screen.print(report.optimizers_intro(OPTIMIZERS, digits.LR, settings))
     runs = [(name, mode) for name in OPTIMIZERS for mode in MODES]
     with screen.progress(len(runs) * settings.epochs) as progress, np.errstate(over="ignore", invalid="ignore"):
         courses = [follow(data, settings, name, mode, progress(f"{name}: {mode}")) for name, mode in runs]
