@@ -37,6 +37,11 @@ cdef inline bint is_plain(ndarray a) noexcept:
             and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
 
 
+cdef inline bint is_target(ndarray a) noexcept:
+    """Plain, and writable."""
+    return is_plain(a) and PyArray_ISBEHAVED(a)
+
+
 cdef inline bint is_alike(ndarray w, ndarray g) noexcept:
     """Whether one loop over both, from front to back, meets the same coordinates."""
     cdef int i
@@ -58,4 +63,4 @@ cdef inline bint is_apart(ndarray w, ndarray g) noexcept:
 
 cdef inline bint is_pair(ndarray w, ndarray g) noexcept:
     """Whether w can be updated with g."""
-    return (is_plain(w) and PyArray_ISBEHAVED(w) and is_plain(g) and is_alike(w, g) and is_apart(w, g))
+    return is_target(w) and is_plain(g) and is_alike(w, g) and is_apart(w, g)

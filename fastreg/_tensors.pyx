@@ -11,11 +11,11 @@ from libc.math cimport INFINITY, isfinite, sqrt
 from libc.string cimport memcpy
 from numpy cimport (
     import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
-    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISWRITEABLE,
-    PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE,
+    NPY_ARRAY_F_CONTIGUOUS, PyArray_DATA, PyArray_DIMS, PyArray_FLAGS, PyArray_ISWRITEABLE, PyArray_NBYTES,
+    PyArray_NDIM, PyArray_SIZE,
 )
 
-from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, kernels
+from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, is_target, kernels
 from fastreg._kernels cimport AnyDirection, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task
 
 from weakref import ref
@@ -95,7 +95,7 @@ cdef class Tensors:
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
         self.spans = <Span*>allocate(groups, sizeof(Span))
         for i, w in enumerate(weights):
-            if not (is_plain(w) and PyArray_ISBEHAVED(w)):
+            if not is_target(w):
                 raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(w, states[i], factors[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), 0, 1, 1, False)
@@ -347,7 +347,7 @@ cdef Task task(ndarray w, list states, object factors) except *:
     cdef Py_ssize_t i
     state[0] = state[1] = state[2] = NULL
     for i, s in enumerate(states):
-        if not (is_pair(s, w)):
+        if not is_pair(s, w):
             raise AssertionError("the state of a tensor must be like its weights")
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
@@ -371,7 +371,7 @@ def clip_grad_norm(list names, list grads, double max_norm):
     end = 0
     for address, i in sorted((_diagnose.address(g), i) for i, g in enumerate(arrays)):
         g = arrays[i]
-        if not (is_plain(g) and PyArray_ISBEHAVED(g)):
+        if not is_target(g):
             raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)
         if PyArray_SIZE(g) == 0:
             continue
