@@ -11,9 +11,14 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 # The bits of every result rest on these: no contraction to fused multiply-add, no -ffast-math. Without
-# -fno-trapping-math gcc refuses to vectorise loops with selections in them.
+# -fno-trapping-math gcc refuses to vectorise loops with selections in them. Inlined into what chooses among them, loops
+# come out better or worse by chance: float64 l2 took 1.5 times as long in cache (Ratio in benchmarks/suite/updates.py).
+# What the sources declare inline stays so.
 FLAGS = {
-    "unix": ["-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"],
+    "unix": [
+        *("-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+        "-fno-inline-small-functions",
+    ],
     "msvc": ["/O2", "/fp:precise"],
 }
 AVX2 = {"unix": ["-mavx2"], "msvc": ["/arch:AVX2"]}
@@ -38,6 +43,10 @@ def extension(name):
 class BuildExt(build_ext):
     """Flags by compiler, known only once the command runs; the kernels carry them for `fastreg.show_config()`."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()  # the modules of the kernels take most of the time, two in turn
+
     def build_extension(self, ext):
         dialect = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
         flags = FLAGS[dialect] + (AVX2[dialect] if ext.name.endswith("_avx2") else [])
@@ -54,7 +63,17 @@ class BdistWheel(bdist_wheel):
         super().finalize_options()
 
 
-modules = ["_boundary", "_checks", "_cpu", "_kernels_baseline", "_tensors", *(["_kernels_avx2"] if X86 else [])]
+modules = [
+    "_boundary",
+    "_checks",
+    "_cpu",
+    "_kernels_baseline",
+    "_learn",
+    "_parallel",
+    "_sparse",
+    "_tensors",
+    *(["_kernels_avx2"] if X86 else []),
+]
 
 setup(
     ext_modules=cythonize(

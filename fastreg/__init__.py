@@ -11,6 +11,8 @@ from fastreg._boundary import (
 )
 from fastreg._clip import clip_grad_norm
 from fastreg._config import show_config
+from fastreg._threads import get_num_threads, set_num_threads
+from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
 from fastreg.optimizers import FTRL, SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 
 __version__ = "0.1.0"
@@ -21,6 +23,9 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "LazyAdagrad",
+    "LazyFTRL",
+    "LazySGD",
     "Lion",
     "Optimizer",
     "RMSprop",
@@ -28,10 +33,12 @@ __all__ = [
     "convert",
     "elastic_net_penalty",
     "elastic_net_update",
+    "get_num_threads",
     "l1_penalty",
     "l1_update",
     "l2_penalty",
     "l2_update",
     "reference",
+    "set_num_threads",
     "show_config",
 ]

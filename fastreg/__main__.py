@@ -1,4 +1,4 @@
-"""The command line: `python -m fastreg demo` and `python -m fastreg config`.
+"""The command line: `python -m fastreg demo`, `python -m fastreg bench` and `python -m fastreg config`.
 
 A subcommand is a function that takes the parsed options and returns the exit status; `build_parser` gives it its
 options. What a subcommand needs beyond NumPy is imported when it runs, so that `--help` works everywhere and a missing
@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 import fastreg
-from fastreg import demo
+from fastreg import bench, demo
 
 EXTRAS = {"matplotlib", "rich", "sklearn", "threadpoolctl"}
+QUICK = {"sizes": (1, 1_000, 100_000, 1_000_000), "seconds": 10.0}
 
 
 def run_demo(options, parser):
@@ -28,17 +29,39 @@ def run_demo(options, parser):
         label_noise=options.label_noise,
         out=options.out,
     )
+    return run_with_extra("demo", demo.run, settings, parser)
+
+
+def run_bench(options, parser):
+    """Run the benchmark with its settings."""
+    quick = QUICK if options.quick else {}
+    settings = bench.Settings(
+        rules=tuple(options.rule or bench.RULES),
+        sizes=tuple(options.sizes or quick.get("sizes", bench.SIZES)),
+        dtype=options.dtype,
+        peers=tuple(options.peer) if options.peer else None,
+        seconds=options.seconds or quick.get("seconds", bench.Settings.seconds),
+        out=options.out or (None if options.json else bench.Settings.out),
+        json=options.json,
+    )
+    return run_with_extra("bench", bench.run, settings, parser)
+
+
+def run_with_extra(extra, run, settings, parser):
+    """Run what needs an extra of this package; where it is missing, say the command that installs it."""
     try:
-        demo.run(settings)
+        run(settings)
     except demo.CannotWriteError as error:
         parser.error(f"argument --out: {error}")
+    except bench.SettingError as error:
+        parser.error(str(error))
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] not in EXTRAS:
             raise
         print(
-            f"The demo needs {error.name}, which is not installed. This command installs it:\n\n"
-            '    python -m pip install "fastreg[demo]"\n\n'
-            'or, from a clone of the repository:\n\n    python -m pip install -e ".[demo]"',
+            f"The {extra} needs {error.name}, which is not installed. This command installs it:\n\n"
+            f'    python -m pip install "fastreg[{extra}]"\n\n'
+            f'or, from a clone of the repository:\n\n    python -m pip install -e ".[{extra}]"',
             file=sys.stderr,
         )
         return 1
@@ -77,8 +100,8 @@ def build_parser():
         help="train a network on handwritten digits with every penalty and two optimizers; show what each does",
         description="Train a network on handwritten digits with no penalty, L2, L1 and elastic net; sweep the "
         "strengths from far too small to far too large; compare momentum and Adam, with L1 in the gradient and as a "
-        "proximal step; show correlated features on the diabetes data. Prints tables, writes pictures, takes under a "
-        "minute.",
+        "proximal step; show correlated features on the diabetes data; tell packages apart by a stream of their "
+        "docstrings. Prints tables, writes pictures, takes under a minute.",
     )
     default = demo.Settings()
     command.add_argument(
@@ -111,7 +134,7 @@ def build_parser():
         type=number(int, low=0, below=2**32, expected="a whole number from 0 to 2**32 - 1"),
         default=default.seed,
         metavar="N",
-        help="seed of the split, the noise, the starts and the batches (default: %(default)d)",
+        help="seed of the splits, the noise, the starts, the batches and the stream (default: %(default)d)",
     )
     command.add_argument(
         "--label-noise",
@@ -129,6 +152,7 @@ def build_parser():
     )
     command.set_defaults(command=run_demo, parser=command)
 
+    add_bench(commands)
     command = commands.add_parser(
         "config",
         help="print version, compiler, flags and instruction sets",
@@ -136,6 +160,58 @@ def build_parser():
     )
     command.set_defaults(command=run_config, parser=command)
     return parser
+
+
+def add_bench(commands):
+    """The options of the benchmark."""
+    command = commands.add_parser(
+        "bench",
+        help="time fastreg beside NumPy, BLAS, C loops and every peer that is installed, on this machine",
+        description="Time regularised updates: fastreg, NumPy expressions, NumPy with out=, BLAS axpy, C loops "
+        "compiled here, and numexpr, numba, jax and torch where they are installed; side by side, on one thread. "
+        "Prints a table, writes a picture, takes about a minute.",
+    )
+    command.add_argument(
+        "--rule",
+        action="append",
+        metavar="NAME",
+        help="measure this rule, such as elastic_net-proximal or Adam:l2-decoupled (direction, penalty, mode); may be "
+        f"repeated (default: {', '.join(bench.RULES)})",
+    )
+    command.add_argument(
+        "--peer", action="append", metavar="NAME", help="only this peer, such as numba; may be repeated (default: all)"
+    )
+    command.add_argument(
+        "--sizes",
+        type=sizes,
+        metavar="N,N,...",
+        help="numbers of weights, such as 1,1000,1e6 (default: from 1 to 1e8, as far as memory goes)",
+    )
+    command.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="default: %(default)s")
+    command.add_argument(
+        "--seconds",
+        type=number(float, low=0.1, expected="a number of seconds from 0.1"),
+        metavar="S",
+        help=f"how long to measure; more is steadier (default: {bench.Settings.seconds:g})",
+    )
+    command.add_argument("--quick", action="store_true", help="ten seconds and no more than 1e6 weights")
+    command.add_argument("--json", action="store_true", help="print JSON and nothing else; a picture only with --out")
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for the picture, made if need be (default: {bench.Settings.out})",
+    )
+    command.set_defaults(command=run_bench, parser=command)
+
+
+def sizes(text):
+    """Numbers of weights, separated by commas; 1e6 is one too."""
+    convert = number(float, low=1, below=1e11, expected="whole numbers from 1, separated by commas")
+    values = [convert(part) for part in text.split(",")]
+    if any(value != int(value) for value in values):
+        raise argparse.ArgumentTypeError(f"expected whole numbers from 1, separated by commas, got {text!r}")
+    return [int(value) for value in dict.fromkeys(values)]
 
 
 def main(arguments=None):

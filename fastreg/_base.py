@@ -5,7 +5,8 @@ from threading import Lock
 
 import numpy as np
 
-from fastreg import _diagnose, reference
+from fastreg import _diagnose, _threads, reference
+from fastreg._bfloat16 import wide
 from fastreg._boundary import elastic_net_penalty, l1_penalty
 from fastreg._layout import Layout, split_factors, split_groups
 from fastreg._settings import CHECKS, Group, Setting
@@ -21,9 +22,9 @@ class Optimizer:
     Parameters
     ----------
     params : array, sequence of arrays, mapping of arrays, or list of groups
-        The weights, float32 or float64, updated in place: writable, C or Fortran contiguous, no two with memory in
-        common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of the
-        settings below but `on_nonfinite`, for its tensors alone.
+        The weights, float32, float64 or bfloat16, updated in place: writable, C or Fortran contiguous, no two with
+        memory in common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of
+        the settings below but `on_nonfinite` and `threads`, for its tensors alone.
     lr : float or callable
         Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
         before every step, and with 0 at construction.
@@ -40,6 +41,10 @@ class Optimizer:
     on_nonfinite : {"propagate", "raise", "skip"}
         What to do about an infinity or a NaN in a gradient: let it into the weights; raise FloatingPointError before
         anything is written; or leave out the whole step and count it in `skipped`.
+    threads : int or None
+        How many threads a step may use, of the processors that the process may run on; None is the default of the
+        process, see :func:`fastreg.set_num_threads`. More than one start only where the tensors have some megabytes
+        together. The bits of the results are the same.
 
     Attributes
     ----------
@@ -48,7 +53,7 @@ class Optimizer:
     params : the form of params
         The weights as arrays.
     state : dict
-        The state of each tensor by name, as live arrays.
+        The state of each tensor by name, as live arrays; of bfloat16 weights it is float32.
     completed : int
         Completed steps.
     skipped : int
@@ -65,13 +70,13 @@ class Optimizer:
     _has_mode = True
     _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
 
-    def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite):
+    def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads=None):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
         self._defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
         if self._has_mode:
             self._defaults |= {"mode": mode, "theta": theta}
-        self.on_nonfinite, self.completed, self.skipped = on_nonfinite, 0, 0
+        self.on_nonfinite, self.threads, self.completed, self.skipped = on_nonfinite, threads, 0, 0
         groups, self._grouped = split_groups(params)
         self._layouts = [Layout(own, f"{i}." if self._grouped else "") for i, (own, _) in enumerate(groups)]
         factors = self._split(penalty_factor, "penalty_factor")
@@ -102,7 +107,7 @@ class Optimizer:
         now = group.numbers(0)
         for i, w, scalar in zip(group.range, group.weights, group.factors):
             kind = reference.ElasticNet if factors[i] is None else reference.Weighted
-            yield self._start(now, w, kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
+            yield self._start(now, wide(w), kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
 
     @property
     def on_nonfinite(self):
@@ -114,6 +119,15 @@ class Optimizer:
         if policy not in NONFINITE:
             raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {policy!r}")
         self._on_nonfinite = policy
+
+    @property
+    def threads(self):
+        """How many threads a step may use; None for the default of the process, `fastreg.get_num_threads()`."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, n):
+        self._threads = None if n is None else _threads.count("threads", n)
 
     # What a subclass says
 
@@ -134,7 +148,7 @@ class Optimizer:
         """The first state of a tensor."""
         return [np.zeros_like(w, subok=False) for _ in self._keeps(settings)]
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         """The direction, as the reference's tuple, that the settings as they are now and the arguments decide."""
         raise NotImplementedError
 
@@ -160,7 +174,7 @@ class Optimizer:
             for k, group in enumerate(self.param_groups):
                 if group.refresh(self.completed):
                     self._tensors.configure(k, group)
-            if self._tensors.step(flat, self.param_groups, self._on_nonfinite):
+            if self._tensors.step(flat, self.param_groups, self._on_nonfinite, self._threads):
                 self.completed += 1
             else:
                 self.skipped += 1
@@ -240,9 +254,9 @@ class Optimizer:
                 if f is None:
                     values.append(elastic_net_penalty(w, l1 * scalar, l2 * scalar))
                 else:
-                    wide = w.astype(float)
+                    x = wide(w).astype(float)
                     with np.errstate(over="ignore"):
-                        sums = [l1_penalty(f * x, 1.0) for x in (wide, wide * wide)]
+                        sums = [l1_penalty(f * y, 1.0) for y in (x, x * x)]
                     values.append(reference.value(reference.ElasticNet(l1, l2), *sums))
         return self._by(values, by)
 
@@ -254,7 +268,7 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
-        return self._by([int(w.size - np.count_nonzero(w)) for w in self._tensors.weights], by)
+        return self._by([int(w.size - np.count_nonzero(wide(w))) for w in self._tensors.weights], by)
 
     def _by(self, values, by):
         if by is None:

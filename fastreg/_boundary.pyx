@@ -13,7 +13,8 @@ from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_SIZE
 from fastreg._checks cimport (
     as_array, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, kernels,
 )
-from fastreg._kernels cimport DType, FLOAT32, ModeCode, PLAIN, Task, TRUNCATED
+from fastreg._kernels cimport FLOAT64, ModeCode, PLAIN, Task, TRUNCATED
+from fastreg._parallel cimport sums, update as update_in_threads
 from fastreg.rules cimport ElasticNet, value
 
 from inspect import signature
@@ -116,7 +117,7 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     if not is_pair(w, g):
         raise _diagnose.bad_pair(w, g)
     t.dtype, t.n, t.w, t.g = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), PyArray_DATA(g)
-    cdef bint single = t.dtype == FLOAT32
+    cdef bint single = t.dtype != FLOAT64
     check(t.d.plain.lr, "lr", single)
     check(t.l1, "l1", single)
     check(t.l2, "l2", single)
@@ -127,8 +128,7 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     if t.n < GIL_FREE:
         kernels.update(&t, 1)
     else:
-        with nogil:
-            kernels.update(&t, 1)
+        update_in_threads(&t, 1, t.n, None)
 
 
 cdef Signature L1_UPDATE = Signature(4, 6, [W, GRAD, LR, L1, MODE, THETA, 0])
@@ -187,10 +187,8 @@ cdef double penalty(object weights, object l1, object l2) except? -1:
     check(p.l2, "l2", False)
     if not is_plain(w):
         raise _diagnose.bad_array(w, "w")
-    cdef DType dtype = dtype_of(w)
     cdef double sum_abs = 0, sum_squares = 0
-    with nogil:
-        kernels.sums(dtype, PyArray_DATA(w), PyArray_SIZE(w), &sum_abs, &sum_squares)
+    sums(dtype_of(w), PyArray_DATA(w), PyArray_SIZE(w), &sum_abs, &sum_squares)
     return value(&p, sum_abs, sum_squares)
 
 

@@ -2,10 +2,11 @@
 # cost four times as much, and accept misaligned data.) Whoever cimports this calls numpy's import_array.
 from numpy cimport (
     ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA, PyArray_DIMS,
-    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_NDIM, PyArray_TYPE,
+    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE,
+    PyArray_TYPE,
 )
 
-from fastreg._kernels cimport DType, FLOAT32, FLOAT64, Kernels
+from fastreg._kernels cimport BFLOAT16, DType, FLOAT32, FLOAT64, IndexType, INT32, INT64, Kernels
 
 cdef enum:
     GIL_FREE = 8192  # elements from which releasing the GIL (60 to 80 ns) is worth its price
@@ -14,7 +15,9 @@ cdef const Kernels* kernels  # of the instruction set that was chosen
 
 cdef ndarray slow_array(object x, str name)
 cdef double slow_double(object x, str name) except? -1
+cdef bint is_bfloat16(ndarray a) noexcept
 cdef int check(double x, str name, bint single, bint finite=*) except -1
+cdef list guard(list arrays)
 
 
 cdef inline ndarray as_array(object x, str name):
@@ -28,13 +31,20 @@ cdef inline double as_double(object x, str name) except? -1:
 
 
 cdef inline DType dtype_of(ndarray a) noexcept:
-    return FLOAT64 if PyArray_TYPE(a) == NPY_DOUBLE else FLOAT32
+    """The dtype of a plain array."""
+    cdef int number = PyArray_TYPE(a)
+    return FLOAT64 if number == NPY_DOUBLE else FLOAT32 if number == NPY_FLOAT else BFLOAT16
+
+
+cdef inline IndexType index_type(ndarray indices) noexcept:
+    """By size: NumPy's long is one or the other."""
+    return INT32 if PyArray_NBYTES(indices) == 4*PyArray_SIZE(indices) else INT64
 
 
 cdef inline bint is_plain(ndarray a) noexcept:
-    """A float32 or float64 array in native byte order, aligned and dense."""
-    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT) and PyArray_ISBEHAVED_RO(a)
-            and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
+    """A float32, float64 or bfloat16 array in native byte order, aligned and dense."""
+    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT or is_bfloat16(a))
+            and PyArray_ISBEHAVED_RO(a) and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
 
 
 cdef inline bint is_target(ndarray a) noexcept:
@@ -42,10 +52,10 @@ cdef inline bint is_target(ndarray a) noexcept:
     return is_plain(a) and PyArray_ISBEHAVED(a)
 
 
-cdef inline bint is_alike(ndarray w, ndarray g) noexcept:
-    """Whether one loop over both, from front to back, meets the same coordinates."""
+cdef inline bint is_alike(ndarray w, ndarray g, DType dtype) noexcept:
+    """Whether one loop over both plain arrays, from front to back, meets the same coordinates; g of this dtype."""
     cdef int i
-    if (PyArray_TYPE(w) != PyArray_TYPE(g) or PyArray_NDIM(w) != PyArray_NDIM(g)
+    if (dtype_of(g) != dtype or PyArray_NDIM(w) != PyArray_NDIM(g)
             or PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) == 0):
         return False
     for i in range(PyArray_NDIM(w)):
@@ -63,4 +73,4 @@ cdef inline bint is_apart(ndarray w, ndarray g) noexcept:
 
 cdef inline bint is_pair(ndarray w, ndarray g) noexcept:
     """Whether w can be updated with g."""
-    return is_target(w) and is_plain(g) and is_alike(w, g) and is_apart(w, g)
+    return is_target(w) and is_plain(g) and is_alike(w, g, dtype_of(w)) and is_apart(w, g)

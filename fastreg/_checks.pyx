@@ -4,11 +4,13 @@ The slow half, in _diagnose.py, wraps other buffers without a copy and finds the
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
-from numpy cimport import_array
+from numpy cimport import_array, ndarray, NPY_NOTYPE, NPY_VOID, PyArray_TYPE
 
 from fastreg._kernels cimport CAPSULE
 
-from fastreg import _diagnose, _dispatch
+from weakref import ref
+
+from fastreg import _bfloat16, _diagnose, _dispatch
 
 import_array()
 
@@ -23,9 +25,35 @@ cdef double slow_double(object x, str name) except? -1:
     return _diagnose.as_float(x, name)
 
 
+cdef int number_of_bfloat16 = NPY_NOTYPE  # that of ml_dtypes, from NumPy, once an array of it has come
+
+
+cdef bint is_bfloat16(ndarray a) noexcept:
+    """Not inline: only arrays of neither float32 nor float64 come here."""
+    global number_of_bfloat16
+    cdef int number = PyArray_TYPE(a)
+    if number == number_of_bfloat16:
+        return True
+    if not _bfloat16.is_bfloat16(a.dtype):
+        return False
+    if number != NPY_VOID:
+        number_of_bfloat16 = number
+    return True
+
+
 cdef int check(double x, str name, bint single, bint finite=True) except -1:
     """Not negative, and finite where asked; after rounding to float32 too, where a positive number may not vanish."""
     cdef double rounded = <double><float>x if single else x
     if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
         raise _diagnose.bad_number(x, name, single, finite)
     return 0
+
+
+cdef list guard(list arrays):
+    """Weak references to arrays and to those that they are views of: NumPy resizes no array that has one, ever."""
+    guards = []
+    for a in arrays:
+        while isinstance(a, ndarray):
+            guards.append(ref(a))
+            a = a.base
+    return guards

@@ -11,8 +11,8 @@ def clip_grad_norm(grads, max_norm):
     Parameters
     ----------
     grads : array, sequence, mapping or nested combination of them
-        Gradients, float32 or float64, writable, contiguous in C or Fortran order, no two with memory in common; None is
-        passed over.
+        Gradients, float32, float64 or bfloat16, writable, contiguous in C or Fortran order, no two with memory in
+        common; None is passed over.
     max_norm : float
         Not negative; infinity leaves finite gradients as they are.
 

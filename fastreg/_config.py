@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 import fastreg
-from fastreg import _dispatch
+from fastreg import _dispatch, _threads
 
 
 def config():
@@ -18,6 +18,7 @@ def config():
         "flags": _dispatch.module.flags,
         "instruction sets available": ", ".join(_dispatch.available()),
         "instruction set chosen": _dispatch.name,
+        "threads": f"{_threads.get_num_threads()} (set by {_threads.VARIABLE}) of {_threads.available()} usable",
         "disabled": ", ".join(sorted(_dispatch.disabled())) or f"none ({_dispatch.VARIABLE} disables)",
     }
 

@@ -10,12 +10,23 @@ from inspect import signature
 
 import numpy as np
 
+from fastreg._bfloat16 import BITS, dtype_name, is_bfloat16
+
 BUFFERS = "a NumPy array or a buffer that can be used without a copy (memoryview, array.array, CPU torch tensor)"
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def as_array(x, name):
-    """x as an ndarray over the same memory; TypeError where that would take a copy."""
+    """x as an ndarray over the same memory; TypeError where that takes a copy, or for a tensor of another dtype."""
+    torch = sys.modules.get("torch")
+    is_tensor = torch is not None and isinstance(x, torch.Tensor)
+    if is_tensor and x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        raise TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {x.dtype}")
+    return as_buffer(x, name)
+
+
+def as_buffer(x, name):
+    """The same for any dtype."""
     if isinstance(x, np.ma.MaskedArray):
         return _refuse(x, name, f"; its mask would be ignored, pass {name}.filled(...) or {name}.data")
     if isinstance(x, np.ndarray):
@@ -41,17 +52,17 @@ def _from_torch(x, name, torch):
         raise TypeError(f"{name}: expected a tensor without autograd, got one that requires grad; pass {name}.detach()")
     if x.device.type != "cpu" or x.layout != torch.strided:
         raise TypeError(f"{name}: expected a dense tensor on the CPU, got layout {x.layout} on device {x.device}")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name}: expected dtype float32 or float64, got {x.dtype}")
     if x.is_neg():
         raise TypeError(f"{name}: expected a plain tensor, got a lazily negated view; pass {name}.resolve_neg()")
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).numpy().view(BITS)
     return x.numpy()
 
 
 def bad_array(a, name, writable=False):
     """What makes an array unusable on its own, or None."""
-    if a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES:
-        return TypeError(f"{name}: expected dtype float32 or float64, got {a.dtype}")
+    if not is_bfloat16(a.dtype) and (a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES):
+        return TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {a.dtype}")
     if not a.dtype.isnative:
         return ValueError(
             f"{name}: expected native byte order, got {a.dtype.str} (byte-swapped); convert once with"
@@ -74,8 +85,9 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
     error = bad_array(w, w_name, writable=True) or bad_array(g, g_name)
     if error is not None:
         return error
-    if g.dtype != w.dtype:
-        return TypeError(f"{g_name}: expected dtype {w.dtype} like {w_name}, got {g.dtype}")
+    expected, got = dtype_name(w.dtype), dtype_name(g.dtype)
+    if got != expected:
+        return TypeError(f"{g_name}: expected dtype {expected} like {w_name}, got {got}")
     if g.shape != w.shape:
         return ValueError(f"{g_name}: expected shape {w.shape} like {w_name}, got {g.shape}")
     if not ((w.flags.c_contiguous and g.flags.c_contiguous) or (w.flags.f_contiguous and g.flags.f_contiguous)):
@@ -90,6 +102,53 @@ def bad_overlap(first, second):
     return ValueError(
         f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one"
     )
+
+
+def bad_rows(w, name):
+    """Why w cannot be updated row by row."""
+    if (error := bad_array(w, name, writable=True)) is not None:
+        return error
+    if not 1 <= w.ndim <= 2:
+        return ValueError(f"{name}: expected 1 or 2 dimensions, got shape {w.shape}")
+    if not w.flags.c_contiguous:
+        return ValueError(f"{name}: expected C order, in which rows are dense, got Fortran order")
+    return ValueError(f"{name}: expected the array of the construction, as it was then, got a changed one")
+
+
+def bad_index(a, name):
+    """Why a cannot be used as indices."""
+    if a.dtype.kind != "i" or a.dtype.itemsize not in (4, 8):
+        return TypeError(f"{name}: expected dtype int32 or int64, got {a.dtype}")
+    if a.ndim != 1:
+        return ValueError(f"{name}: expected one dimension, got shape {a.shape}")
+    return ValueError(
+        f"{name}: expected an aligned, contiguous array in native byte order, got dtype {a.dtype.str}, strides"
+        f" {a.strides} and aligned={a.flags.aligned}; pass {name}.astype({name}.dtype.newbyteorder('='))"
+    )
+
+
+def bad_values(values, w, n, name):
+    """Why values, beside n indices, are no gradient for w."""
+    if (error := bad_array(values, name)) is not None:
+        return error
+    if values.dtype != w.dtype:
+        return TypeError(f"{name}: expected dtype {w.dtype} like w, got {values.dtype}")
+    expected = (n, *w.shape[1:])
+    if values.shape != expected:
+        return ValueError(f"{name}: expected shape {expected}, one entry for each index, got {values.shape}")
+    return ValueError(f"{name}: expected C order, got Fortran order; pass numpy.ascontiguousarray({name})")
+
+
+def bad_place(indices, rows):
+    """Which index lies outside."""
+    place = int(np.flatnonzero((indices < 0) | (indices >= rows))[0])
+    return ValueError(f"indices: expected numbers from 0 to below {rows}, got {indices[place]} at position {place}")
+
+
+def check_starts(indptr, n):
+    """Where rows start in n entries: as in SciPy, from 0 on, never back, to the end."""
+    if len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != n or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"indptr: expected places that start at 0, never decrease and end at {n}, got others")
 
 
 def address(a):
@@ -140,7 +199,9 @@ def bad_number(x, name, single, finite):
         return ValueError(f"{name}: expected {expected}, got {x!r}")
     with np.errstate(over="ignore"):
         rounded = float(np.float32(x)) if single else x
-    return ValueError(f"{name}: expected a number that float32, the dtype of w, can hold, got {x!r}, there {rounded}")
+    return ValueError(
+        f"{name}: expected a number that float32, in which w is computed, can hold, got {x!r}, there {rounded}"
+    )
 
 
 def mode_index(mode, modes):

@@ -2,14 +2,17 @@
 # is missing in musl and macOS). One loop gives every direction × mode × penalty × dtype; the functions above it choose
 # among them, one choice each. No formula, no Python object. The table of entry points leaves in a capsule.
 from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy
 
 from fastreg._kernels cimport (
-    ADAGRAD, ADAM, AMSGRAD, CAPSULE, DECOUPLED, DType, FLOAT32, FTRL_PROXIMAL, Kernels, LION, MOMENTUM, NESTEROV, PLAIN,
-    PROXIMAL, RMSPROP, SUBGRADIENT, Task,
+    ADAGRAD, ADAM, AMSGRAD, BFLOAT16, CAPSULE, DECOUPLED, DType, FLOAT32, FTRL_PROXIMAL, Kernels, LION, MOMENTUM,
+    NESTEROV, PLAIN, PROXIMAL, RMSPROP, SUBGRADIENT, Task,
 )
 from fastreg.rules cimport (
-    Decoupled, Direction, ElasticNet, floating, FTRL, Linear, Lion, magnitude, Mode, OneState, Penalty, Proximal, Ridge,
-    square, step, Subgradient, ThreeStates, Truncated, TwoStates, Weighted,
+    bfloat16, Decoupled, Direction, ElasticNet, floating, FTRL, Linear, Lion, magnitude, Mode, narrowed, nearest,
+    OneState, Penalty, Plain, Proximal, Ridge, square, step, Subgradient, ThreeStates, Truncated, TwoStates, Weighted,
+    widened,
 )
 
 
@@ -131,11 +134,17 @@ cdef void all_sums(const floating* w, Py_ssize_t n, double* sum_abs, double* sum
     block_sums(w + (n - n % BLOCK), n % BLOCK, sum_abs, sum_squares)
 
 
+include "_stripes.pxi"
+
+
 # -- Layer 3: from codes to types, one choice a function; many tensors in one call ------------------------------------
 
 cdef void with_dtype(Direction d, Mode m, Penalty p, const Task* t) noexcept nogil:
     if t.dtype == FLOAT32:
         dense(d, m, p, <float*>t.w, <const float*>t.g, <float*>t.a, <float*>t.b, <float*>t.c, <const float*>t.f, t.n)
+    elif t.dtype == BFLOAT16:
+        striped(d, m, p, <bfloat16*>t.w, <const bfloat16*>t.g, <float*>t.a, <float*>t.b, <float*>t.c,
+                <const float*>t.f, t.n)
     else:
         dense(d, m, p, <double*>t.w, <const double*>t.g, <double*>t.a, <double*>t.b, <double*>t.c,
               <const double*>t.f, t.n)
@@ -200,6 +209,8 @@ cdef void sums(DType dtype, const void* w, Py_ssize_t n, double* sum_abs, double
     sum_squares[0] = 0
     if dtype == FLOAT32:
         all_sums(<const float*>w, n, sum_abs, sum_squares)
+    elif dtype == BFLOAT16:
+        striped_sums(<const bfloat16*>w, n, sum_abs, sum_squares)
     else:
         all_sums(<const double*>w, n, sum_abs, sum_squares)
 
@@ -207,15 +218,26 @@ cdef void sums(DType dtype, const void* w, Py_ssize_t n, double* sum_abs, double
 cdef void scale(DType dtype, void* w, Py_ssize_t n, double factor) noexcept nogil:
     if dtype == FLOAT32:
         scale_all(<float*>w, n, <float>factor)
+    elif dtype == BFLOAT16:
+        striped_scale(<bfloat16*>w, n, <float>factor)
     else:
         scale_all(<double*>w, n, factor)
 
 
 cdef bint finite(DType dtype, const void* w, Py_ssize_t n) noexcept nogil:
-    return all_finite(<const float*>w, n) if dtype == FLOAT32 else all_finite(<const double*>w, n)
+    if dtype == FLOAT32:
+        return all_finite(<const float*>w, n)
+    elif dtype == BFLOAT16:
+        return striped_finite(<const bfloat16*>w, n)
+    else:
+        return all_finite(<const double*>w, n)
 
 
-cdef Kernels table = Kernels(&update, &sums, &scale, &finite)
+include "_rows.pxi"
+include "_samples.pxi"
+include "_sparse.pxi"
+
+cdef Kernels table = Kernels(&update, &sums, &scale, &finite, &survey, &with_operation)
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 
 

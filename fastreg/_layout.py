@@ -110,24 +110,23 @@ def split_factors(layout, weights, factors):
         factors = [factors] * len(weights)
     else:
         factors = layout.flatten(factors, "penalty_factor")
-    numbers, arrays = [], []
-    for name, w, f in zip(layout.names, weights, factors):
-        what = f"penalty_factor[{name}]"
-        if f is None or np.ndim(f) == 0:
-            numbers.append(1.0 if f is None else finite(what, f))
-            arrays.append(None)
-            continue
-        f = np.asarray(f)
-        if f.dtype.kind not in "fiub":
-            raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
-        if f.shape != w.shape:
-            raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
-        own = np.empty_like(w, subok=False)
-        with np.errstate(over="ignore"):
-            own[...] = f
-        bad = ~(np.isfinite(own) & (own >= 0)) | ((own == 0) & (f != 0))
-        if bad.any():
-            raise ValueError(f"{what}: expected finite {w.dtype} numbers, not negative, got {f[bad][0]}")
-        numbers.append(1.0)
-        arrays.append(own)
-    return numbers, arrays
+    parts = [split_factor(f"penalty_factor[{name}]", w, f) for name, w, f in zip(layout.names, weights, factors)]
+    return [number for number, _ in parts], [array for _, array in parts]
+
+
+def split_factor(what, w, f):
+    """The penalty factors of one tensor, as a number for all of it and an array like it, or None."""
+    if f is None or np.ndim(f) == 0:
+        return 1.0 if f is None else finite(what, f), None
+    f = np.asarray(f)
+    if f.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
+    if f.shape != w.shape:
+        raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
+    own = np.empty_like(w, dtype=np.float64 if w.dtype == np.float64 else np.float32, subok=False)
+    with np.errstate(over="ignore"):
+        own[...] = f
+    bad = ~(np.isfinite(own) & (own >= 0)) | ((own == 0) & (f != 0))
+    if bad.any():
+        raise ValueError(f"{what}: expected finite {own.dtype} numbers, not negative, got {f[bad][0]}")
+    return 1.0, own

@@ -76,6 +76,7 @@ CHECKS = dict.fromkeys(SCHEDULES, schedule) | {
 ELSEWHERE = {
     "on_nonfinite": "of the whole optimizer, not of a group",
     "penalty_factor": "fixed at construction",
+    "threads": "of the whole optimizer, not of a group",
     "weight_decay": "no setting here; torch's is l2 with mode='subgradient', for AdamW with 'decoupled'",
 }
 
@@ -105,7 +106,7 @@ class Group(MutableMapping):
         self._optimizer, self._layout, self.weights = optimizer, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self.factors = factors  # of each tensor, as far as one number serves for all of its weights
-        self._single = any(w.dtype == np.float32 for w in weights)
+        self._single = any(w.dtype != np.float64 for w in weights)
         self._settings = {}
         self.replace(self.rehearse(settings))
 
@@ -133,8 +134,8 @@ class Group(MutableMapping):
 
     def _representable(self, name, x):
         """Not zero or infinite once it is rounded to float32, where the group has such tensors."""
-        if self._single and isfinite(x) and (not np.isfinite(rounded := single(x)) or (rounded == 0 and x != 0)):
-            raise _diagnose.bad_number(x, name, True, True)
+        if self._single:
+            representable(name, x)
 
     def refresh(self, completed):
         """Ask the callables; whether anything may have changed since the last step."""
@@ -163,9 +164,9 @@ class Group(MutableMapping):
                 self._representable(name, product)
         return now
 
-    def direction(self, first, power1, power2):
-        """The optimizer's direction for tensors at this stand of their clocks."""
-        return self._optimizer._direction(self.now, first, power1, power2)
+    def direction(self, first):
+        """The optimizer's direction for a tensor's first or later steps."""
+        return self._optimizer._direction(self.now, first)
 
     def __getitem__(self, key):
         return self._layout.arrange(self.weights) if key == "params" else self._settings[key]
@@ -197,6 +198,12 @@ class Group(MutableMapping):
     def __repr__(self):
         settings = ", ".join(f"{key}={value!r}" for key, value in self._settings.items())
         return f"Group({self.stop - self.start} tensors, {settings})"
+
+
+def representable(name, x):
+    """Raises where a finite number is zero or infinite once it is rounded to float32."""
+    if isfinite(x) and (not np.isfinite(rounded := single(x)) or (rounded == 0 and x != 0)):
+        raise _diagnose.bad_number(x, name, True, True)
 
 
 def single(x):

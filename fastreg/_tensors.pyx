@@ -15,10 +15,11 @@ from numpy cimport (
     PyArray_NDIM, PyArray_SIZE,
 )
 
-from fastreg._checks cimport as_array, dtype_of, GIL_FREE, is_alike, is_pair, is_plain, is_target, kernels
-from fastreg._kernels cimport AnyDirection, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task
-
-from weakref import ref
+from fastreg._checks cimport as_array, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels
+from fastreg._kernels cimport (
+    ADAM, AMSGRAD, AnyDirection, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task,
+)
+from fastreg._parallel cimport nonfinite, scale, sums, update
 
 from numpy import asarray
 
@@ -64,11 +65,11 @@ cdef class Tensors:
     names : list of str
         What errors call the tensors.
     weights : list of ndarray
-        Float32 or float64, dense, writable, no two with memory in common.
+        Float32, float64 or bfloat16, dense, writable, no two with memory in common.
     states : list of lists of up to three ndarray
-        The state of each tensor, like its weights.
+        The state of each tensor, like its weights; of bfloat16, float32.
     factors : list of ndarray or None
-        The penalty factors of each tensor, like its weights.
+        The penalty factors of each tensor, likewise.
     groups : int
         How many groups there are; :meth:`configure` tells which tensors are theirs.
     """
@@ -165,7 +166,7 @@ cdef class Tensors:
             data = PyArray_DATA(<ndarray>g)
             if data != t.g:  # or else it was found apart from all weights at an earlier step
                 t.g = NULL
-                other = self.overlapped(<const char*>data, t.n*(8 if t.dtype == FLOAT64 else 4))
+                other = self.overlapped(<const char*>data, PyArray_NBYTES(<ndarray>slot.w))
                 if other >= 0:
                     raise _diagnose.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
                 t.g = data
@@ -187,16 +188,6 @@ cdef class Tensors:
                 raise _diagnose.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
         return 0
 
-    cdef Py_ssize_t nonfinite(self) noexcept nogil:
-        """The index of a tensor whose gradient holds an infinity or a NaN, or -1."""
-        cdef Py_ssize_t i
-        cdef Task* t
-        for i in range(self.count):
-            t = &self.tasks[i]
-            if t.g != NULL and not kernels.finite(t.dtype, t.g, t.n):
-                return i
-        return -1
-
     # -- Steps --------------------------------------------------------------------------------------------------------
 
     def configure(self, Py_ssize_t k, group):
@@ -213,10 +204,10 @@ cdef class Tensors:
             self.tasks[i].l1, self.tasks[i].l2 = l1*factor, l2*factor
             self.slots[i].settled = False
 
-    def step(self, grads, tuple groups, str on_nonfinite):
+    def step(self, grads, tuple groups, str on_nonfinite, threads=None):
         """One step of all tensors that have a gradient; whether it was made, and not skipped.
 
-        Each group has a method `direction(first, power1, power2)`, which makes the direction for a tensor's first or
+        Each group has a method `direction(first)`, which makes the direction for a tensor's first or
         later step, at a stand of its running products. `grads` is a list that nobody else can change on the way.
         """
         cdef Py_ssize_t i
@@ -231,8 +222,7 @@ cdef class Tensors:
             self.point(held)
             self.is_bound = True
         if on_nonfinite != "propagate":
-            with nogil:
-                i = self.nonfinite()
+            i = nonfinite(self.tasks, self.count, threads)
             if i >= 0 and on_nonfinite == "skip":
                 return False
             if i >= 0:
@@ -245,34 +235,45 @@ cdef class Tensors:
         if self.size < GIL_FREE:
             kernels.update(self.tasks, self.count)
         else:
-            with nogil:
-                kernels.update(self.tasks, self.count)
+            update(self.tasks, self.count, self.size, threads)
         return True
 
     cdef int direct(self, const Span* span, tuple groups, Py_ssize_t k) except -1:
-        """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out."""
+        """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out.
+
+        It is made when the settings change, and again after a tensor's first step. Adam's bias corrections, which
+        change at every step, are worked out here.
+        """
         cdef Py_ssize_t i
+        cdef Task* t
         cdef Slot* slot
         cdef Slot* last = NULL
         cdef AnyDirection direction
         cdef DirectionCode code = <DirectionCode>0
-        cdef double largest = 0
+        cdef double largest = 0, scale1 = 0, scale2 = 0
+        cdef bint first = False
         made = None
         for i in range(span.start, span.stop):
-            slot = &self.slots[i]
-            if slot.settled or self.tasks[i].g == NULL:
+            t, slot = &self.tasks[i], &self.slots[i]
+            if t.g == NULL:
                 continue
-            if (last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2
-                    or (slot.steps == 0) != (last.steps == 0)):
-                made = groups[k].direction(slot.steps == 0, slot.power1*span.beta1, slot.power2*span.beta2)
-                code = <DirectionCode><int>DIRECTIONS[type(made)]
-                largest = fill(&direction, made)
-                last = slot
-            if not (isfinite(largest) and (self.tasks[i].dtype != FLOAT32 or isfinite(<float>largest))):
-                raise ValueError(f"lr: expected settings whose direction the dtype of the weights can hold, got {made}")
-            self.tasks[i].direction = code
-            self.tasks[i].d = direction
-            slot.settled = slot.steps > 0 and span.beta1 == 1 and span.beta2 == 1
+            if not slot.settled:
+                if made is None or first != (slot.steps == 0):
+                    first = slot.steps == 0
+                    made = groups[k].direction(first)
+                    code = <DirectionCode><int>DIRECTIONS[type(made)]
+                    largest = fill(&direction, made)
+                if not (isfinite(largest) and (t.dtype == FLOAT64 or isfinite(<float>largest))):
+                    raise ValueError(
+                        f"lr: expected settings whose direction the dtype of the weights can hold, got {made}"
+                    )
+                t.direction, t.d, slot.settled = code, direction, not first
+            if t.direction == ADAM or t.direction == AMSGRAD:  # whose structs have the same fields
+                if last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2:
+                    scale1 = 1/(1 - slot.power1*span.beta1)
+                    scale2 = 1/sqrt(1 - slot.power2*span.beta2)
+                    last = slot
+                t.d.adam.scale1, t.d.adam.scale2 = scale1, scale2
         return 0
 
     cdef void tick(self, const Span* span) noexcept:
@@ -291,16 +292,6 @@ cdef class Tensors:
     def set_clock(self, Py_ssize_t i, Py_ssize_t steps, double power1, double power2):
         cdef Slot* slot = &self.slots[i]
         slot.steps, slot.power1, slot.power2, slot.settled = steps, power1, power2, False
-
-
-cdef list guard(list arrays):
-    """Weak references to arrays and to those that they are views of: NumPy resizes no array that has one, ever."""
-    guards = []
-    for a in arrays:
-        while isinstance(a, ndarray):
-            guards.append(ref(a))
-            a = a.base
-    return guards
 
 
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
@@ -345,16 +336,17 @@ cdef Task task(ndarray w, list states, object factors) except *:
     cdef (void*)[3] state
     cdef ndarray s
     cdef Py_ssize_t i
+    cdef DType dtype = FLOAT32 if dtype_of(w) == BFLOAT16 else dtype_of(w)
     state[0] = state[1] = state[2] = NULL
     for i, s in enumerate(states):
-        if not is_pair(s, w):
+        if not (is_target(s) and is_alike(w, s, dtype)):
             raise AssertionError("the state of a tensor must be like its weights")
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
         s = factors
-        if not is_alike(s, w):
+        if not (is_plain(s) and is_alike(w, s, dtype)):
             raise AssertionError("the factors of a tensor must be like its weights")
         t.f = PyArray_DATA(s)
     return t
@@ -364,9 +356,7 @@ def clip_grad_norm(list names, list grads, double max_norm):
     """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
     cdef ndarray g
     cdef double total = 0, sum_abs = 0, sum_squares = 0, norm, coefficient
-    cdef Py_ssize_t i, n
-    cdef DType dtype
-    cdef void* data
+    cdef Py_ssize_t i
     cdef list arrays = [as_array(x, f"grads[{name}]") for x, name in zip(grads, names)]
     end = 0
     for address, i in sorted((_diagnose.address(g), i) for i, g in enumerate(arrays)):
@@ -379,16 +369,12 @@ def clip_grad_norm(list names, list grads, double max_norm):
             raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
         end = address + PyArray_NBYTES(g)
     for g in arrays:
-        dtype, data, n = dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g)
-        with nogil:
-            kernels.sums(dtype, data, n, &sum_abs, &sum_squares)
+        sums(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), &sum_abs, &sum_squares)
         total += sum_squares
     norm = sqrt(total)
     coefficient = reference.clip_coefficient(norm, max_norm)
     if coefficient == 1:
         return norm  # nothing to scale: save the pass over all gradients
     for g in arrays:
-        dtype, data, n = dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g)
-        with nogil:
-            kernels.scale(dtype, data, n, coefficient)
+        scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)
     return norm

@@ -5,7 +5,7 @@ rest through one call into layer 4 a step. No formula: those of the directions s
 what is computed here are the numbers that a direction derives from its settings once a step, in double.
 """
 
-from math import inf, sqrt
+from math import inf
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`.
     momentum : float, default 0.0
         From 0 to below 1.
@@ -48,10 +48,10 @@ class SGD(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, momentum=0.0, dampening=0.0, nesterov=False,
-        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         own = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
 
     def _check(self, settings):
         super()._check(settings)
@@ -64,7 +64,7 @@ class SGD(Optimizer):
     def _keeps(self, settings):
         return ("momentum_buffer",) if settings["momentum"] else ()
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         lr, momentum, take = now["lr"], now["momentum"], 1 - now["dampening"]
         if momentum == 0:
             return reference.Plain(lr)
@@ -79,7 +79,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; not ``mode="truncated"``.
     initial_accumulator_value : float, default 0.0
         Where the sum starts.
@@ -103,10 +103,10 @@ class Adagrad(Optimizer):
 
     def __init__(
         self, params, lr=1e-2, *, initial_accumulator_value=0.0, eps=1e-10,
-        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         own = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
-        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
 
     def _keeps(self, settings):
         return ("sum",)
@@ -114,7 +114,7 @@ class Adagrad(Optimizer):
     def _start(self, settings, w, p, f):
         return [np.full_like(w, settings["initial_accumulator_value"], subok=False)]
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         return reference.Adagrad(now["lr"], now["eps"])
 
 
@@ -123,7 +123,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; not ``mode="truncated"``.
     alpha : float, default 0.99
         Decay of the mean square, from 0 to 1.
@@ -140,14 +140,16 @@ class RMSprop(Optimizer):
 
     def __init__(
         self, params, lr=1e-2, *, alpha=0.99, eps=1e-8,
-        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        super().__init__(params, lr, {"alpha": alpha, "eps": eps}, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        super().__init__(
+            params, lr, {"alpha": alpha, "eps": eps}, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
+        )
 
     def _keeps(self, settings):
         return ("square_avg",)
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         return reference.RMSprop(now["lr"], now["alpha"], 1 - now["alpha"], now["eps"])
 
 
@@ -156,7 +158,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; not ``mode="truncated"``. ``mode="subgradient"`` with l2 is torch's Adam.
     betas : pair of float, default (0.9, 0.999)
         Decays of the mean and of the mean square, from 0 to below 1.
@@ -181,18 +183,18 @@ class Adam(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
-        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="proximal", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         own = {"betas": betas, "eps": eps, "amsgrad": amsgrad}
-        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        super().__init__(params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
 
     def _keeps(self, settings):
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if settings["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         kind = reference.AMSGrad if now["amsgrad"] else reference.Adam
         (beta1, beta2), lr, eps = now["betas"], now["lr"], now["eps"]
-        return kind(lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1 / (1 - power1), 1 / sqrt(1 - power2))
+        return kind(lr, beta1, 1 - beta1, beta2, 1 - beta2, eps, 1.0, 1.0)  # corrected at every step: _tensors.pyx
 
 
 class AdamW(Adam):
@@ -203,7 +205,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; the mode is "decoupled".
     betas, eps, amsgrad
         As for :class:`Adam`.
@@ -218,10 +220,10 @@ class AdamW(Adam):
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
-        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         own = {"betas": betas, "eps": eps, "amsgrad": amsgrad}
-        Optimizer.__init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        Optimizer.__init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
 
 
 class Lion(Optimizer):
@@ -229,7 +231,7 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; the mode is "decoupled", the only one with a meaning for moves of fixed length.
     betas : pair of float, default (0.9, 0.99)
         Weight of the mean in the sign, and decay of the mean; from 0 to below 1.
@@ -244,14 +246,14 @@ class Lion(Optimizer):
 
     def __init__(
         self, params, lr=1e-4, *, betas=(0.9, 0.99),
-        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        super().__init__(params, lr, {"betas": betas}, l1, l2, mode, theta, penalty_factor, on_nonfinite)
+        super().__init__(params, lr, {"betas": betas}, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
 
     def _keeps(self, settings):
         return ("exp_avg",)
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         beta1, beta2 = now["betas"]
         return reference.Lion(now["lr"], beta1, 1 - beta1, beta2, 1 - beta2)
 
@@ -261,7 +263,7 @@ class FTRL(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, penalty_factor, on_nonfinite
+    params, lr, l1, l2, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`; lr, McMahan's alpha, is positive. There is no mode: zeros are always exact.
     beta : float, default 1.0
         McMahan's beta, added to the root of the sum of squares.
@@ -288,10 +290,10 @@ class FTRL(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
-        l1=0.0, l2=0.0, penalty_factor=None, on_nonfinite="propagate",
+        l1=0.0, l2=0.0, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         own = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
-        super().__init__(params, lr, own, l1, l2, None, None, penalty_factor, on_nonfinite)
+        super().__init__(params, lr, own, l1, l2, None, None, penalty_factor, on_nonfinite, threads)
 
     def _check(self, settings):
         if settings["beta"] == 0 and settings["initial_accumulator_value"] == 0:
@@ -303,15 +305,19 @@ class FTRL(Optimizer):
         return ("z", "n")
 
     def _start(self, settings, w, p, f):
-        n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
-        if not settings["warm_start"]:
-            return [np.zeros_like(w, subok=False), n]
-        z = np.empty_like(w)
-        with np.errstate(all="ignore"):
-            z[...] = reference.warm_start(self._direction(settings, True, 1, 1), p, w, n, f)
-        return [z, n]
+        return ftrl_start(self._direction(settings, True), settings, w, p, f)
 
-    def _direction(self, now, first, power1, power2):
+    def _direction(self, now, first):
         if now["lr"] == 0:
             raise ValueError("lr: expected a positive number, got 0.0")
         return reference.FTRL(now["lr"], now["beta"])
+
+
+def ftrl_start(direction, settings, w, p, f):
+    """The first z and n of FTRL."""
+    n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
+    z = np.zeros_like(w, subok=False)
+    if settings["warm_start"]:
+        with np.errstate(all="ignore"):
+            z[...] = reference.warm_start(direction, p, w, n, f)
+    return [z, n]

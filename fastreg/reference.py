@@ -141,10 +141,19 @@ class Weighted(NamedTuple):
 # -- Scalar functions, over arrays ------------------------------------------------------------------------------------
 
 
+def wide(a):
+    """The array as float32 if it holds bfloat16: that is a dtype to store, not to compute with."""
+    return a.astype(np.float32) if a.dtype.itemsize == 2 else a
+
+
+def signed(x, w):
+    """x·sign(w), where x is not negative."""
+    return np.where(w != 0, np.copysign(x, w), w.dtype.type(0))
+
+
 def sign(x):
     """-1, 0 or 1; 0 at both zeros."""
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    return np.where(x != 0, np.copysign(one, x), zero)
+    return signed(x.dtype.type(1), x)
 
 
 def soft(x, t):
@@ -166,11 +175,20 @@ def penalised(p, g, w, f=None):
     return g + strength(p, p.l1, f, w.dtype) * sign(w) + strength(p, p.l2, f, w.dtype) * w
 
 
+def toll(p, eta, f=None):
+    """What l1 takes off |w| in one step of the truncated or the proximal mode."""
+    return eta.dtype.type(0) if isinstance(p, Ridge) else eta * strength(p, p.l1, f, eta.dtype)
+
+
+def shrinkage(m, p, eta, f=None):
+    """The factor by which l2 shrinks a weight in one step of the truncated or the proximal mode."""
+    one, l2 = eta.dtype.type(1), strength(p, p.l2, f, eta.dtype)
+    return one - eta * l2 if isinstance(m, Truncated) else one / (one + eta * l2)
+
+
 def threshold(p, x, eta, f=None):
     """The proximal operator of eta·l1·|x|: the identity where there is no l1."""
-    if isinstance(p, Ridge):
-        return x
-    return soft(x, eta * strength(p, p.l1, f, x.dtype))
+    return x if isinstance(p, Ridge) else soft(x, toll(p, eta, f))
 
 
 def value(p, sum_abs, sum_squares):
@@ -179,6 +197,12 @@ def value(p, sum_abs, sum_squares):
     if not isinstance(p, Ridge):
         total = (p.l1 * sum_abs if p.l1 != 0 else 0.0) + total
     return total
+
+
+def rate(d, squares):
+    """The step sizes of coordinates with these sums, or means, of squares."""
+    d = rounded(d, squares.dtype)
+    return d.lr / (np.sqrt(squares) + d.eps)
 
 
 def move(d, g, a, b, c):
@@ -194,11 +218,11 @@ def move(d, g, a, b, c):
         return d.lr * (g + d.momentum * a), d.eta
     if isinstance(d, Adagrad):
         a[...] = a + g * g
-        eta = d.lr / (np.sqrt(a) + d.eps)
+        eta = rate(d, a)
         return eta * g, eta
     if isinstance(d, RMSprop):
         a[...] = d.alpha * a + d.take * (g * g)
-        eta = d.lr / (np.sqrt(a) + d.eps)
+        eta = rate(d, a)
         return eta * g, eta
     if isinstance(d, Adam):
         a[...] = d.beta1 * a + d.take1 * g
@@ -212,13 +236,24 @@ def move(d, g, a, b, c):
     return d.lr * np.where(np.isnan(m), m, sign(m)), d.lr
 
 
-def follow(d, p, w, g, z, n, f=None):
-    """FTRL-Proximal: the weights that minimise the linearised losses so far plus the penalty, in closed form."""
-    d, one = rounded(d, w.dtype), w.dtype.type(1)
+def solve(d, p, z, n, f=None):
+    """FTRL-Proximal: the weights that minimise z·w + n's quadratic terms + the penalty, in closed form."""
+    d, one = rounded(d, z.dtype), z.dtype.type(1)
+    return threshold(p, -z, one, f) / ((d.beta + np.sqrt(n)) / d.lr + strength(p, p.l2, f, z.dtype))
+
+
+def absorb(d, w, g, z, n):
+    """FTRL-Proximal: the state takes in the gradients g at w."""
+    d = rounded(d, w.dtype)
     before = np.sqrt(n)
     n[...] = n + g * g
     z[...] = z + (g - (np.sqrt(n) - before) / d.lr * w)
-    return threshold(p, -z, one, f) / ((d.beta + np.sqrt(n)) / d.lr + strength(p, p.l2, f, w.dtype))
+
+
+def follow(d, p, w, g, z, n, f=None):
+    """FTRL-Proximal: the weights that minimise the linearised losses so far plus the penalty."""
+    absorb(d, w, g, z, n)
+    return solve(d, p, z, n, f)
 
 
 def warm_start(d, p, w, n, f=None):
@@ -229,8 +264,12 @@ def warm_start(d, p, w, n, f=None):
 
 
 def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
-    """The new weights. `a`, `b`, `c` are the coordinates' state, f their factors; None where there is none."""
-    zero, one, lr = w.dtype.type(0), w.dtype.type(1), w.dtype.type(d.lr)
+    """The new weights. `a`, `b`, `c` are the coordinates' state, f their factors; None where there is none.
+
+    Those of bfloat16 are float32, and so are state and factors; what stores them rounds once, to the nearest.
+    """
+    w, g = wide(w), wide(g)
+    zero, lr = w.dtype.type(0), w.dtype.type(d.lr)
     if isinstance(d, FTRL):
         return follow(d, p, w, g, a, b, f)
     if isinstance(m, Subgradient):
@@ -238,16 +277,100 @@ def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
         return w - u
     u, eta = move(d, g, a, b, c)
     if isinstance(m, Decoupled):
-        return w - u - lr * penalised(p, zero, w, f)
+        if isinstance(p, Ridge):
+            return w - u - lr * penalised(p, zero, w, f)
+        return w - u - lr * (signed(strength(p, p.l1, f, w.dtype), w) + strength(p, p.l2, f, w.dtype) * w)
     if isinstance(m, Truncated):
         x = w - u - eta * strength(p, p.l2, f, w.dtype) * w
         return threshold(p, x, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, zero), f)
-    return threshold(p, w - u, eta, f) * (one / (one + eta * strength(p, p.l2, f, w.dtype)))
+    return threshold(p, w - u, eta, f) * shrinkage(m, p, eta, f)
 
 
 def rounded(d, dtype):
     """A direction whose numbers are rounded to dtype, once."""
     return type(d)(*map(dtype.type, d))
+
+
+# -- Steps without a gradient, made up for later (rules.pxd tells how) ------------------------------------------------
+
+
+class Clock(NamedTuple):
+    """What all weights have missed alike since the start: of Plain."""
+
+    product: float = 1.0  # P = Π a
+    inverse: float = 1.0  # 1/P
+    total: float = 0.0  # B = Σ lr·l1/P
+    lost: float = 0.0  # to rounding, and owed to the next term of B
+
+
+class Stamp(NamedTuple):
+    """What a weight keeps of the clock when it is up to date."""
+
+    inverse: float
+    total: float
+
+
+class Missed(NamedTuple):
+    """What has passed since a weight was up to date; numbers or arrays."""
+
+    scale: float
+    debt: float
+    steps: int
+
+
+def tick(m, p, lr, now):
+    """One more step of Plain in the proximal or the truncated mode; lr, of the weights' dtype, decides on rounding."""
+    taken = float(toll(p, lr))
+    if isinstance(m, Proximal):
+        taken = taken * now.inverse
+    product = now.product * np.float64(shrinkage(m, p, lr))  # 1/0 is infinite, as in C
+    inverse = 1 / product
+    if isinstance(m, Truncated):
+        taken = taken * inverse
+    taken = taken - now.lost
+    total = now.total + taken
+    return Clock(product, inverse, total, (total - now.total) - taken)
+
+
+def is_worn(now):
+    """Whether the clock is to be wound back, once all weights are up to date: it nears what a double can hold."""
+    return not (now.product > 1e-150 and now.total < 1e150)
+
+
+def missed(now, then):
+    """What weights that were up to date then have missed; exactly nothing where no step was made."""
+    scale = np.where(then.inverse != now.inverse, now.product * then.inverse, 1.0)
+    finite = (now.product > 0) & (then.total < now.total)
+    return Missed(scale, np.where(finite, now.product * (now.total - then.total), 0.0), 0)
+
+
+def repeated(a, taken, steps):
+    """So many steps a·(|w| − taken), over float64 arrays: scale aᵏ and debt taken·(a + … + aᵏ), by doubling."""
+    power, total = np.ones_like(a), np.zeros_like(a)
+    a_power, a_total, rest, left = a, np.ones_like(a), 1 - a, steps
+    while np.any(left > 0):
+        odd = left % 2 == 1
+        total = np.where(odd, a_power * total + a_total, total)
+        power = np.where(odd, np.where(rest * total < 0.5, 1 - rest * total, power * a_power), power)
+        a_total = a_total * (1 + a_power)
+        a_power = np.where(rest * a_total < 0.5, 1 - rest * a_total, a_power * a_power)
+        left = left // 2
+    return Missed(power, np.where(a > 0, taken * (a * total), 0.0), steps)
+
+
+def catch_up(d, p, since, w, a=None, b=None, f=None):
+    """The weights after the steps that they have missed; a, b and f as for step, which saw no gradient meanwhile."""
+    if isinstance(d, FTRL):
+        return np.where(since.steps > 0, solve(d, p, a, b, f), w)
+    if isinstance(d, Adagrad):
+        eta = rate(d, a)
+        kept, taken = shrinkage(Proximal(), p, eta, f), toll(p, eta, f)
+        steps = np.broadcast_to(since.steps, w.shape)
+        since = repeated(kept.astype(float), taken.astype(float), steps)
+        return np.where(steps == 0, w, soft(since.scale * w.astype(float), since.debt).astype(w.dtype))
+    debt = since.debt * f.astype(float) if isinstance(p, Weighted) else since.debt
+    new = soft(since.scale * w.astype(float), debt).astype(w.dtype)
+    return np.where(f == 0, w, new) if isinstance(p, Weighted) else new
 
 
 # -- Sums: float64, in blocks of 4096 elements, 16 lanes each, lanes joined pairwise and blocks in order --------------
@@ -294,8 +417,9 @@ def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
 
     Parameters
     ----------
-    w : ndarray or writable buffer, float32 or float64, any shape
-        The weights, contiguous in C or Fortran order; overwritten.
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
+        The weights, contiguous in C or Fortran order; overwritten. The bfloat16 of ml_dtypes (or of torch, on the CPU)
+        is computed with in float32 and rounded once, to the nearest and of two to the even one.
     grad : ndarray or buffer
         The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
     lr : float
@@ -315,11 +439,12 @@ def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
     Raises
     ------
     TypeError
-        A dtype other than float32 or float64, two dtypes, something that would have to be copied, or not a number.
+        A dtype other than float32, float64 and bfloat16, two dtypes, something that would have to be copied, or not a
+        number.
     ValueError
         Shapes or memory orders that differ, a strided, read-only, misaligned or byte-swapped array, arrays that
-        overlap, a number out of range (also after rounding to the dtype of `w`), an unknown mode, or theta without
-        ``mode="truncated"``. Everything is checked before the first write.
+        overlap, a number out of range (also after rounding to the dtype of the arithmetic), an unknown mode, or theta
+        without ``mode="truncated"``. Everything is checked before the first write.
 
     References
     ----------
@@ -337,7 +462,7 @@ def l2_update(w, grad, lr, l2, *, mode="subgradient"):
 
     Parameters
     ----------
-    w : ndarray or writable buffer, float32 or float64, any shape
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
         The weights, contiguous in C or Fortran order; overwritten.
     grad : ndarray or buffer
         The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
@@ -380,7 +505,7 @@ def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
 
     Parameters
     ----------
-    w : ndarray or writable buffer, float32 or float64, any shape
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
         The weights, contiguous in C or Fortran order; overwritten.
     grad : ndarray or buffer
         The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
@@ -417,7 +542,7 @@ def l1_penalty(w, l1):
 
     Parameters
     ----------
-    w : ndarray or buffer, float32 or float64, any shape, contiguous in C or Fortran order
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
     l1 : float
         Strength: finite, not negative. Zero gives 0.0 whatever the weights.
 
@@ -439,7 +564,7 @@ def l2_penalty(w, l2):
 
     Parameters
     ----------
-    w : ndarray or buffer, float32 or float64, any shape, contiguous in C or Fortran order
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
     l2 : float
         Strength: finite, not negative. Zero gives 0.0 whatever the weights.
 
@@ -461,7 +586,7 @@ def elastic_net_penalty(w, l1, l2):
 
     Parameters
     ----------
-    w : ndarray or buffer, float32 or float64, any shape, contiguous in C or Fortran order
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
     l1, l2 : float
         Strengths: finite, not negative. A strength of zero adds nothing, whatever the weights.
 

@@ -11,7 +11,9 @@
 # Structs hold doubles; each is rounded to the array's type once. The order of operations is a contract with
 # reference.py, which follows line by line: compile with -ffp-contract=off to get the same bits.
 # cdivision does not travel from the .pyx that cimports: without line 1 no division here would be vectorised.
-from libc.math cimport copysign, copysignf, fabs, fabsf, sqrt, sqrtf
+from libc.math cimport INFINITY, copysign, copysignf, fabs, fabsf, sqrt, sqrtf
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memcpy
 
 ctypedef fused floating:
     float
@@ -88,6 +90,10 @@ ctypedef fused Adaptive:  # the step size is the coordinate's own
     Adam
     AMSGrad
 
+ctypedef fused Rooted:  # the step size is over the root of the state
+    Adagrad
+    RMSprop
+
 ctypedef fused OneState:  # at least: has a
     Momentum
     Nesterov
@@ -105,6 +111,11 @@ ctypedef fused TwoStates:  # has b as well
 
 ctypedef fused ThreeStates:  # has c as well
     AMSGrad
+
+ctypedef fused Lazy:  # has a closed form for any number of steps without a gradient: see catch_up
+    Plain
+    Adagrad
+    FTRL
 
 ctypedef fused Direction:
     Plain
@@ -178,12 +189,17 @@ cdef inline floating square(floating x) noexcept nogil:
     return x*x
 
 
-cdef inline floating sign(floating x) noexcept nogil:
-    """-1, 0 or 1; 0 at both zeros. Masks, since each blend of two comparisons costs three instructions in cache."""
+cdef inline floating signed(floating x, floating w) noexcept nogil:
+    """x·sign(w), where x is not negative. Masks, since a blend of two comparisons costs three instructions in cache."""
     if floating is float:
-        return copysignf(1, x) if x != 0 else <floating>0
+        return copysignf(x, w) if w != 0 else <floating>0
     else:
-        return copysign(1, x) if x != 0 else <floating>0
+        return copysign(x, w) if w != 0 else <floating>0
+
+
+cdef inline floating sign(floating x) noexcept nogil:
+    """-1, 0 or 1; 0 at both zeros."""
+    return signed(<floating>1, x)
 
 
 cdef inline floating soft(floating x, floating t) noexcept nogil:
@@ -209,12 +225,28 @@ cdef inline floating penalised(const Penalty* p, floating g, floating w, const f
         return g + strength(p, p.l1, f)*sign(w) + strength(p, p.l2, f)*w
 
 
+cdef inline floating toll(const Penalty* p, floating eta, const floating* f) noexcept nogil:
+    """What l1 takes off |w| in one step of the truncated or the proximal mode."""
+    if Penalty is Ridge:
+        return 0
+    else:
+        return eta*strength(p, p.l1, f)
+
+
+cdef inline floating shrinkage(const Mode* m, const Penalty* p, floating eta, const floating* f) noexcept nogil:
+    """The factor by which l2 shrinks a weight in one step of the truncated or the proximal mode."""
+    if Mode is Truncated:
+        return <floating>1 - eta*strength(p, p.l2, f)
+    else:
+        return <floating>1/(<floating>1 + eta*strength(p, p.l2, f))
+
+
 cdef inline floating threshold(const Penalty* p, floating x, floating eta, const floating* f) noexcept nogil:
     """The proximal operator of eta·l1·|x|: the identity where there is no l1."""
     if Penalty is Ridge:
         return x
     else:
-        return soft(x, eta*strength(p, p.l1, f))
+        return soft(x, toll(p, eta, f))
 
 
 cdef inline double value(const Penalty* p, double sum_abs, double sum_squares) noexcept nogil:
@@ -223,6 +255,11 @@ cdef inline double value(const Penalty* p, double sum_abs, double sum_squares) n
     if Penalty is not Ridge:
         total = (p.l1*sum_abs if p.l1 != 0 else 0) + total
     return total
+
+
+cdef inline floating rate(const Rooted* d, floating squares) noexcept nogil:
+    """The step size of a coordinate with this sum, or mean, of squares."""
+    return <floating>d.lr/(root(squares) + <floating>d.eps)
 
 
 cdef inline floating move(const Direction* d, floating g, floating* a, floating* b, floating* c,
@@ -242,11 +279,11 @@ cdef inline floating move(const Direction* d, floating g, floating* a, floating*
         return <floating>d.lr*(g + <floating>d.momentum*a[0])
     elif Direction is Adagrad:
         a[0] = a[0] + g*g
-        eta[0] = <floating>d.lr/(root(a[0]) + <floating>d.eps)
+        eta[0] = rate(d, a[0])
         return eta[0]*g
     elif Direction is RMSprop:
         a[0] = <floating>d.alpha*a[0] + <floating>d.take*(g*g)
-        eta[0] = <floating>d.lr/(root(a[0]) + <floating>d.eps)
+        eta[0] = rate(d, a[0])
         return eta[0]*g
     elif Direction is Adam:
         a[0] = <floating>d.beta1*a[0] + <floating>d.take1*g
@@ -268,13 +305,23 @@ cdef inline floating move(const Direction* d, floating g, floating* a, floating*
         return 0  # FTRL does not move: see follow
 
 
-cdef inline floating follow(const FTRL* d, const Penalty* p, floating w, floating g, floating* z, floating* n,
-                            const floating* f) noexcept nogil:
-    """FTRL-Proximal: the weight that minimises the linearised losses so far plus the penalty, in closed form."""
+cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating n, const floating* f) noexcept nogil:
+    """FTRL-Proximal: the weight that minimises z·w + n's quadratic terms + the penalty, in closed form."""
+    return threshold(p, -z, <floating>1, f)/((<floating>d.beta + root(n))/<floating>d.lr + strength(p, p.l2, f))
+
+
+cdef inline void absorb(const FTRL* d, floating w, floating g, floating* z, floating* n) noexcept nogil:
+    """FTRL-Proximal: the state takes in the gradient g at w."""
     cdef floating before = root(n[0])
     n[0] = n[0] + g*g
     z[0] = z[0] + (g - (root(n[0]) - before)/<floating>d.lr*w)
-    return threshold(p, -z[0], <floating>1, f)/((<floating>d.beta + root(n[0]))/<floating>d.lr + strength(p, p.l2, f))
+
+
+cdef inline floating follow(const FTRL* d, const Penalty* p, floating w, floating g, floating* z, floating* n,
+                            const floating* f) noexcept nogil:
+    """FTRL-Proximal: the weight that minimises the linearised losses so far plus the penalty."""
+    absorb(d, w, g, z, n)
+    return solve(d, p, z[0], n[0], f)
 
 
 cdef inline floating step(const Direction* d, const Mode* m, const Penalty* p, floating w, floating g, floating* a,
@@ -289,9 +336,142 @@ cdef inline floating step(const Direction* d, const Mode* m, const Penalty* p, f
     else:
         u = move(d, g, a, b, c, &eta)
         if Mode is Decoupled:
-            return w - u - <floating>d.lr*penalised(p, <floating>0, w, f)
+            if Penalty is Ridge:
+                return w - u - <floating>d.lr*penalised(p, <floating>0, w, f)
+            else:
+                return w - u - <floating>d.lr*(signed(strength(p, p.l1, f), w) + strength(p, p.l2, f)*w)
         elif Mode is Truncated:
             x = w - u - eta*strength(p, p.l2, f)*w
+            if m.theta == INFINITY:  # the same for all weights, so that the compiler makes two loops of one
+                return threshold(p, x, eta, f)
             return threshold(p, x, eta if magnitude(x) <= <floating>m.theta else <floating>0, f)
         else:
-            return threshold(p, w - u, eta, f)*(<floating>1/(<floating>1 + eta*strength(p, p.l2, f)))
+            return threshold(p, w - u, eta, f)*shrinkage(m, p, eta, f)
+
+
+# -- Steps without a gradient, made up for later ----------------------------------------------------------------------
+#
+# A coordinate whose gradient is zero is only penalised, and the penalty's steps compose: after any number of them the
+# weight is S(scale·w, debt). For Plain, scale and debt follow from a clock that all coordinates share (Lipton & Elkan,
+# "Efficient elastic net regularization for sparse linear models", arXiv 1505.06449); for Adagrad, whose step size is
+# the coordinate's own and stands still meanwhile, from the number of steps; FTRL solves for the weight anyway. What
+# has to add up over many steps does so in double. Each step's own numbers are rounded as the dense step rounds them.
+
+cdef struct Clock:  # after t steps of Plain, with a the shrinkage of a step:
+    double product   # P = Π a
+    double inverse   # 1/P
+    double total     # B = Σ lr·l1/P: what l1 has taken, in units that l2 does not shrink; P as the mode asks, see tick
+    double lost      # to rounding, and owed to the next term of B (Kahan): a long stream must not add up errors
+
+cdef struct Stamp:  # what a weight keeps of the clock when it is up to date
+    double inverse
+    double total
+
+cdef struct Missed:  # since a weight was up to date
+    double scale
+    double debt
+    long long steps  # for Adagrad; for FTRL, those ever made
+
+cdef inline void tick(const Mode* m, const ElasticNet* p, floating lr, Clock* now) noexcept nogil:
+    """One more step of Plain in the proximal mode, a·(|w| − lr·l1), or the truncated one, a·|w| − lr·l1."""
+    cdef double taken = toll(p, lr, <const floating*>NULL)
+    cdef double before = now.total
+    if Mode is Proximal:
+        taken = taken*now.inverse
+    now.product = now.product*<double>shrinkage(m, p, lr, <const floating*>NULL)
+    now.inverse = 1/now.product
+    if Mode is Truncated:
+        taken = taken*now.inverse
+    taken = taken - now.lost
+    now.total = before + taken
+    now.lost = (now.total - before) - taken
+
+
+cdef inline bint is_worn(const Clock* now) noexcept nogil:
+    """Whether the clock is to be wound back, once all weights are up to date: it nears what a double can hold."""
+    return not (now.product > 1e-150 and now.total < 1e150)
+
+
+cdef inline Missed missed(const Clock* now, const Stamp* then) noexcept nogil:
+    """What a weight that was up to date then has missed; exactly nothing where no step was made."""
+    cdef Missed since
+    since.scale = now.product*then.inverse if then.inverse != now.inverse else 1
+    # Where lr·l1 or lr·l2 overflows, total is infinite or product 0, and neither inf − inf nor 0·inf may come of it.
+    since.debt = now.product*(now.total - then.total) if now.product > 0 and then.total < now.total else 0
+    since.steps = 0
+    return since
+
+
+cdef inline Missed repeated(double a, double taken, long long steps) noexcept nogil:
+    """So many steps a·(|w| − taken): scale aᵏ and debt taken·(a + … + aᵏ), by doubling.
+
+    With the sum T = 1 + … + aᵏ⁻¹ and 1 − aᵏ = (1 − a)·T nothing cancels. The power is taken from T while that is more
+    accurate. (As an expression in expm1 and log1p, bits would depend on the machine's libm, and an a that is
+    rounded, as that of the dense steps is, would not be the same number.)
+    """
+    cdef double power = 1, sum = 0  # over the steps made so far
+    cdef double a_power = a, a_sum = 1  # over the next 2^i steps
+    cdef double rest = 1 - a
+    cdef Missed since
+    since.steps = steps
+    if rest == 0:  # what the doubling would come to
+        sum, steps = <double>steps, 0
+    while steps > 0:
+        if steps & 1:
+            sum = a_power*sum + a_sum
+            power = 1 - rest*sum if rest*sum < 0.5 else power*a_power
+        a_sum = a_sum*(1 + a_power)
+        a_power = 1 - rest*a_sum if rest*a_sum < 0.5 else a_power*a_power
+        steps >>= 1
+    since.scale = power
+    since.debt = taken*(a*sum) if a > 0 else 0  # taken may be infinite
+    return since
+
+
+cdef inline floating catch_up(const Lazy* d, const Penalty* p, const Missed* since, floating w, const floating* a,
+                              const floating* b, const floating* f) noexcept nogil:
+    """The weight after the steps that it has missed; `a`, `b` and f as for step, which saw no gradient meanwhile."""
+    cdef Proximal m
+    cdef Missed own = since[0]
+    cdef floating eta
+    if Lazy is FTRL:
+        return solve(d, p, <floating>a[0], <floating>b[0], f) if since.steps > 0 else w
+    elif Lazy is Adagrad:
+        if since.steps == 0:
+            return w
+        eta = rate(d, <floating>a[0])
+        own = repeated(shrinkage(&m, p, eta, f), toll(p, eta, f), since.steps)
+    elif Penalty is Weighted:  # the clock has no factor: it is 0 or 1, or there is no l2
+        if f[0] == 0:
+            return w
+        own.debt = own.debt*<double>f[0]
+    return <floating>soft(own.scale*<double>w, own.debt)
+
+
+# -- Storage ----------------------------------------------------------------------------------------------------------
+#
+# A bfloat16 is the upper half of a float32. What is stored so is computed with in float32, by the rules as they stand.
+
+ctypedef uint16_t bfloat16
+
+cdef inline float widened(uint32_t pattern) noexcept nogil:
+    """The number with these bits: those of a bfloat16, above 16 zeros."""
+    cdef float x
+    memcpy(&x, &pattern, sizeof(x))
+    return x
+
+
+cdef inline uint32_t pattern_of(float x) noexcept nogil:
+    cdef uint32_t pattern
+    memcpy(&pattern, &x, sizeof(pattern))
+    return pattern
+
+
+cdef inline uint32_t nearest(float x) noexcept nogil:
+    """In its upper half the bfloat16 nearest to x, of two as near the even one; no NaN with bits in its lower half."""
+    return pattern_of(x) + <uint32_t>0x7FFF + (pattern_of(x) >> 16 & <uint32_t>1)
+
+
+cdef inline uint32_t narrowed(float x) noexcept nogil:
+    """The same for every x: a NaN stays one, and is quiet."""
+    return nearest(x) if x == x else pattern_of(x) | <uint32_t>0x400000

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from ml_dtypes import bfloat16, finfo
 
 import fastreg
 from fastreg import reference
@@ -17,6 +18,7 @@ from fastreg._registry import RULES as REGISTRY
 
 RULES = list(REGISTRY.values())
 DTYPES = [np.float32, np.float64]
+STORED = [*DTYPES, bfloat16]  # what weights and gradients may be; bfloat16 is computed with in float32
 SIZES = [0, 1, 3, 4, 7, 8, 9, 31, 33, 1000, 8191, 8192, 10_007]  # vector widths, then where the GIL is released
 UPDATES = {name: getattr(fastreg, name) for name in fastreg.__all__ if name.endswith("_update")}
 PENALTIES = {name: getattr(fastreg, name) for name in fastreg.__all__ if name.endswith("_penalty")}
@@ -55,6 +57,11 @@ STRENGTHS = {
 ORDINARY = STRENGTHS["ordinary"]
 
 
+def arithmetic(dtype):
+    """The dtype that weights of this one are computed in."""
+    return np.float32 if dtype is bfloat16 else dtype
+
+
 def values(dtype, size, seed=0):
     """Weights and a gradient; some weights are zero, some small enough for a threshold to remove them."""
     rng = np.random.default_rng([seed, size])
@@ -64,7 +71,7 @@ def values(dtype, size, seed=0):
 
 def special_values(dtype):
     """Every special weight with every special gradient."""
-    info = np.finfo(dtype)
+    info = finfo(dtype)
     positive = [0, info.smallest_subnormal, info.tiny, info.eps, 0.1, 0.5, 1, 1 + info.eps, info.max, np.inf, np.nan]
     x = np.array([*positive, *(-np.array(positive, dtype))], dtype)
     w, g = np.meshgrid(x, x)
@@ -115,7 +122,8 @@ def updated(implementation, rule, w, g, s):
 def bits(a):
     """The elements as integers, every NaN as the same one: the contract leaves its payload and sign open."""
     a = np.array(a, subok=False)
-    a[np.isnan(a)] = np.nan
+    with np.errstate(invalid="ignore"):  # signalling ones
+        a[np.isnan(a)] = np.nan
     return a.view(f"u{a.itemsize}")
 
 

@@ -6,7 +6,7 @@ Run by test_dispatch.py, once per instruction set, since the choice is made at i
 import hashlib
 
 import numpy as np
-from cases import DTYPES, PENALTIES, RULES, SIZES, STRENGTHS, bits, special_values, update, values
+from cases import PENALTIES, RULES, SIZES, STORED, STRENGTHS, arithmetic, bits, special_values, update, values
 from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
@@ -30,7 +30,7 @@ def trained(implementation, name, mode, w, g, factor):
 def digest(implementation):
     """The hash of all results of `implementation`, the package or its reference."""
     result = hashlib.sha256()
-    for dtype in DTYPES:
+    for dtype in STORED:
         for w, g in [special_values(dtype), *(values(dtype, size) for size in SIZES)]:
             for rule in RULES:
                 for strengths in STRENGTHS.values():
@@ -38,7 +38,7 @@ def digest(implementation):
                     update(implementation, rule, x, g, strengths)
                     result.update(bits(x))
             for name, mode in COMBINATIONS:
-                for factor in (None, np.full_like(w, 0.7)):
+                for factor in (None, np.full_like(w, 0.7, arithmetic(dtype))):
                     for array in trained(implementation, name, mode, w, g, factor):
                         result.update(bits(array))
         for size in (*SIZES, 15, 16, 17, 4095, 4096, 4097):

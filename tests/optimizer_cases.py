@@ -112,12 +112,13 @@ class Twin:
             self.penalty = reference.Weighted(l1, l2)
         else:
             self.penalty = reference.ElasticNet(l1, l2) if l1 else reference.Ridge(l2)
-        first = w.dtype.type(self.options.get("initial_accumulator_value", 0))
-        self.state = [np.full_like(self.w, first if field in ("sum", "n") else 0) for field in self.case.fields]
+        wide = reference.wide(self.w)
+        first = wide.dtype.type(self.options.get("initial_accumulator_value", 0))
+        self.state = [np.full_like(wide, first if field in ("sum", "n") else 0) for field in self.case.fields]
         if self.options.get("warm_start"):
             both = self.penalty if factor is not None else reference.ElasticNet(l1, l2)
             with np.errstate(all="ignore"):
-                self.state[0][...] = reference.warm_start(self.direction(), both, self.w, self.state[1], factor)
+                self.state[0][...] = reference.warm_start(self.direction(), both, wide, self.state[1], factor)
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
 
     def direction(self, t=0, power1=0.0, power2=0.0):

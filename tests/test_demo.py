@@ -17,7 +17,7 @@ from fastreg.__main__ import main
 from fastreg.demo.expressions import numpy_update
 from fastreg.demo.network import BATCH, Network, groups, softmax, train, train_with
 
-PICTURES = {"first-layer.png", "histograms.png", "optimizers.png", "strength.png", "twins.png"}
+PICTURES = {"first-layer.png", "histograms.png", "optimizers.png", "strength.png", "text.png", "twins.png"}
 EXTRAS = ("sklearn", "matplotlib", "rich")
 
 
@@ -26,9 +26,12 @@ def sections():
     """The modules of the demo that need its extra packages."""
     for name in EXTRAS:
         pytest.importorskip(name)
-    from fastreg.demo import claims, digits, optimizers, twins
+    from fastreg.demo import claims, digits, optimizers, text, twins
 
-    return SimpleNamespace(claims=claims, digits=digits, optimizers=optimizers, twins=twins)
+    with pytest.MonkeyPatch.context() as patch:  # a short stream
+        patch.setattr(text, "DOCUMENTS", 150)
+        patch.setattr(text, "ENOUGH", 100)
+        yield SimpleNamespace(claims=claims, digits=digits, optimizers=optimizers, text=text, twins=twins)
 
 
 def python(folder, *arguments):
@@ -240,6 +243,84 @@ def test_twins(sections):
     assert all(claim.holds for claim in sections.claims.twins(lasso, net, cycle))
 
 
+SOURCE = b'''
+"""The module says nothing."""
+raise RuntimeError("a file that is read is not run, and \\d is no reason to warn")
+def public(): "A function tells in ten words or more what it does."
+def short(): "Too short."
+def _private(): "A private function has ten words or more to say, too."
+class Public:
+    """A class tells in ten words or more what it is."""
+    async def method(self): "A method tells in ten words or more what it does."
+class _Private:
+    def method(self): "Whoever looks into private classes finds ten words or more."
+'''
+
+
+def test_docstrings_are_read_and_nothing_is_run(sections, tmp_path):
+    file = tmp_path / "a.py"
+    file.write_bytes(SOURCE)
+    found = [text.split()[1] for text in sections.text.docstrings(file)]
+    assert found == ["function", "class", "method"]
+    for content in (b"def", b"\0", b"\xff"):
+        file.write_bytes(content)
+        assert list(sections.text.docstrings(file)) == []
+    assert list(sections.text.docstrings(tmp_path / "missing.py")) == []
+    assert sections.text.sources("a_package_that_nobody_has") == []
+    assert all("test" not in path.parts for path in sections.text.sources(""))
+
+
+def test_packages_are_told_apart_in_mini_batches_and_at_once(sections):
+    from fastreg.demo import Settings
+
+    documents, again = (sections.text.load(Settings(seed=2)) for _ in range(2))
+    assert (documents.x != again.x).nnz == 0
+    assert np.array_equal(documents.y, again.y)
+    assert len(documents.packages) == 2
+    assert len(documents.y_test) == (len(documents.y) + len(documents.y_test)) // 5
+    ticks = []
+    courses = [sections.text.follow(documents, name, ticks.append) for name in sections.text.LEARNERS]
+    assert len(ticks) == 3 * -(-len(documents.y) // sections.text.BATCH)
+    *both, theirs = courses
+    for c in both:
+        assert c.differ == 0
+        assert c.accuracy[-1] == c.whole_accuracy > 0.6
+        assert c.kept[-1] == c.whole_kept < documents.features
+    assert theirs.differ > 0
+    for c in courses:
+        assert c.seen[-1] == len(documents.y)
+        assert np.all(np.diff(c.seen) > 0)
+        assert c.kept[-1] == np.count_nonzero(c.streamed[:-1])
+        assert 0.5 < c.foretold < 1
+        assert c.seconds > 0
+    assert sections.claims.text(courses, documents)[0].holds
+
+
+def test_one_package_alone_is_left_out(sections, monkeypatch, capsys):
+    from fastreg.demo import Settings, report
+
+    monkeypatch.setattr(sections.text, "PACKAGES", {"NumPy": "numpy", "nobody": "a_package_that_nobody_has"})
+    assert sections.text.section(Settings(), report.Screen()) == {}
+    assert "Left out" in capsys.readouterr().out
+
+
+def test_claims_on_the_text_can_fail(sections):
+    def judged(differ=0, kept=30, whole=30, foretold=0.9, held=0.9, theirs=80):
+        counts = {"whole_kept": whole, "foretold": foretold, "accuracy": [held], "streamed": np.zeros(101)}
+        theirs_alone = {"foretold": 0.9, "accuracy": [0.9], "whole_kept": 30}
+        ours = SimpleNamespace(differ=differ, kept=np.array([kept]), **counts)
+        other = SimpleNamespace(differ=9, kept=np.array([theirs]), **counts | theirs_alone)
+        same = SimpleNamespace(differ=0)
+        documents = SimpleNamespace(features=100, y=np.zeros(900), y_test=np.zeros(100))
+        return [claim.holds for claim in sections.claims.text([ours, same, other], documents)]
+
+    assert judged() == judged(foretold=0.885) == judged(held=0.85) == [True, True, True, True]
+    assert judged(differ=1) == [False, True, True, True]
+    assert judged(kept=31) == judged(kept=60, whole=60) == [True, False, True, True]
+    assert judged(theirs=40) == [True, True, False, True]
+    assert judged(foretold=0.875) == judged(held=0.83) == [True, True, True, False]
+
+
 # -- The command line -------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +339,9 @@ def test_short_run_prints_its_tables_and_writes_its_pictures(sections, tmp_path,
         "its twin",
         "never had a gradient",
         "Proximal Adam",
+        "Who wrote this docstring",
+        "scikit-learn, SGD",
+        "is cut.",
     ):
         assert text in printed
     assert {path.name for path in out.iterdir()} == PICTURES
@@ -278,7 +362,7 @@ def test_chosen_penalties_only(sections, tmp_path, capsys):
 def test_divergence_is_said_and_not_drawn(sections, tmp_path, capsys):
     assert main(["demo", "--penalty", "l2", "--l2", "1e3", "--epochs", "3", "--out", str(tmp_path)]) == 0
     assert "l2 diverged" in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"optimizers.png", "strength.png", "twins.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"optimizers.png", "strength.png", "text.png", "twins.png"}
 
 
 @pytest.mark.parametrize(

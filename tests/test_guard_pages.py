@@ -10,6 +10,9 @@ import sys
 import numpy as np
 import pytest
 from cases import ORDINARY, PENALTIES, RULES, python, update, updated, values
+from lazy_cases import CASES as LAZY
+from lazy_cases import gradients
+from lazy_cases import make as make_lazy
 from optimizer_cases import COMBINATIONS, make
 
 import fastreg
@@ -83,6 +86,25 @@ def every_length_of_an_optimizer(dtype):
     print(_dispatch.name, "kept inside")
 
 
+def every_length_of_a_lazy_step(dtype):
+    pages = [Guarded() for _ in range(3)]
+    for n in LENGTHS[1:36]:
+        data, indices, indptr = gradients(6, (n,), dtype, n, n, np.int32 if n % 2 else np.int64, n % 3 == 0)
+        for name in LAZY:
+            x = values(dtype, n)[0]
+            for at_end in (False, True):
+                w, g, places = (page.array(a, at_end) for page, a in zip(pages, (x, data, indices), strict=True))
+                plain = x.copy()
+                for weights, arrays in ((plain, (data, indices)), (w, (g, places))):
+                    lazy = make_lazy(name, weights, l1=0.3, l2=0.2)
+                    lazy.step_csr(*arrays, indptr)
+                    lazy.step(arrays[1], arrays[0])
+                    assert lazy.weights(arrays[1]).tobytes() == lazy.weights()[indices].tobytes()
+                    lazy.flush()
+                assert w.tobytes() == plain.tobytes()
+    print(_dispatch.name, "kept inside")
+
+
 def one_too_far(dtype):
     a = Guarded().array(np.ones(8, dtype), at_end=True)
     print("about to read")
@@ -93,7 +115,7 @@ def one_too_far(dtype):
 
 @pytest.mark.parametrize("variant", _dispatch.VARIANTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer"])
+@pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer", "every_length_of_a_lazy_step"])
 def test_no_length_touches_what_lies_outside(function, dtype, variant):
     if variant not in _dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
@@ -110,5 +132,4 @@ def test_the_guards_are_real(dtype):
 
 
 if __name__ == "__main__":
-    functions = {f.__name__: f for f in (every_length, every_length_of_an_optimizer, one_too_far)}
-    functions[sys.argv[1]](np.dtype(sys.argv[2]).type)
+    globals()[sys.argv[1]](np.dtype(sys.argv[2]).type)

@@ -10,7 +10,8 @@ from optimizer_cases import DIRECTIONS, make, weights
 
 import fastreg
 
-CLASSES = [x for name in fastreg.__all__ if inspect.isclass(x := getattr(fastreg, name)) and x is not fastreg.Optimizer]
+PUBLIC = [x for name in fastreg.__all__ if inspect.isclass(x := getattr(fastreg, name))]
+CLASSES = [x for x in PUBLIC if issubclass(x, fastreg.Optimizer) and x is not fastreg.Optimizer]
 classes = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 names = pytest.mark.parametrize("name", DIRECTIONS)
 
@@ -123,13 +124,14 @@ def test_other_buffers_are_used_without_a_copy():
 @classes
 def test_the_signature_is_what_every_optimizer_has_and_its_own_options(cls):
     parameters = inspect.signature(cls).parameters
-    common = ["l1", "l2", "mode", "theta", "penalty_factor", "on_nonfinite"]
+    common = ["l1", "l2", "mode", "theta", "penalty_factor", "on_nonfinite", "threads"]
     if cls is fastreg.FTRL:
         common = [name for name in common if name not in ("mode", "theta")]
     assert list(parameters)[:2] == ["params", "lr"]
     assert list(parameters)[-len(common) :] == common
     assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
     defaults = {"l1": 0.0, "l2": 0.0, "theta": np.inf, "penalty_factor": None, "on_nonfinite": "propagate"}
+    defaults["threads"] = None
     assert all(parameters[name].default == x for name, x in defaults.items() if name in parameters)
     if "mode" in parameters:
         fixed = cls in (fastreg.AdamW, fastreg.Lion)

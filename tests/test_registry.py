@@ -2,18 +2,22 @@
 
 import importlib
 import inspect
+import os
 import re
+import sys
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cases import NUMBERS, PENALTIES, UPDATES
+from lazy_cases import CASES
 from optimizer_cases import DIRECTIONS
 
 import fastreg
 from fastreg import _registry, reference
 from fastreg._registry import RULES
+from fastreg.bench.peers import PEERS
 
 TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in ("rules.pxd", "_kernels.pxd")}
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -81,6 +85,21 @@ def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(ki
         assert list(getattr(reference, name)._fields) == fields(name)
 
 
+LAZY = {"Clock", "Stamp", "Missed"}  # what the steps without a gradient are told by
+
+
+@pytest.mark.parametrize("name", sorted(LAZY))
+def test_what_lazy_steps_keep_has_a_twin_with_its_fields(name):
+    assert list(getattr(reference, name)._fields) == fields(name)
+
+
+def test_every_direction_with_a_closed_form_has_a_lazy_class():
+    names = members("ctypedef fused", "Lazy", TEXTS["rules.pxd"])
+    lazy = {name for name in fastreg.__all__ if name.startswith("Lazy")}
+    assert {getattr(fastreg, name)._direction.__name__ for name in lazy} == set(names)
+    assert {case.lazy.__name__ for case in CASES.values()} == lazy
+
+
 def test_the_kernels_keep_the_state_that_the_optimizers_do():
     """A direction that is missing from a list of rules.pxd would lose its state after every chunk."""
     counts = dict.fromkeys(reference.DIRECTIONS, 0)
@@ -100,14 +119,17 @@ def test_every_struct_of_the_reference_is_a_member_of_the_core():
         for kind in ("Direction", "Mode", "Penalty")
         for name in members("ctypedef fused", kind, TEXTS["rules.pxd"])
     }
-    assert twins == fused
+    assert twins == fused | LAZY
 
 
 def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
-    """Save the three that NumPy has under another name."""
+    """Save those that NumPy has under another name."""
     names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS["rules.pxd"], re.MULTILINE)
     assert {"move", "follow", "step", "soft", "sign"} <= set(names)
-    assert [name for name in names if not hasattr(reference, name)] == ["magnitude", "root", "square"]
+    assert [name for name in names if not hasattr(reference, name)] == [
+        *("magnitude", "root", "square"),
+        *("widened", "pattern_of", "nearest", "narrowed"),  # astype
+    ]
 
 
 def test_every_public_update_is_in_the_registry_in_every_mode():
@@ -133,17 +155,57 @@ def test_every_function_takes_the_strengths_that_the_registry_lists(name):
 
 def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_known_here():
     optimizers = {name for name in fastreg.__all__ if inspect.isclass(getattr(fastreg, name))}
-    assert all(issubclass(getattr(fastreg, name), fastreg.Optimizer) for name in optimizers)
-    functions = set(fastreg.__all__) - optimizers - {"clip_grad_norm", "convert", "reference", "show_config"}
+    lazy = {case.lazy.__name__ for case in CASES.values()}
+    assert lazy < optimizers
+    assert all(issubclass(getattr(fastreg, name), fastreg.Optimizer) for name in optimizers - lazy)
+    functions = (
+        set(fastreg.__all__)
+        - optimizers
+        - {"clip_grad_norm", "convert", "get_num_threads", "reference", "set_num_threads", "show_config"}
+    )
     assert functions == set(UPDATES) | set(PENALTIES) == set(NUMBERS)
     assert all(hasattr(reference, name) for name in functions)
     assert sorted(fastreg.__all__, key=lambda name: (not name.isupper(), name)) == fastreg.__all__
 
 
-def test_every_rule_has_a_benchmark(monkeypatch):
+@pytest.fixture
+def suite(monkeypatch):
+    """Imports a module of the asv suite, which asks the libraries of its process for one thread."""
     if not (BENCHMARKS / "suite").is_dir():
         pytest.skip("the benchmarks do not lie beside these tests")
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.syspath_prepend(BENCHMARKS)
-    updates = importlib.import_module("suite.updates")
-    lists = [x.params[0] for x in vars(updates).values() if inspect.isclass(x) and hasattr(x, "params")]
-    assert RULES.keys() <= {name for names in lists for name in names}
+    return lambda name: importlib.import_module(f"suite.{name}")
+
+
+@pytest.mark.parametrize(
+    ("module", "names"), [("updates", RULES), ("optimizers", _registry.OPTIMIZERS)], ids=["rules", "directions"]
+)
+def test_every_rule_and_direction_has_benchmarks_beside_every_implementation(suite, module, names):
+    classes = [x for x in vars(suite(module)).values() if inspect.isclass(x) and hasattr(x, "params")]
+    assert any(set(x.params[0]) == set(names) for x in classes)
+    timed = [x for x in classes if x.param_names[1:] == ["implementation", "dtype", "level"]]
+    assert {level for x in timed for level in x.params[3]} == {"L1", "L2", "L3", "DRAM"}
+    for x in timed:
+        assert set(names) <= set(x.params[0]) or "torch" in x.params[1]
+        assert {"fastreg", "torch"} <= set(x.params[1]) <= set(PEERS)
+
+
+def test_the_suite_has_its_peers_from_this_checkout_and_not_from_what_it_measures(suite):
+    peers = suite("workload").peers
+    assert peers.__name__ == "fastreg_bench.peers"
+    assert list(peers.PEERS) == list(PEERS)
+    assert Path(peers.__file__).parents[2] == BENCHMARKS.parent
+
+
+@pytest.mark.parametrize("module", ["threads", "sparse", "linear"])
+def test_benchmarks_of_what_a_commit_lacks_are_skipped(suite, module, monkeypatch):
+    """asv skips what raises NotImplementedError in its setup; older commits lack these names."""
+    for name in ("LazySGD", "LazyAdagrad", "LazyFTRL"):
+        monkeypatch.delattr(fastreg, name, raising=False)
+    monkeypatch.setattr(fastreg, "SGD", lambda w, lr: None)
+    monkeypatch.setitem(sys.modules, "fastreg.linear", None)
+    monkeypatch.delattr(fastreg, "linear", raising=False)
+    (benchmark,) = (x for x in vars(suite(module)).values() if inspect.isclass(x) and hasattr(x, "params"))
+    with pytest.raises(NotImplementedError):
+        benchmark().setup(*(values[0] for values in benchmark.params))

@@ -82,12 +82,67 @@ def test_transposed_tensors_are_fortran_order():
         fastreg.l1_update(w, torch.ones(4, 3), 0.5, 0.0)
 
 
+def test_bfloat16_is_used_where_it_lies():
+    w, g = (torch.from_numpy(a).bfloat16() for a in values(np.float32, 1100))
+    expected = w.float().numpy()
+    update(reference, RULES[-1], expected, g.float().numpy(), ORDINARY)
+    address, bits = w.data_ptr(), g.view(torch.int16).clone()
+    update(fastreg, RULES[-1], w, g, ORDINARY)
+    assert torch.equal(w, torch.from_numpy(expected).bfloat16())
+    assert w.data_ptr() == address
+    assert torch.equal(g.view(torch.int16), bits)
+
+
+def test_bfloat16_mixes_with_arrays_of_ml_dtypes_and_with_nothing_else():
+    from ml_dtypes import bfloat16
+
+    w, g = torch.ones(3, 4).bfloat16().T, torch.zeros(3, 4).bfloat16().T
+    fastreg.l1_update(w, np.zeros((4, 3), bfloat16, order="F"), 0.5, 0.5)
+    fastreg.l1_update(np.ones((4, 3), bfloat16, order="F"), g, 0.5, 0.5)
+    assert (w == 0.75).all()
+    with pytest.raises(TypeError, match=r"^grad: expected dtype bfloat16 like w, got float32"):
+        fastreg.l1_update(w, g.float(), 0.5, 0.5)
+    with pytest.raises(TypeError, match=r"^grad: expected dtype float32 like w, got bfloat16"):
+        fastreg.l1_update(w.float(), g, 0.5, 0.5)
+    with pytest.raises(TypeError, match=r"^w: .*detach"):
+        fastreg.l1_update(torch.nn.Parameter(w), g, 0.5, 0.5)
+    with pytest.raises(ValueError, match=r"^w: .*strides"):
+        fastreg.l1_update(torch.ones(8).bfloat16()[::2], torch.ones(4).bfloat16(), 0.5, 0.5)
+
+
+def test_a_module_in_bfloat16_is_trained():
+    import pickle
+
+    layer = torch.nn.Linear(30, 20).bfloat16()
+    weights = [p.detach() for p in layer.parameters()]
+    twins = [w.float().clone() for w in weights]
+    optimizer, twin = (fastreg.Adam(ws, 0.01, l1=0.01, threads=2) for ws in (weights, twins))
+    for i in range(3):
+        layer.zero_grad()
+        layer(torch.full((4, 30), 1.0 + i, dtype=torch.bfloat16)).square().sum().backward()
+        grads = [p.grad for p in layer.parameters()]
+        optimizer.step(grads)
+        twin.step([g.float() for g in grads])
+        for w, t in zip(weights, twins, strict=True):
+            assert torch.equal(w, t.bfloat16())
+            t.copy_(w)
+    assert optimizer.zeros() == sum(int((w == 0).sum()) for w in weights)
+    assert optimizer.penalty() == pytest.approx(0.01 * sum(float(w.float().abs().sum()) for w in weights), rel=1e-5)
+    assert {a.dtype for state in optimizer.state.values() for a in state.values()} == {np.dtype(np.float32)}
+    assert fastreg.clip_grad_norm(grads, 1.0) > 1
+    resumed = pickle.loads(pickle.dumps(optimizer))
+    optimizer.step(grads)
+    resumed.step(grads)
+    for a, b in zip(optimizer.params, resumed.params, strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
 BAD = {  # name → what takes the place of a good tensor of shape (4, 6), the error, and what the message says
     "not contiguous": (lambda t: torch.ones(4, 12)[:, ::2], ValueError, "strides"),
     "narrowed": (lambda t: torch.ones(4, 12).narrow(1, 2, 6), ValueError, "strides"),
     "permuted": (lambda t: torch.ones(2, 4, 3).permute(1, 0, 2), ValueError, "strides"),
     "expanded": (lambda t: torch.ones(4, 1).expand(4, 6), ValueError, "strides"),
-    "bfloat16": (lambda t: t.bfloat16(), TypeError, "bfloat16"),
+    "float16 view": (lambda t: t.bfloat16().view(torch.float16), TypeError, "float16"),
     "float16": (lambda t: t.half(), TypeError, "float16"),
     "int64": (lambda t: t.long(), TypeError, "int64"),
     "bool": (lambda t: t > 0, TypeError, "bool"),

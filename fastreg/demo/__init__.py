@@ -9,6 +9,7 @@ returns the figures it wants written, by file name; a new one is a row of `run`'
     digits.py       penalties compared, strengths swept: handwritten digits with some labels made wrong
     optimizers.py   momentum and Adam, the penalty in the gradient against the proximal step
     twins.py        correlated features: the diabetes data with every column twice
+    text.py         L1 on a stream of text: docstrings in mini-batches, against scikit-learn's partial_fit
     claims.py       the lesson's sentences, judged by the numbers of the run
     report.py       headings, tables, progress
     figures.py      the pictures
@@ -53,12 +54,12 @@ def run(settings):
     """Run every section, print what it found and write its pictures."""
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    from fastreg.demo import digits, figures, optimizers, report, twins
+    from fastreg.demo import digits, figures, optimizers, report, text, twins
 
     prepare(settings.out)
     screen, written = report.Screen(), []
     with threadpool_limits(1):  # matrices this small gain nothing from two, and times are compared
-        for section in (digits.section, optimizers.section, twins.section):
+        for section in (digits.section, optimizers.section, twins.section, text.section):
             for name, figure in section(settings, screen).items():
                 written.append(figures.save(figure, settings.out / name))
     screen.finish(written)

@@ -138,3 +138,36 @@ def twins(lasso, net, cycle):
             )
         )
     return claims
+
+
+def text(courses, documents):
+    """Claims on the stream of text: mini-batches against a single call, fastreg against scikit-learn."""
+    ours, other, theirs = courses
+    kept, size = int(ours.kept[-1]), documents.features
+    pairs = ((ours.foretold, theirs.foretold, documents.y), (ours.accuracy[-1], theirs.accuracy[-1], documents.y_test))
+    errors = [float(np.sqrt(b * (1 - b) / len(y))) for _, b, y in pairs]
+    return [
+        Claim(
+            "The weights do not depend on how the stream is cut.",
+            ours.differ == other.differ == 0,
+            f"of {len(ours.streamed):,} weights {ours.differ} (FTRL) and {other.differ} (SGD) differ in any bit "
+            "between mini-batches and a single call",
+        ),
+        Claim(
+            "L1 stays sparse while streaming.",
+            kept <= ours.whole_kept and 2 * kept < size,
+            f"{kept:,} of the {size:,} features seen have a weight, {ours.whole_kept:,} after a single call",
+        ),
+        Claim(
+            "scikit-learn's does not: each call of partial_fit forgets the penalty that is owed.",
+            theirs.kept[-1] > 1.5 * theirs.whole_kept,
+            f"{theirs.kept[-1]:,} features have a weight, {theirs.whole_kept:,} after a single call; "
+            f"{theirs.differ:,} weights differ",
+        ),
+        Claim(
+            "With fewer weights FTRL is as accurate as scikit-learn, to two standard errors, or better.",
+            kept < theirs.kept[-1] and all(a >= b - 2 * error for (a, b, _), error in zip(pairs, errors)),
+            f"foretold: {ours.foretold:.1%} for {theirs.foretold:.1%}; held out: {ours.accuracy[-1]:.1%} for "
+            f"{theirs.accuracy[-1]:.1%}; standard errors {errors[0]:.1%} and {errors[1]:.1%}",
+        ),
+    ]

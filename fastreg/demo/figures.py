@@ -171,3 +171,26 @@ def twins(lasso, net):
     figure.suptitle("The features of the diabetes data and their twins (weights per standard deviation)", fontsize=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     return figure
+
+
+def text(courses, documents):
+    """Non-zero weights and accuracy along the stream; hollow, to the right, what a single call comes to."""
+    figure = Figure(figsize=(7.5, 6), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    styles = ((BLUE, "o", "-"), (GREEN, "s", "-."), (VERMILION, "^", "--"))
+    for c, (colour, marker, line) in zip(courses, styles):
+        style = {"color": colour, "marker": marker, "markersize": 4}
+        end = style | {"linestyle": "", "markersize": 8, "markerfacecolor": "none"}
+        for axes, path, whole in ((above, c.kept, c.whole_kept), (below, c.accuracy, c.whole_accuracy)):
+            axes.plot(c.seen, path, linestyle=line, label=f"{c.name}, in mini-batches", **style)
+            axes.plot(1.04 * c.seen[-1], whole, label=f"{c.name}, in one call", **end)
+    for axes in (above, below):
+        plain(axes)
+    above.set(ylabel="non-zero weights", ylim=(0, None))
+    above.yaxis.set_major_formatter("{x:,.0f}")
+    best = max(c.accuracy.max() for c in courses)
+    below.set(ylabel="held-out documents told right", ylim=(best - 0.25, best + 0.01), xlabel="documents seen")
+    below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    figure.suptitle(f"Docstrings of {' and '.join(documents.packages)}, told apart with L1", fontsize=11)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure

@@ -217,3 +217,54 @@ def twins(lasso, net, names):
             table.add_row("" if start else penalty, str(start + 1), *weights, apart, f"{result.error[start]:.0e}")
         table.add_section()
     return table
+
+
+# -- Streaming text ---------------------------------------------------------------------------------------------------
+
+
+def text_missing():
+    """Why the section is empty."""
+    return heading("Streaming text", "Left out: fewer than two packages have source files with docstrings here.")
+
+
+def text_intro(documents, batch, strengths):
+    """What is told apart, by what."""
+    one, other = documents.packages
+    counts = np.bincount(documents.y) + np.bincount(documents.y_test)
+    penalty = ", ".join(f"{name} = {value:g}" for name, value in strengths.items())
+    return heading(
+        "Streaming text",
+        f"Who wrote this docstring, {one} or {other}? {counts[0]} and {counts[1]} docstrings, read from the source "
+        f"files on this machine, the packages' names removed, the words hashed to {documents.x.shape[1]:,} features, "
+        f"of which {documents.features:,} occur in the stream. {len(documents.y)} documents stream past once, {batch} "
+        f"in each call of partial_fit, in random order; {len(documents.y_test)} are held out. Log-loss, {penalty}: L1 "
+        "alone; learning rates are everybody's defaults.",
+    )
+
+
+def text(courses, documents):
+    """The table of learners, in mini-batches and in a single call."""
+    numbers = (
+        "fore-\ntold",
+        "held\nout",
+        "non-\nzeros",
+        "of those\nseen",
+        "time\ns",
+        "once:\nheld out",
+        "non-\nzeros",
+        "differ",
+    )
+    table = table_of("The same stream in mini-batches, and all at once (shares in %)", ("",), numbers)
+    table.columns[0].no_wrap = True
+    for c in courses:
+        streamed = share(c.accuracy[-1]), f"{c.kept[-1]:,}", share(c.kept[-1] / documents.features), f"{c.seconds:.2f}"
+        table.add_row(
+            c.name, share(c.foretold), *streamed, share(c.whole_accuracy), f"{c.whole_kept:,}", f"{c.differ:,}"
+        )
+    explained = (
+        "foretold: documents of the stream told right before they were learned. held out: documents held out, told "
+        "right at the end. of those seen: non-zeros among the weights of features in the stream. time: in partial_fit. "
+        "once: after a single call of partial_fit with the same documents in the same order. differ: weights that are "
+        "not the same then, to the bit."
+    )
+    return Group(table, note(explained))

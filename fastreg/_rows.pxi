@@ -1,0 +1,200 @@
+# Layer 2 for gradients with few rows: the lazy updates. Included by _kernels.pxi, so compiled once per instruction set,
+# like _samples.pxi and _sparse.pxi, which go on from here. A step touches the rows of its gradient alone: brings them
+# up to date, moves and penalises them, and stamps them with the clock; all others owe. No formula, no Python object.
+#
+# The clock ticks once a step, before its rows are stamped. Where its numbers would leave the range of a double, or
+# where a closed form ends (Adagrad's, with its strengths), all rows are settled first: the only pass over all weights.
+from libc.math cimport INFINITY
+
+from fastreg._kernels cimport index, Rows, Sparse
+from fastreg.rules cimport Adagrad, catch_up, Clock, FTRL, is_worn, Lazy, Missed, missed, Plain, Stamp, tick
+
+ctypedef fused Strength:  # the penalties with l1: a lazy l2 alone costs the same
+    ElasticNet
+    Weighted
+
+ctypedef fused Closed:  # the modes that have a closed form
+    Truncated
+    Proximal
+
+cdef enum:
+    COMING = 12  # rows for which memory is asked ahead of time
+
+
+# -- Layer 2: one row -------------------------------------------------------------------------------------------------
+
+cdef inline Missed elapsed(const Lazy* d, const Rows* t, Py_ssize_t i) noexcept nogil:
+    """What row i has missed."""
+    if Lazy is Plain:
+        return missed(&t.clock, <const Stamp*>(t.stamps + i*t.stamp_pitch))
+    elif Lazy is Adagrad:
+        return Missed(1, 0, t.steps - (<const long long*>(t.stamps + i*t.stamp_pitch))[0])
+    else:
+        return Missed(1, 0, t.steps)
+
+
+cdef inline void stamp(const Lazy* d, const Rows* t, const Clock* now, long long steps, Py_ssize_t i) noexcept nogil:
+    """Row i is up to date."""
+    if Lazy is Plain:
+        (<Stamp*>(t.stamps + i*t.stamp_pitch))[0] = Stamp(now.inverse, now.total)
+    elif Lazy is Adagrad:
+        (<long long*>(t.stamps + i*t.stamp_pitch))[0] = steps
+
+
+cdef inline void arrive(const Lazy* d, const Strength* p, const Rows* t, floating* w, Py_ssize_t i) noexcept nogil:
+    """Brings row i up to date."""
+    cdef Missed since = elapsed(d, t, i)
+    cdef floating* a = <floating*>t.a
+    cdef floating* b = <floating*>t.b
+    cdef const floating* f = <const floating*>t.f
+    cdef Py_ssize_t j, q = i*t.pitch
+    if t.width == 1:  # without a loop, which would cost more than the weight
+        w[q] = catch_up(d, p, &since, w[q], a + q, b + q, f + i)
+    else:
+        for j in range(t.width):
+            w[q + j] = catch_up(d, p, &since, w[q + j], a + q + j, b + q + j, f + i*t.width + j)
+
+
+cdef inline void leave(const Lazy* d, const Closed* m, const Strength* p, const Rows* t, const Clock* next, floating* w,
+                       const floating* g, Py_ssize_t i) noexcept nogil:
+    """A step of row i, which is up to date."""
+    cdef floating* a = <floating*>t.a
+    cdef floating* b = <floating*>t.b
+    cdef const floating* f = <const floating*>t.f
+    cdef Py_ssize_t j, q = i*t.pitch
+    if t.width == 1:
+        w[q] = step(d, m, p, w[q], g[0], a + q, b + q, <floating*>NULL, f + i)
+    else:
+        for j in range(t.width):
+            w[q + j] = step(d, m, p, w[q + j], g[j], a + q + j, b + q + j, <floating*>NULL, f + i*t.width + j)
+    stamp(d, t, next, t.steps + 1, i)
+
+
+cdef inline void ask(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t i) noexcept nogil:
+    """Asks for the memory of a row to come."""
+    prefetch(w + i*t.pitch)
+    if t.pitch == t.width:  # or else all of it lies together
+        if Lazy is not FTRL:
+            prefetch(t.stamps + i*t.stamp_pitch)
+        if Lazy is not Plain:
+            prefetch(<const floating*>t.a + i*t.pitch)
+        if Lazy is FTRL:
+            prefetch(<const floating*>t.b + i*t.pitch)
+
+
+# -- Layer 2: all rows ------------------------------------------------------------------------------------------------
+
+cdef void settle(Lazy d, Strength p, Rows* t, floating* w) noexcept nogil:
+    """Brings all rows up to date, after which the clock starts anew."""
+    cdef Clock start = Clock(1, 1, 0, 0)
+    cdef Rows here = t[0]
+    cdef Py_ssize_t i
+    for i in range(here.rows):
+        arrive(&d, &p, &here, w, i)
+        stamp(&d, &here, &start, here.steps, i)
+    t.clock = start
+
+
+cdef void peek(Lazy d, Strength p, const Rows* t, const Sparse* job, const floating* w,
+               const index* indices) noexcept nogil:
+    """What the rows would be if they were brought up to date."""
+    cdef floating* out = <floating*>job.data
+    cdef const floating* a = <const floating*>t.a
+    cdef const floating* b = <const floating*>t.b
+    cdef const floating* f = <const floating*>t.f
+    cdef Missed since
+    cdef Py_ssize_t i, j, k, q
+    for k in range(job.count):
+        i = k if indices == NULL else indices[k]
+        since = elapsed(&d, t, i)
+        for j in range(t.width):
+            q = i*t.pitch + j
+            out[k*t.width + j] = catch_up(&d, &p, &since, <floating>w[q], a + q, b + q, f + i*t.width + j)
+
+
+cdef inline Clock prepare(Lazy* d, const Closed* m, Strength* p, Rows* t, const Sparse* job, Py_ssize_t s, double most,
+                          floating* w) noexcept nogil:
+    """Takes up the strengths of step s, lr at most `most`; returns the clock after it."""
+    cdef Lazy last = d[0]
+    cdef Strength last_p = p[0]
+    cdef ElasticNet whole
+    cdef Clock next = t.clock
+    d.lr, p.l1, p.l2 = min(job.lr[s*job.stride], most), job.l1[s*job.stride], job.l2[s*job.stride]
+    if Lazy is Plain:
+        whole = ElasticNet(p.l1, p.l2)
+        tick(m, &whole, <floating>d.lr, &next)
+        if is_worn(&next):
+            settle(last, last_p, t, w)
+            next = t.clock
+            tick(m, &whole, <floating>d.lr, &next)
+    elif Lazy is Adagrad:
+        if d.lr != last.lr or p.l1 != last_p.l1 or p.l2 != last_p.l2:
+            settle(last, last_p, t, w)
+    return next
+
+
+cdef inline void finish(const Lazy* d, const Strength* p, Rows* t, const Clock* next, floating* w) noexcept nogil:
+    """The step has been made."""
+    t.steps += 1
+    t.clock = next[0]
+    t.d.plain.lr, t.l1, t.l2 = d.lr, p.l1, p.l2  # lr stands first in every direction
+    if Lazy is Plain:
+        if is_worn(next):
+            settle(d[0], p[0], t, w)
+
+
+# -- Layer 2: steps for sparse gradients ------------------------------------------------------------------------------
+
+cdef inline bint is_increasing(const index* indices, Py_ssize_t n) noexcept nogil:
+    cdef int bad = 0
+    cdef Py_ssize_t k
+    for k in range(1, n):
+        bad |= indices[k] <= indices[k - 1]
+    return bad == 0
+
+
+cdef Py_ssize_t merge(const index* indices, const floating* g, Py_ssize_t n, Py_ssize_t width, Py_ssize_t* places,
+                      index* merged, floating* sums) noexcept nogil:
+    """Each row once, and the sum of what stands beside it; how many there are."""
+    cdef Py_ssize_t j, k, place, count = 0
+    for k in range(n):
+        place = places[indices[k]]
+        if place < 0:
+            places[indices[k]] = count
+            merged[count] = indices[k]
+            for j in range(width):
+                sums[count*width + j] = g[k*width + j]
+            count += 1
+        else:
+            for j in range(width):
+                sums[place*width + j] += g[k*width + j]
+    for k in range(count):
+        places[merged[k]] = -1
+    return count
+
+
+cdef void steps(Lazy d, Closed m, Strength p, Rows* t, const Sparse* job, floating* w,
+                const index* indices) noexcept nogil:
+    cdef const floating* g
+    cdef const index* rows
+    cdef Rows here  # a copy that no store to a weight can change
+    cdef Clock next
+    cdef Lazy last
+    cdef Strength last_p
+    cdef Py_ssize_t s, k, n
+    for s in range(job.count):
+        n = job.starts[s + 1] - job.starts[s]
+        rows = indices + job.starts[s]
+        g = <const floating*>job.data + job.starts[s]*t.width
+        if job.places != NULL and not is_increasing(rows, n):
+            n = merge(rows, g, n, t.width, job.places, <index*>job.merged, <floating*>job.sums)
+            rows, g = <const index*>job.merged, <const floating*>job.sums
+        last, last_p = d, p
+        next = prepare(&d, &m, &p, t, job, s, INFINITY, w)
+        here = t[0]
+        for k in range(n):
+            if k + COMING < n:
+                ask(&d, &here, w, rows[k + COMING])
+            arrive(&last, &last_p, &here, w, rows[k])
+            leave(&d, &m, &p, &here, &next, w, g + k*here.width, rows[k])
+        finish(&d, &p, t, &next, w)

@@ -1,0 +1,41 @@
+"""Layer 4, the boundary of the lazy updates."""
+
+from typing import Any, Self
+
+import numpy.typing as npt
+from typing_extensions import disjoint_base
+
+from fastreg._boundary import _Array
+
+@disjoint_base
+class Lazy:
+    w: Any
+    _arrays: list[Any]
+    lr: Any
+    l1: Any
+    l2: Any
+    @property
+    def completed(self) -> int: ...
+    @property
+    def owed(self) -> bool: ...
+    def step(self, indices: Any, values: _Array) -> None: ...
+    def step_csr(self, data: _Array, indices: Any, indptr: Any) -> None: ...
+    def flush(self) -> None: ...
+    def weights(self, indices: Any = ...) -> npt.NDArray[Any]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: Any) -> None: ...
+    def _set_up(
+        self,
+        w: Any,
+        direction: str,
+        mode: str,
+        second: float,
+        arrays: list[Any],
+        factor: Any,
+        strengths: dict[str, Any],
+    ) -> None: ...
+    def _change(self, **changes: Any) -> None: ...
+    def _record(self) -> tuple[int, Any, Any, Any, list[Any]]: ...
+    def _restore(
+        self, steps: int, clock: Any, last: Any, stamps: Any, arrays: list[Any], strengths: dict[str, Any]
+    ) -> None: ...

@@ -1,0 +1,230 @@
+"""The tables of the lazy tests: each class beside its dense optimizer, random streams, and a twin of the reference.
+
+As a script it prints, for the instruction set that was chosen, its name and a hash of the bits of random streams.
+"""
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+from cases import DTYPES, bits
+
+import fastreg
+from fastreg import _dispatch, reference
+
+
+class Case(NamedTuple):
+    """One lazy class in one mode, and the optimizer whose steps it makes."""
+
+    lazy: type
+    options: dict
+    dense: type
+    dense_options: dict
+    direction: type  # the reference's
+    second: float = 0.0  # its number beside lr
+    mode: str = "proximal"
+
+
+SUM, N = {"initial_accumulator_value": 0.1, "eps": 1e-10}, {"beta": 1.0, "initial_accumulator_value": 0.1}
+CASES = {
+    "proximal": Case(fastreg.LazySGD, {"mode": "proximal"}, fastreg.SGD, {"mode": "proximal"}, reference.Plain),
+    "truncated": Case(
+        fastreg.LazySGD, {"mode": "truncated"}, fastreg.SGD, {"mode": "truncated"}, reference.Plain, mode="truncated"
+    ),
+    "Adagrad": Case(fastreg.LazyAdagrad, SUM, fastreg.Adagrad, SUM | {"mode": "proximal"}, reference.Adagrad, 1e-10),
+    "FTRL": Case(fastreg.LazyFTRL, N, fastreg.FTRL, N, reference.FTRL, 1.0),
+}
+
+
+def make(name, w, lr=0.1, **options):
+    return CASES[name].lazy(w, lr, **CASES[name].options | options)
+
+
+def make_dense(name, w, lr=0.1, **options):
+    return CASES[name].dense(w, lr, **CASES[name].dense_options | options)
+
+
+def weights(shape, dtype, seed=0):
+    """Of all sizes, zeros among them."""
+    rng = np.random.default_rng([seed, 1])
+    return (rng.standard_normal(shape) * rng.choice([0, 1e-3, 0.1, 1, 10], shape)).astype(dtype)
+
+
+def gradients(count, shape, dtype, seed=0, most=8, index=np.int64, duplicates=False):
+    """Sparse gradients as CSR arrays (data, indices, indptr); some are empty. Sorted and unique unless duplicates."""
+    rng = np.random.default_rng([seed, 2])
+    rows, rest = shape[0], shape[1:]
+    lengths = rng.integers(0, min(most, rows) + 1, count)
+    indices = [rng.integers(0, rows, k) if duplicates else np.sort(rng.choice(rows, k, replace=False)) for k in lengths]
+    data = rng.standard_normal((lengths.sum(), *rest)).astype(dtype)
+    indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(index)
+    return data, np.concatenate([np.empty(0, index), *indices]).astype(index), indptr
+
+
+def each(data, indices, indptr):
+    """The gradients one by one: pairs (indices, values)."""
+    return [(indices[a:b], data[a:b]) for a, b in zip(indptr[:-1], indptr[1:])]
+
+
+def scatter(indices, values, shape):
+    """A sparse gradient as a dense one."""
+    g = np.zeros(shape, values.dtype)
+    np.add.at(g, indices, values)
+    return g
+
+
+def snapshot(lazy):
+    """All that a step may change, as bytes and numbers."""
+    saved = {k: x.tobytes() if isinstance(x, np.ndarray) else x for k, x in lazy.state_dict().items()}
+    return lazy.w.tobytes(), saved
+
+
+class Twin:
+    """Steps like a lazy object, on copies of its own, by the functions of the reference."""
+
+    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0)):
+        self.case, self.w, self.f = CASES[name], w.copy(), factor
+        self.m = reference.Truncated(np.inf) if self.case.mode == "truncated" else reference.Proximal()
+        self.last, self.clock, self.t = (0.0, 0.0, 0.0), reference.Clock(), 0
+        self.stamps = np.tile([1.0, 0.0], (len(w), 1))
+        self.steps = np.zeros(len(w), np.int64)
+        self.state = []
+        if name == "Adagrad":
+            self.state = [np.full_like(w, SUM["initial_accumulator_value"])]
+        elif name == "FTRL":
+            n = np.full_like(w, N["initial_accumulator_value"])
+            d, p = self.rules(first)
+            with np.errstate(all="ignore"):
+                self.state = [reference.warm_start(d, p, self.w, n, self.f), n]
+
+    def rules(self, strengths):
+        lr, l1, l2 = strengths
+        d = self.case.direction(*[lr, self.case.second][: len(self.case.direction._fields)])
+        return d, (reference.ElasticNet if self.f is None else reference.Weighted)(l1, l2)
+
+    def caught_up(self, rows):
+        """These rows, up to date."""
+        d, p = self.rules(self.last)
+        column = (-1, *[1] * (self.w.ndim - 1))
+        if isinstance(d, reference.Plain):
+            then = reference.Stamp(*self.stamps[rows].T)
+            scale, debt, _ = reference.missed(self.clock, then)
+            since = reference.Missed(scale.reshape(column), debt.reshape(column), 0)
+        else:
+            steps = self.t - self.steps[rows] if isinstance(d, reference.Adagrad) else np.full(len(rows), self.t)
+            since = reference.Missed(1.0, 0.0, steps.reshape(column))
+        return reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
+
+    def parts(self, rows):
+        state = [a[rows] for a in self.state] + [None, None]
+        return *state[:2], None if self.f is None else self.f[rows]
+
+    def weights(self):
+        with np.errstate(all="ignore"):
+            return self.caught_up(np.arange(len(self.w)))
+
+    def settle(self):
+        self.w[...] = self.weights()
+        self.clock = reference.Clock()
+        self.stamps[...] = 1, 0
+        self.steps[...] = self.t
+
+    def step(self, indices, values, lr, l1, l2):
+        with np.errstate(all="ignore"):
+            self._step(*summed(indices, values), (lr, l1, l2))
+
+    def _step(self, rows, g, strengths):
+        d, p = self.rules(strengths)
+        plain, next_clock = self.case.direction is reference.Plain, self.clock
+        if plain:
+            whole, lr = reference.ElasticNet(*strengths[1:]), self.w.dtype.type(strengths[0])
+            next_clock = reference.tick(self.m, whole, lr, self.clock)
+            if reference.is_worn(next_clock):
+                self.settle()
+                next_clock = reference.tick(self.m, whole, lr, self.clock)
+        elif self.case.direction is reference.Adagrad and strengths != self.last:
+            self.settle()
+        w, (a, b, f) = self.caught_up(rows), self.parts(rows)
+        self.w[rows] = reference.step(d, self.m, p, w, g, a, b, None, f)
+        for mine, part in zip(self.state, (a, b)):
+            mine[rows] = part
+        self.t, self.clock, self.last = self.t + 1, next_clock, strengths
+        self.stamps[rows] = next_clock.inverse, next_clock.total
+        self.steps[rows] = self.t
+        if plain and reference.is_worn(next_clock):
+            self.settle()
+
+
+def summed(indices, values):
+    """Each row once, where it first stands, and its values added up in order."""
+    places = {}
+    sums = np.zeros((len(indices), *values.shape[1:]), values.dtype)
+    for i, x in zip(indices.tolist(), values):
+        new = i not in places
+        place = places.setdefault(i, len(places))
+        sums[place] = x if new else sums[place] + x
+    return np.array(list(places), np.intp), sums[: len(places)]
+
+
+def schedule(name, dtype, count, seed=0):
+    """lr, l1 and l2 of each step: mostly ordinary, changing now and then, at times far out."""
+    rng = np.random.default_rng([seed, 3])
+    far = 1e30 if dtype == np.float32 else 1e200
+    ordinary = np.array([0.1, 0.05, 0.2]) * rng.uniform(0.5, 1.5, (count // 5 + 1, 3))
+    table = np.repeat(ordinary, 5, axis=0)[:count]
+    odd = [(0.1, 0, 0), (0, 1, 1), (0.1, 0, 3), (0.1, 0.1, 0), (0.1, 1e-9, 1e-12), (0.5, 0.1, 1.9)]
+    if name != "truncated":
+        odd += [(0.1, 0.01, far), (1.0, 1e-3, 1e20), (far, 1 / far, 1 / far)]
+    odd += [(far, far, 0), (0.5, far, 1.5)] if seed % 2 else []
+    for s in rng.integers(0, count, count // 6):
+        table[s] = odd[rng.integers(len(odd))]
+    if name == "FTRL":
+        table[:, 0] = np.where(table[:, 0] > 0, table[:, 0], 0.1)
+    return [tuple(row) for row in table.tolist()]
+
+
+STREAMS = [  # (shape, index type, whether indices come unsorted and twice, factor: 1 for 0 and 1, 2 for fractions)
+    ((13,), np.int64, False, 0),
+    ((9,), np.int32, True, 1),
+    ((7, 3), np.int32, True, 0),
+    ((5, 2), np.int64, False, 1),
+    ((11,), np.int64, True, 2),
+]
+
+
+def run(name, dtype, stream, seed, twin):
+    """The arrays after a random stream, every so often, of a lazy object or of its twin."""
+    shape, index, duplicates, factors = stream
+    count, f = 60, None
+    if factors:
+        f = np.random.default_rng(seed).choice([0, 1, 1] if factors == 1 else [0, 1, 0.3, 2.5], shape).astype(dtype)
+    strengths = schedule(name, dtype, count, seed)
+    if factors == 2:
+        strengths = [(lr, l1, 0.0) for lr, l1, _ in strengths]
+    w = weights(shape, dtype, seed)
+    lazy = Twin(name, w, f, strengths[0])
+    if not twin:
+        lr, l1, l2 = strengths[0]
+        lazy = make(name, w, lr, l1=l1, l2=l2, penalty_factor=f)
+    for s, (rows, g) in enumerate(each(*gradients(count, shape, dtype, seed, 4, index, duplicates))):
+        if twin:
+            lazy.step(rows, g, *strengths[s])
+        else:
+            lazy._change(**dict(zip(("lr", "l1", "l2"), strengths[s])))
+            lazy.step(rows, g)
+        if s % 4 == 0:
+            yield from (lazy.w, lazy.weights(), *(lazy.state if twin else lazy._arrays))
+
+
+def digest(twin):
+    result = hashlib.sha256()
+    for name in CASES:
+        for dtype in DTYPES:
+            for i, stream in enumerate(STREAMS):
+                for array in run(name, dtype, stream, i, twin):
+                    result.update(bits(array))
+    return result.hexdigest()
+
+
+if __name__ == "__main__":
+    print(_dispatch.name, digest(twin=False))

@@ -1,0 +1,90 @@
+"""The tables of the tests of linear models: estimators, data in all forms, and the plain dense loop that they equal."""
+
+from itertools import product
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit
+
+import fastreg
+from fastreg.linear import StreamingClassifier, StreamingRegressor
+
+OPTIMIZERS = ("ftrl", "sgd", "adagrad")
+LOSSES = {loss: kind for kind in (StreamingClassifier, StreamingRegressor) for loss in kind._losses}
+PAIRS = list(product(LOSSES, OPTIMIZERS))
+DENSE = {
+    "sgd": (fastreg.SGD, {"mode": "proximal"}),
+    "adagrad": (fastreg.Adagrad, {"mode": "proximal", "initial_accumulator_value": 0.1, "eps": 1e-10}),
+    "ftrl": (fastreg.FTRL, {"beta": 1.0, "initial_accumulator_value": 0.0}),
+}
+SLOPES = {  # of the losses by the margin
+    "log_loss": lambda m, y: -y * expit(-y * m),
+    "hinge": lambda m, y: np.where(y * m < 1, -y, 0.0),
+    "squared_hinge": lambda m, y: -2 * y * np.maximum(0, 1 - y * m),
+    "squared_error": lambda m, y: m - y,
+    "huber": lambda m, y: np.clip(m - y, -0.1, 0.1),
+}
+
+
+def make(loss, optimizer="ftrl", **options):
+    return LOSSES[loss](loss, optimizer=optimizer, **options)
+
+
+def is_classifier(loss):
+    return LOSSES[loss] is StreamingClassifier
+
+
+def data(loss, count=30, features=12, classes=2, seed=0, density=0.4):
+    """Samples of which some features are zero, of the first all; targets that some of the features tell."""
+    rng = np.random.default_rng([seed, count, features])
+    x = rng.standard_normal((count, features)) * (rng.random((count, features)) < density)
+    x[0] = 0
+    margins = x[:, :3] @ [2.0, -1.0, 1.0] + 0.3 * rng.standard_normal(count) + 0.2
+    if not is_classifier(loss):
+        return x, margins
+    places = np.argsort(np.argsort(margins)) * classes // count
+    return x, np.array(["one", "three", "two"])[places] if classes == 3 else places
+
+
+def stored(x, form, dtype):
+    """`x` as a dense array, or as a CSR matrix with int32 or int64 indices."""
+    x = x.astype(dtype)
+    if form == "dense":
+        return x
+    x = sparse.csr_array(x)
+    x.indices, x.indptr = x.indices.astype(form), x.indptr.astype(form)
+    return x
+
+
+def in_pieces(model, x, y, size, weights=None):
+    """Calls of partial_fit for so many samples each."""
+    first = {"classes": np.unique(y)} if isinstance(model, StreamingClassifier) else {}
+    for k in range(0, len(y), size):
+        part = slice(k, k + size)
+        model.partial_fit(x[part], y[part], sample_weight=None if weights is None else weights[part], **first)
+        first = {}
+    return model
+
+
+def bits(model):
+    """All that the model has learned, as bytes."""
+    stream = model._stream
+    own = b"".join(x.tobytes() for x in stream.learner.intercept)
+    return stream.learner.records.tobytes(), own, model.coef_.tobytes(), stream.completed, stream.scale
+
+
+def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None):
+    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y as the columns' targets."""
+    kind, options = DENSE[optimizer]
+    x = np.column_stack([x, np.full(len(x), float(intercept))])
+    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
+    w, factor = np.zeros((x.shape[1], y.shape[1])), np.ones((x.shape[1], y.shape[1]))
+    factor[-1] = 0
+    steps = kind(w, eta0, l1=l1, l2=l2, penalty_factor=factor, **options)
+    for t, (sample, target, weight) in enumerate(zip(x, y, weights)):
+        if rates is not None:
+            steps.param_groups[0]["lr"] = rates[t]
+        if optimizer == "ftrl":
+            steps.param_groups[0].update(l1=(t + 1) * l1, l2=(t + 1) * l2)
+        steps.step(np.outer(sample, weight * SLOPES[loss](sample @ w, target)))
+    return w.T

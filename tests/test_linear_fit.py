@@ -1,0 +1,194 @@
+"""fit reaches the minimum that it promises, and treats data as a set."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from scipy.special import expit
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet, LogisticRegression
+
+SETTINGS = {"ftrl": {}, "adagrad": {}, "sgd": {"learning_rate": "optimal", "eta0": 0.5}}
+pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
+
+
+def same(loss, optimizer, *data_sets, **options):
+    """Whether models of these data are the same, to the bit."""
+    models = [make(loss, optimizer, **{"random_state": 0, "max_iter": 4, "tol": None} | options) for _ in data_sets]
+    assert models[0].fit(*data_sets[0]).coef_.any()
+    return all(bits(model.fit(*own)) == bits(models[0]) for model, own in zip(models[1:], data_sets[1:]))
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+def test_the_minimum_is_that_of_scikit_learn(loss, optimizer, l1_ratio):
+    """Within 0.1 % of the objective; averaging, FTRL finds its very zeros, the others some that are not quite there."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 12))
+    y = x[:, :3] @ [2, -1.5, 1] + 0.5 + 0.3 * rng.standard_normal(200)
+    if loss == "log_loss":
+        y, alpha = (y > 0.5).astype(int), 0.02
+        exact = LogisticRegression(solver="saga", l1_ratio=l1_ratio, C=1 / (alpha * 200), tol=1e-8, max_iter=10_000)
+    else:
+        alpha = 0.1
+        exact = ElasticNet(alpha=alpha, l1_ratio=l1_ratio, tol=1e-8, max_iter=10_000)
+    exact.fit(x, y)
+
+    def objective(model):
+        w = model.coef_.ravel()
+        m = x @ w + model.intercept_
+        losses = np.logaddexp(0, m) - y * m if loss == "log_loss" else (m - y) ** 2 / 2
+        return losses.mean() + alpha * (l1_ratio * np.abs(w).sum() + (1 - l1_ratio) / 2 * w @ w)
+
+    options = SETTINGS[optimizer] | {"max_iter": 300, "tol": None, "random_state": 0}
+    model = make(loss, optimizer, alpha=alpha, l1_ratio=l1_ratio, **options).fit(x, y)
+    assert objective(exact) <= objective(model) * (1 + 1e-6)
+    assert objective(model) <= objective(exact) * (1.01 if optimizer == "adagrad" else 1.001)
+    np.testing.assert_allclose(model.coef_, exact.coef_, rtol=0, atol=0.02)
+    np.testing.assert_allclose(model.intercept_, exact.intercept_, rtol=0, atol=0.03)
+    if optimizer == "ftrl":
+        np.testing.assert_array_equal(model.coef_ == 0, exact.coef_ == 0)
+        assert (model.coef_ == 0).any() == (l1_ratio > 0)
+
+
+@pairs
+def test_features_need_not_be_scaled(loss, optimizer):
+    rng = np.random.default_rng(0)
+    x = 100 + 1e3 * rng.standard_normal((300, 6))
+    y = (x[:, 0] - x[:, 1]) / 1e3
+    y = (y > 0).astype(int) if is_classifier(loss) else y
+    assert make(loss, optimizer, max_iter=50, tol=None, random_state=0).fit(x, y).score(x, y) > 0.95
+    streamed = in_pieces(make(loss, optimizer), x, y, 10)
+    assert np.isfinite(streamed.coef_).all()
+    assert streamed.score(x, y) > (0.9 if is_classifier(loss) else -1)
+
+
+@pairs
+def test_data_are_a_set(loss, optimizer):
+    """The order does not matter, a weight of k means k copies, one of zero that there is none; weights are relative."""
+    x, y = data(loss, 60, classes=3)
+    weights = np.random.default_rng(1).integers(0, 4, 60)
+    copies = np.repeat(x, weights, axis=0), np.repeat(y, weights)
+    order = np.random.default_rng(2).permutation(60)
+    kept = weights > 0
+    fractions = weights * 0.25
+    assert same(loss, optimizer, (x, y, weights), copies, (x[order], y[order], weights[order]))
+    assert same(loss, optimizer, (x, y, weights), (x[kept], y[kept], weights[kept]))
+    assert same(loss, optimizer, (x, y, fractions), (x, y, 0.5 * fractions))
+    sparse = [stored(x, form, np.float64) for form in (np.int32, np.int64)]
+    assert same(loss, optimizer, *((s, y) for s in sparse), (sparse[0][order], y[order]))
+
+
+@pairs
+def test_without_shuffling_it_is_a_stream(loss, optimizer):
+    x, y = data(loss)
+    twice = np.tile(x, (2, 1)), np.tile(y, 2)
+    model = make(loss, optimizer, shuffle=False, max_iter=2, tol=None)
+    assert bits(model.fit(x, y)) == bits(in_pieces(make(loss, optimizer), *twice, 7))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_class_weights_are_sample_weights(optimizer):
+    x, y = data("log_loss", 60, classes=3)
+    by_class = {"one": 1.0, "two": 3.0}  # one that is absent counts 1
+    own = np.array([by_class.get(c, 1.0) for c in y])
+    weights = np.random.default_rng(0).integers(1, 4, 60)
+    for given in (None, weights):
+        total = own if given is None else own * given
+        options = {"random_state": 0, "max_iter": 3, "tol": None}
+        weighted = make("log_loss", optimizer, class_weight=by_class, **options).fit(x, y, given)
+        assert bits(weighted) == bits(make("log_loss", optimizer, **options).fit(x, y, total))
+        streamed = in_pieces(make("log_loss", optimizer, class_weight=by_class), x, y, 10, given)
+        assert bits(streamed) == bits(in_pieces(make("log_loss", optimizer), x, y, 10, total))
+    few = np.concatenate([np.flatnonzero(y == "one")[:4], np.flatnonzero(y == "two")])
+    balanced = make("log_loss", optimizer, class_weight="balanced", **options).fit(x[few], y[few])
+    share = np.where(y[few] == "one", 24 / 8, 24 / 40)
+    np.testing.assert_allclose(balanced.coef_, make("log_loss", optimizer, **options).fit(x[few], y[few], share).coef_)
+
+
+def test_a_balanced_rare_class_is_found():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((400, 3)), np.repeat([0, 1], [380, 20])
+    x[y == 1] += 1
+    plain, balanced = (
+        make("log_loss", class_weight=w, max_iter=20, tol=None, random_state=0).fit(x, y) for w in (None, "balanced")
+    )
+    assert plain.predict(x[y == 1]).mean() < 0.5 < 0.6 < balanced.predict(x[y == 1]).mean()
+
+
+@pairs
+def test_when_epochs_end(loss, optimizer):
+    x, y = data(loss, 60)
+    with pytest.warns(ConvergenceWarning, match=r"^max_iter: the loss still fell after 2 epochs"):
+        assert make(loss, optimizer, max_iter=2).fit(x, y).n_iter_ == 2
+    assert make(loss, optimizer, max_iter=7, tol=None).fit(x, y).n_iter_ == 7
+    early, late = (make(loss, optimizer, tol=1e9, n_iter_no_change=n).fit(x, y).n_iter_ for n in (1, 4))
+    assert (early, late) == (1, 4) or (early, late) == (2, 5)
+    converged = make(loss, optimizer, random_state=0, max_iter=2000, tol=1e-2).fit(x, y)
+    assert 5 < converged.n_iter_ < 2000
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert make(loss, optimizer, tol=0.0, max_iter=3).fit(x, y).n_iter_ <= 3
+
+
+@pairs
+def test_warm_starts(loss, optimizer):
+    x, y = data(loss)
+    options = {"shuffle": False, "tol": None}
+    whole = make(loss, optimizer, max_iter=3, **options).fit(x, y)
+    model = make(loss, optimizer, max_iter=1, warm_start=True, **options)
+    for _ in range(3):
+        model.fit(x, y)
+    assert bits(model) == bits(whole)
+    model.set_params(warm_start=False).fit(x, y)
+    once = make(loss, optimizer, max_iter=1, **options).fit(x, y)
+    assert bits(model) == bits(once)
+    model.set_params(warm_start=True, fit_intercept=False).fit(x, y)
+    assert bits(model) == bits(make(loss, optimizer, fit_intercept=False, max_iter=1, **options).fit(x, y))
+    model.fit(x[:, :5], y)
+    assert model.coef_.shape[-1] == 5
+
+
+def test_a_warm_start_with_other_classes_begins_anew():
+    x, y = data("log_loss")
+    model = make("log_loss", warm_start=True, random_state=0, max_iter=3, tol=None).fit(x, y)
+    flipped = make("log_loss", random_state=0, max_iter=3, tol=None).fit(x, 5 - y)
+    assert bits(model.fit(x, 5 - y)) == bits(flipped)
+    np.testing.assert_array_equal(model.classes_, [4, 5])
+
+
+def test_the_random_state_decides():
+    x, y = data("log_loss")
+    options = {"max_iter": 2, "tol": None}
+    models = [make("log_loss", random_state=s, **options).fit(x, y) for s in (0, 1, np.random.RandomState(0))]
+    assert bits(models[0]) == bits(models[2]) != bits(models[1])
+
+
+def test_what_verbose_tells(capsys):
+    x, y = data("log_loss")
+    model = make("log_loss", alpha=0.05, l1_ratio=1.0, verbose=1, max_iter=3, tol=None).fit(x, y)
+    model.partial_fit(x[:7], y[:7])
+    lines = capsys.readouterr().out.splitlines()
+    form = r"(epoch (\d)|(\d+) samples): mean loss (\d\.\d+), (\d+) of 12 weights not zero, \d+\.\d\d s"
+    epochs = [re.fullmatch(form, line) for line in lines]
+    assert [m[1] for m in epochs] == ["epoch 1", "epoch 2", "epoch 3", "97 samples"]
+    assert int(epochs[-1][5]) == np.count_nonzero(model.coef_) < 12
+    assert float(epochs[2][4]) < float(epochs[0][4])
+    model.set_params(verbose=0).partial_fit(x, y)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_loss_that_is_told_is_the_progressive_one(capsys):
+    """Each sample's, before the step that it asks for."""
+    x, y = data("log_loss")
+    model, losses = make("log_loss"), []
+    for i in range(len(y)):
+        p = expit(model.decision_function(x[i : i + 1])[0]) if i else 0.5
+        losses.append(-np.log(p if y[i] else 1 - p))
+        model.partial_fit(x[i : i + 1], y[i : i + 1], [0, 1])
+    make("log_loss", verbose=1).partial_fit(x, y, [0, 1])
+    told = float(re.search(r"mean loss (\S+),", capsys.readouterr().out)[1])
+    np.testing.assert_allclose(told, np.mean(losses), rtol=1e-5)

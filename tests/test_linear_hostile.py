@@ -1,0 +1,249 @@
+"""Odd samples, odd arrays, many calls: inputs are never written, nothing is shared, nothing leaks."""
+
+import gc
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from scipy import sparse
+
+from fastreg.linear import StreamingClassifier, StreamingRegressor
+
+pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
+
+
+def trained(loss, optimizer, x, y):
+    model = make(loss, optimizer, max_iter=2, tol=None, random_state=0, alpha=0.01).fit(x, y)
+    return model.partial_fit(x, y)
+
+
+def read_only(x):
+    """All of it, the arrays of a matrix too."""
+    for a in (x.data, x.indices, x.indptr) if sparse.issparse(x) else (x,):
+        a.flags.writeable = False
+    return x
+
+
+def misaligned(x):
+    buffer = np.empty(x.nbytes + 1, np.uint8)
+    buffer[1:] = np.frombuffer(x.tobytes(), np.uint8)
+    return buffer[1:].view(x.dtype).reshape(x.shape)
+
+
+def swapped(x):
+    x = x.copy()
+    x.data = x.data.astype(">f8")
+    return x
+
+
+def mapped(x, path):
+    np.save(path / "x.npy", x)
+    return np.load(path / "x.npy", mmap_mode="r")
+
+
+DENSE = {
+    "read-only": lambda x, path: read_only(x.copy()),
+    "mapped": mapped,
+    "Fortran order": lambda x, path: np.asfortranarray(x),
+    "strided": lambda x, path: np.repeat(x, 2, axis=1)[:, ::2],
+    "backwards": lambda x, path: x[::-1].copy()[::-1],
+    "misaligned": lambda x, path: misaligned(x),
+    "byte-swapped": lambda x, path: x.astype(">f8"),
+    "lists": lambda x, path: x.tolist(),
+}
+SPARSE = {
+    "read-only": read_only,
+    "CSC": sparse.csc_array,
+    "COO": sparse.coo_array,
+    "matrix": sparse.csr_matrix,
+    "byte-swapped": swapped,
+    "longer than it says": lambda x: sparse.csr_array((np.r_[x.data, 9, 9], np.r_[x.indices, 7, 7], x.indptr), x.shape),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("form", DENSE)
+def test_dense_arrays_of_any_kind(optimizer, form, tmp_path):
+    x, y = data("log_loss")
+    odd = DENSE[form](x, tmp_path)
+    expected = trained("log_loss", optimizer, x, y)
+    model = trained("log_loss", optimizer, odd, y)
+    assert bits(model) == bits(expected)
+    np.testing.assert_allclose(model.decision_function(odd), expected.decision_function(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("form", SPARSE)
+def test_sparse_matrices_of_any_kind(optimizer, form):
+    x, y = data("log_loss")
+    plain, odd = stored(x, np.int32, float), SPARSE[form](stored(x, np.int32, float))
+    expected = trained("log_loss", optimizer, plain, y)
+    model = trained("log_loss", optimizer, odd, y)
+    assert bits(model) == bits(expected)
+    np.testing.assert_array_equal(model.decision_function(odd), expected.decision_function(plain))
+
+
+@pairs
+def test_entries_that_stand_twice_or_unsorted_are_summed_first(loss, optimizer):
+    """And the matrix stays what it was."""
+    x, y = data(loss, classes=3)
+    clean = stored(x, np.int32, float)
+    indices, values, indptr = [], [], [0]
+    for i in range(len(y)):
+        own, part = clean.indices[clean.indptr[i] : clean.indptr[i + 1]][::-1], clean[[i]].data[::-1]
+        indices += [*own, *own]
+        values += [*(0.25 * part), *(0.75 * part)]
+        indptr.append(len(indices))
+    odd = sparse.csr_array((np.array(values), np.array(indices, np.int32), np.array(indptr, np.int32)), x.shape)
+    before = [a.copy() for a in (odd.data, odd.indices, odd.indptr)]
+    model, expected = (trained(loss, optimizer, a, y) for a in (read_only(odd), clean))
+    np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-10, atol=1e-14)
+    model.predict(odd)
+    for a, b in zip(before, (odd.data, odd.indices, odd.indptr)):
+        np.testing.assert_array_equal(a, b)
+
+
+LABELS = {
+    "bools": np.array([False, True]),
+    "strings": np.array(["no", "yes"]),
+    "objects": np.array(["no", "yes"], object),
+    "floats": np.array([-1.0, 1.0]),
+    "large": np.array([-(2**62), 2**62]),
+    "unsigned": np.array([3, 200], np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_of_any_kind(kind):
+    x, y = data("log_loss")
+    labels = LABELS[kind][y]
+    expected, model = (in_pieces(StreamingClassifier(), x, c, 10) for c in (y, labels))
+    assert bits(model) == bits(expected)
+    np.testing.assert_array_equal(model.predict(x), LABELS[kind][expected.predict(x)])
+    assert model.predict(x).dtype == model.classes_.dtype == labels.dtype
+    whole = StreamingClassifier(max_iter=2, tol=None).fit(x, labels.tolist())
+    assert set(whole.predict(x)) <= set(labels.tolist())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_targets_of_any_kind(optimizer):
+    x, y = data("squared_error")
+    y = np.round(8 * y)
+    expected = in_pieces(make("squared_error", optimizer), x, y, 10)
+    for odd in (y.astype(int), y.astype(np.float32), np.repeat(y, 2)[::2], read_only(y.copy())):
+        assert bits(in_pieces(make("squared_error", optimizer), x, odd, 10)) == bits(expected)
+
+
+@pairs
+def test_samples_without_features(loss, optimizer):
+    """They move the intercept alone; features that no sample has keep a weight of zero."""
+    x, y = data(loss)
+    x[:, 5] = 0
+    x[::3] = 0
+    for form in ("dense", np.int32):
+        model = in_pieces(make(loss, optimizer), stored(x, form, float), y, 7)
+        assert np.atleast_2d(model.coef_)[0, 5] == 0
+    nothing = sparse.csr_array((30, 12))
+    model = in_pieces(make(loss, optimizer), nothing, y, 7)
+    assert not model.coef_.any()
+    assert model.intercept_.all()
+    np.testing.assert_array_equal(model._margins(nothing), np.full(30, model.intercept_[0]))
+
+
+@pairs
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1)])
+def test_single_samples_and_features(loss, optimizer, shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    known = {"classes": [0, 1]} if is_classifier(loss) else {}
+    model = make(loss, optimizer, alpha=1e-6).partial_fit(x, np.ones(len(x), int), **known)
+    assert np.isfinite(model.coef_).all()
+    assert model.coef_.size == shape[1]
+    assert (model._margins(x) > 0).mean() > 0.5
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e-300, 1e-30, 1e30, 1e100])
+@pairs
+def test_features_of_any_size(loss, optimizer, size):
+    """Their squares may leave the range of a double; the weights must not become NaN without an error."""
+    x, y = data(loss, density=1)
+    for x_ in (x * size, stored(x * size, np.int32, float)):
+        model = make(loss, optimizer, max_iter=3, tol=None, alpha=1e-6)
+        assert np.isfinite(model.fit(x_, y).coef_).all()
+        assert np.isfinite(model.intercept_).all()
+
+
+def test_weights_of_any_size():
+    x, y = data("log_loss")
+    for size in (5e-324, 1e-300, 1e-3, 1e3, 1e300):
+        model = StreamingClassifier(max_iter=3, tol=None, random_state=0).fit(x, y, np.full(30, size))
+        assert np.isfinite(model.coef_).all()
+
+
+@pairs
+def test_results_are_not_the_models_own(loss, optimizer):
+    x, y = data(loss, classes=3)
+    model = in_pieces(make(loss, optimizer), x, y, 10)
+    before, margins = bits(model), model._margins(x)
+    with pytest.raises(ValueError, match="read-only"):
+        model.coef_[...] = 7
+    model.intercept_[...] = 7
+    model._margins(x)[...] = 7
+    assert bits(model) == before
+    np.testing.assert_array_equal(model._margins(x), margins)
+    old = model.coef_
+    kept = old.copy()
+    model.partial_fit(x, y)
+    np.testing.assert_array_equal(old, kept)
+
+
+@pairs
+def test_inputs_are_not_kept_nor_written(loss, optimizer):
+    x, y = data(loss)
+    weights = np.linspace(0, 3, 30)
+    before = [a.copy() for a in (x, y, weights)]
+    model = make(loss, optimizer, max_iter=2, tol=None, random_state=0).fit(x, y, weights)
+    model.partial_fit(x, y, sample_weight=weights)
+    for a, b in zip(before, (x, y, weights)):
+        np.testing.assert_array_equal(a, b)
+    state = bits(model)
+    x[:], y[:], weights[:] = 9, 0, 9
+    assert bits(model) == state
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_calls_leave_no_memory_behind(optimizer):
+    x, y = data("log_loss", features=2000, classes=3, density=0.05)
+    forms = [stored(x, form, float) for form in ("dense", np.int32)]
+    model = in_pieces(make("log_loss", optimizer), x, y, 10)
+
+    def calls():
+        for x in forms:
+            model.partial_fit(x, y).predict(x)
+            pickle.loads(pickle.dumps(model))
+            assert model.coef_.any()
+
+    calls()
+    gc.collect()
+    tracemalloc.start()
+    calls()
+    gc.collect()
+    first = tracemalloc.get_traced_memory()[0]
+    calls()
+    gc.collect()
+    second = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert second - first < 20_000
+
+
+def test_a_call_costs_its_samples_not_the_features():
+    """No array as long as the features is made by a step, nor by a prediction for few samples."""
+    x = sparse.csr_array((np.ones(4), np.array([0, 10**6 - 1, 5, 7]), np.array([0, 2, 4])), shape=(2, 10**6))
+    for optimizer in OPTIMIZERS:
+        model = StreamingRegressor(optimizer=optimizer).partial_fit(x, [0.0, 1.0])
+        tracemalloc.start()
+        for _ in range(3):
+            model.partial_fit(x, [0.0, 1.0]).predict(x)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+        tracemalloc.stop()
