@@ -1,14 +1,29 @@
-"""Optimizer steps: every direction of the registry, over one large tensor and over many small ones in one call."""
-
-from timeit import Timer
+"""Optimizer steps: every direction of the registry, by implementation; over many tensors in one call; tiny ones."""
 
 import numpy as np
+from fastreg_bench import cases, libraries
 
 import fastreg
 from fastreg._registry import OPTIMIZERS
 
-from .updates import median_ratio
-from .workload import LR, STRENGTH, arrays
+from .workload import (
+    DTYPES,
+    IMPLEMENTATIONS,
+    IN_CACHE,
+    LR,
+    STRENGTH,
+    arrays,
+    at_level,
+    peers,
+    prepared,
+    ratio,
+    statement,
+)
+
+CASES = {
+    d: cases.Case(d, "elastic_net", cases.modes_of(d)[-1]) for d in OPTIMIZERS
+}  # KeyError: one without a benchmark
+OF_TORCH = {f"{d}:l2-{mode}": cases.Case(d, "l2", mode) for d, mode in libraries.TORCH}
 
 
 def optimizer(direction, weights):
@@ -17,18 +32,49 @@ def optimizer(direction, weights):
 
 
 class Step:
-    """One tensor, in cache and out of it."""
+    """One tensor with the elastic net, in the mode that is the optimizer's default, in L1, L2 and L3."""
 
-    params = [list(OPTIMIZERS), ["float32", "float64"], [1_000, 100_000, 10_000_000]]
-    param_names = ["direction", "dtype", "size"]
+    params = [list(CASES), IMPLEMENTATIONS, DTYPES, IN_CACHE]
+    param_names = ["direction", "implementation", "dtype", "level"]
+    rounds, repeat, warmup_time, sample_time, timeout = 1, (3, 7, 0.3), 0.02, 0.005, 120
+    cases = CASES
 
-    def setup(self, direction, dtype, size):
-        w, g = arrays(size, dtype)
-        self.optimizer = optimizer(direction, w)
-        self.optimizer.bind(g)
+    def setup(self, rule, implementation, dtype, level):
+        case = self.cases[rule]
+        own = at_level(case, dtype, level, [implementation])
+        self.step = peers.function(prepared(implementation, case, dtype, own))
 
-    def time_step(self, direction, dtype, size):
-        self.optimizer.step()
+    def time_step(self, rule, implementation, dtype, level):
+        self.step()
+
+
+class StepInDram(Step):
+    """The same on arrays of four times the last cache each, or as large as memory allows."""
+
+    params = [list(CASES), IMPLEMENTATIONS, DTYPES, ["DRAM"]]
+    number, repeat, warmup_time, timeout = 1, (2, 4, 3.0), 0, 600
+
+
+class WeightDecay(Step):
+    """The rules that torch has: l2 in the gradient, or beside it as AdamW."""
+
+    params = [list(OF_TORCH), ["fastreg", "torch", "torch.compile"], DTYPES, IN_CACHE]
+    param_names = ["rule", "implementation", "dtype", "level"]
+    cases = OF_TORCH
+
+
+class InDram:
+    """fastreg's time over that of the floor and of the C loop of the same rule, in DRAM, the two in turn."""
+
+    params = [list(CASES), ["C traffic", "C loop"], DTYPES]
+    param_names = ["direction", "over", "dtype"]
+    unit = "times"
+    timeout = 600
+
+    def track_ratio(self, direction, over, dtype):
+        case = CASES[direction]
+        own = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
 
 
 class ManyTensors:
@@ -46,8 +92,48 @@ class ManyTensors:
         w, g = arrays(64, "float64")
         g *= LR
         names = {"steps": steps, "grads": grads, "np": np, "w": w, "g": g}
-        step = Timer("steps.step()" if gradients == "bound" else "steps.step(grads)", globals=names)
-        return median_ratio(step, Timer("np.add(w, g, out=w)", globals=names), 200 * 64) / 200
+        step = statement("steps.step()" if gradients == "bound" else "steps.step(grads)", **names)
+        return ratio(step, statement("np.add(w, g, out=w)", **names)) / 200
+
+
+class ManyTensorsOfTorch:
+    """torch's fused optimizers on 200 tensors of 64 over fastreg's with bound gradients on the same memory, in turn."""
+
+    params = [list(OF_TORCH)]
+    param_names = ["rule"]
+    unit = "times fastreg"
+
+    def track_ratio(self, rule):
+        case = OF_TORCH[rule]
+        peers.check("torch", case, "float64")
+        import torch
+
+        pairs = [arrays(64, "float64") for _ in range(200)]
+        kind, settings = OPTIMIZERS[case.direction]
+        own = getattr(fastreg, kind)([w for w, _ in pairs], LR, l2=STRENGTH, mode=case.mode, **settings)
+        own.bind([g for _, g in pairs])
+        kind, settings = libraries.TORCH[case.direction, case.mode]
+        weights = [torch.nn.Parameter(torch.from_numpy(w)) for w, _ in pairs]
+        for w, (_, g) in zip(weights, pairs):
+            w.grad = torch.from_numpy(g)
+        fused = {} if kind == "RMSprop" else {"fused": True}
+        theirs = getattr(torch.optim, kind)(weights, lr=LR, weight_decay=STRENGTH, **settings, **fused)
+        return ratio(statement("step()", step=theirs.step), statement("step()", step=own.step))
+
+
+class CallOfStep:
+    """The price of a step on one tensor of 10, gradients bound, over that of np.add on the same arrays, in turn."""
+
+    params = [list(OPTIMIZERS)]
+    param_names = ["direction"]
+    unit = "times np.add"
+
+    def track_ratio(self, direction):
+        w, g = arrays(10, "float64")
+        steps = optimizer(direction, w)
+        steps.bind(g)
+        g *= LR
+        return ratio(statement("step()", step=steps.step), statement("np.add(w, g, out=w)", np=np, w=w, g=g))
 
 
 class ClipGradNorm:

@@ -1,52 +1,77 @@
-"""Dense updates: every rule of the registry, NumPy reference against fastreg, by dtype and size; calls; penalties."""
-
-import statistics
-from timeit import Timer
+"""Dense updates: every rule of the registry, by implementation, dtype and level of the memory; calls; penalties."""
 
 import numpy as np
-from scipy.linalg.blas import daxpy, saxpy
+from fastreg_bench import cases, measure
 
 import fastreg
 from fastreg._registry import PENALTIES, RULES
 
-from .workload import LR, STRENGTH, arrays, strengths
+from .workload import (
+    DTYPES,
+    IMPLEMENTATIONS,
+    IN_CACHE,
+    LR,
+    STRENGTH,
+    arrays,
+    at_level,
+    peers,
+    prepared,
+    ratio,
+    statement,
+)
 
-IMPLEMENTATIONS = {"fastreg": fastreg, "numpy": fastreg.reference}
-DTYPES = ["float32", "float64"]
+CASES = {name: cases.Case.named(name) for name in RULES}  # ValueError: a rule of the registry without a benchmark
 
 
 class Dense:
-    """One update, over the sizes that fit L1, L2, L3 and none of them."""
+    """One update, on arrays that fit L1, L2 and L3."""
 
-    params = [list(RULES), list(IMPLEMENTATIONS), DTYPES, [1_000, 100_000, 1_000_000, 10_000_000]]
-    param_names = ["rule", "implementation", "dtype", "size"]
+    params = [list(CASES), IMPLEMENTATIONS, DTYPES, IN_CACHE]
+    param_names = ["rule", "implementation", "dtype", "level"]
+    rounds, repeat, warmup_time, sample_time, timeout = 1, (3, 7, 0.3), 0.02, 0.005, 120
 
-    def setup(self, rule, implementation, dtype, size):
-        rule = RULES[rule]
-        self.update = rule.function(IMPLEMENTATIONS[implementation])
-        self.args = (*arrays(size, dtype), LR, *strengths(rule))
-        self.mode = rule.mode
+    def setup(self, rule, implementation, dtype, level):
+        case = CASES[rule]
+        self.step = peers.function(
+            prepared(implementation, case, dtype, at_level(case, dtype, level, [implementation]))
+        )
 
-    def time_update(self, rule, implementation, dtype, size):
-        self.update(*self.args, mode=self.mode)
+    def time_update(self, rule, implementation, dtype, level):
+        self.step()
+
+
+class DenseInDram(Dense):
+    """The same on arrays of four times the last cache each. Long where that is hundreds of megabytes."""
+
+    params = [list(CASES), IMPLEMENTATIONS, DTYPES, ["DRAM"]]
+    number, repeat, warmup_time, timeout = 1, (2, 4, 3.0), 0, 600
+
+
+class InDram:
+    """fastreg's time over that of the floors and of the C loop of the same rule, in DRAM, the two in turn."""
+
+    params = [list(CASES), ["axpy", "C traffic", "C loop"], DTYPES]
+    param_names = ["rule", "over", "dtype"]
+    unit = "times"
+    timeout = 600
+
+    def track_ratio(self, rule, over, dtype):
+        case = CASES[rule]
+        own = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
 
 
 class RatioToAxpy:
     """The update's time over BLAS axpy's on the same arrays, the two in turn: the floor is the traffic of w and g."""
 
-    params = [list(RULES), DTYPES, [10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]]
+    params = [list(CASES), DTYPES, [10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]]
     param_names = ["rule", "dtype", "size"]
     unit = "times axpy"
 
     def track_ratio(self, rule, dtype, size):
-        rule = RULES[rule]
-        w, g = arrays(size, dtype)
-        arguments = ", ".join(map(repr, strengths(rule)))
-        update = Timer(
-            f"f(w, g, {LR}, {arguments}, mode={rule.mode!r})", globals={"f": rule.function(fastreg), "w": w, "g": g}
-        )
-        axpy = Timer(f"f(g, w, a={LR})", globals={"f": {"float32": saxpy, "float64": daxpy}[dtype], "w": w, "g": g})
-        return median_ratio(update, axpy, size)
+        case = CASES[rule]
+        own = cases.workload(case, size, dtype)
+        return ratio(prepared("fastreg", case, dtype, own), prepared("axpy", case, dtype, own))
 
 
 class RatioOfExpression:
@@ -57,10 +82,24 @@ class RatioOfExpression:
     unit = "times fastreg"
 
     def track_ratio(self, size):
-        w, g = arrays(size, "float64")
-        names = {"f": fastreg.elastic_net_update, "np": np, "w": w, "g": g, "lr": LR, "l1": STRENGTH, "l2": STRENGTH}
-        expression = Timer("np.subtract(w, lr*(g + l1*np.sign(w) + l2*w), out=w)", globals=names)
-        return median_ratio(expression, Timer("f(w, g, lr, l1, l2)", globals=names), size)
+        case = CASES["elastic_net-subgradient"]
+        own = cases.workload(case, size, "float64")
+        return ratio(prepared("NumPy", case, "float64", own), prepared("fastreg", case, "float64", own))
+
+
+class Bandwidth:
+    """What an update moves (w and g read, w written) by the time that it takes."""
+
+    params = [list(CASES), DTYPES, [*IN_CACHE, "DRAM"]]
+    param_names = ["rule", "dtype", "level"]
+    unit = "GB/s"
+    timeout = 300
+
+    def track_bandwidth(self, rule, dtype, level):
+        case = CASES[rule]
+        own = at_level(case, dtype, level, ["fastreg"])
+        series = measure.in_turn({"fastreg": prepared("fastreg", case, dtype, own)}, 0.2, most=9)["fastreg"]
+        return 3 * own["w"].nbytes / np.median(series.seconds) / 1e9
 
 
 class Call:
@@ -70,33 +109,25 @@ class Call:
     param_names = ["call"]
     unit = "times np.add"
 
-    def setup(self, call):
-        w, g = arrays(10, "float64")
-        names = {"f": fastreg.elastic_net_update, "np": np, "w": w, "g": g}
-        g *= LR
-        self.add = Timer("np.add(w, g, out=w)", globals=names)
-        mode = ', mode="proximal"' if call == "keyword" else ""
-        self.call = Timer(f"f(w, g, {LR}, {STRENGTH}, {STRENGTH}{mode})", globals=names)
-
     def track_ratio(self, call):
-        return median_ratio(self.call, self.add, 10)
+        w, g = arrays(10, "float64")
+        g *= LR
+        names = {"f": fastreg.elastic_net_update, "np": np, "w": w, "g": g}
+        mode = ', mode="proximal"' if call == "keyword" else ""
+        update = statement(f"f(w, g, {LR}, {STRENGTH}, {STRENGTH}{mode})", **names)
+        return ratio(update, statement("np.add(w, g, out=w)", **names))
 
 
 class Penalty:
     """The value of a penalty."""
 
-    params = [list(PENALTIES), list(IMPLEMENTATIONS), DTYPES, [1_000, 1_000_000]]
+    params = [list(PENALTIES), ["fastreg", "reference"], DTYPES, [1_000, 1_000_000]]
     param_names = ["penalty", "implementation", "dtype", "size"]
 
     def setup(self, penalty, implementation, dtype, size):
-        self.penalty = getattr(IMPLEMENTATIONS[implementation], f"{penalty}_penalty")
+        module = fastreg if implementation == "fastreg" else fastreg.reference
+        self.penalty = getattr(module, f"{penalty}_penalty")
         self.args = (arrays(size, dtype)[0], *([STRENGTH] * len(PENALTIES[penalty])))
 
     def time_penalty(self, penalty, implementation, dtype, size):
         self.penalty(*self.args)
-
-
-def median_ratio(first, second, size, rounds=15):
-    """The median over rounds of one timer's time over another's, each repeated for about a millisecond."""
-    repeats = max(1, 2_000_000 // (size + 1_000))
-    return statistics.median(first.timeit(repeats) / second.timeit(repeats) for _ in range(rounds))
