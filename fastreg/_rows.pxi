@@ -19,6 +19,7 @@ ctypedef fused Closed:  # the modes that have a closed form
 
 cdef enum:
     COMING = 12  # rows for which memory is asked ahead of time
+    DESK = 16    # rows of one weight that are worked on together
 
 
 # -- Layer 2: one row -------------------------------------------------------------------------------------------------
@@ -62,11 +63,8 @@ cdef inline void leave(const Lazy* d, const Closed* m, const Strength* p, const 
     cdef floating* b = <floating*>t.b
     cdef const floating* f = <const floating*>t.f
     cdef Py_ssize_t j, q = i*t.pitch
-    if t.width == 1:
-        w[q] = step(d, m, p, w[q], g[0], a + q, b + q, <floating*>NULL, f + i)
-    else:
-        for j in range(t.width):
-            w[q + j] = step(d, m, p, w[q + j], g[j], a + q + j, b + q + j, <floating*>NULL, f + i*t.width + j)
+    for j in range(t.width):
+        w[q + j] = step(d, m, p, w[q + j], g[j], a + q + j, b + q + j, <floating*>NULL, f + i*t.width + j)
     stamp(d, t, next, t.steps + 1, i)
 
 
@@ -80,6 +78,59 @@ cdef inline void ask(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t
             prefetch(<const floating*>t.a + i*t.pitch)
         if Lazy is FTRL:
             prefetch(<const floating*>t.b + i*t.pitch)
+
+
+# -- Layer 2: rows of one weight, brought together on a desk, where loops over them are vectorised --------------------
+
+cdef inline void collect(const Lazy* d, const Strength* p, const Rows* t, const floating* w, const index* rows,
+                         Py_ssize_t n, Missed* since, floating* w_, floating* a_, floating* b_,
+                         floating* f_) noexcept nogil:
+    """Brings the weights of these rows, and all that belongs to them, to the desk."""
+    cdef Py_ssize_t k
+    for k in range(n):
+        w_[k] = w[rows[k]*t.pitch]
+        if Lazy is not Plain:
+            a_[k] = (<const floating*>t.a)[rows[k]*t.pitch]
+        if Lazy is FTRL:
+            b_[k] = (<const floating*>t.b)[rows[k]*t.pitch]
+        else:
+            since[k] = elapsed(d, t, rows[k])
+        if Strength is Weighted:
+            f_[k] = (<const floating*>t.f)[rows[k]]
+
+
+cdef inline void refresh(const Lazy* d, const Strength* p, const Rows* t, Py_ssize_t n, const Missed* since,
+                         floating* w_, const floating* a_, const floating* b_, const floating* f_) noexcept nogil:
+    """Brings the weights on the desk up to date."""
+    cdef Missed whole
+    cdef Py_ssize_t k
+    if Lazy is FTRL:
+        whole = elapsed(d, t, 0)
+        for k in range(n):
+            w_[k] = catch_up(d, p, &whole, w_[k], a_ + k, b_ + k, f_ + k)
+    else:
+        for k in range(n):
+            w_[k] = catch_up(d, p, since + k, w_[k], a_ + k, b_ + k, f_ + k)
+
+
+cdef inline void move_all(const Lazy* d, const Closed* m, const Strength* p, Py_ssize_t n, const floating* g,
+                          floating* w_, floating* a_, floating* b_, const floating* f_) noexcept nogil:
+    """A step of the weights on the desk."""
+    cdef Py_ssize_t k
+    for k in range(n):
+        w_[k] = step(d, m, p, w_[k], g[k], a_ + k, b_ + k, <floating*>NULL, f_ + k)
+
+
+cdef inline void put_back(const Lazy* d, const Rows* t, const Clock* next, floating* w, const index* rows, Py_ssize_t n,
+                          const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(n):
+        w[rows[k]*t.pitch] = w_[k]
+        if Lazy is not Plain:
+            (<floating*>t.a)[rows[k]*t.pitch] = a_[k]
+        if Lazy is FTRL:
+            (<floating*>t.b)[rows[k]*t.pitch] = b_[k]
+        stamp(d, t, next, t.steps + 1, rows[k])
 
 
 # -- Layer 2: all rows ------------------------------------------------------------------------------------------------
@@ -128,7 +179,7 @@ cdef inline Clock prepare(Lazy* d, const Closed* m, Strength* p, Rows* t, const 
             next = t.clock
             tick(m, &whole, <floating>d.lr, &next)
     elif Lazy is Adagrad:
-        if d.lr != last.lr or p.l1 != last_p.l1 or p.l2 != last_p.l2:
+        if t.steps > 0 and (d.lr != last.lr or p.l1 != last_p.l1 or p.l2 != last_p.l2):
             settle(last, last_p, t, w)
     return next
 
@@ -173,6 +224,34 @@ cdef Py_ssize_t merge(const index* indices, const floating* g, Py_ssize_t n, Py_
     return count
 
 
+cdef inline void step_vector(const Lazy* d, const Closed* m, const Strength* p, const Lazy* last,
+                             const Strength* last_p, const Rows* t, const Clock* next, floating* w, const floating* g,
+                             const index* rows, Py_ssize_t n) noexcept nogil:
+    cdef Missed[DESK] since
+    cdef floating[DESK] w_, a_, b_, f_
+    cdef Py_ssize_t k = 0, j, count
+    while k < n:
+        count = min(n - k, <Py_ssize_t>DESK)
+        for j in range(k + DESK, min(n, k + 2*DESK)):
+            ask(d, t, w, rows[j])
+        collect(last, last_p, t, w, rows + k, count, since, w_, a_, b_, f_)
+        refresh(last, last_p, t, count, since, w_, a_, b_, f_)
+        move_all(d, m, p, count, g + k, w_, a_, b_, f_)
+        put_back(d, t, next, w, rows + k, count, w_, a_, b_)
+        k += count
+
+
+cdef inline void step_matrix(const Lazy* d, const Closed* m, const Strength* p, const Lazy* last,
+                             const Strength* last_p, const Rows* t, const Clock* next, floating* w, const floating* g,
+                             const index* rows, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t k
+    for k in range(n):
+        if k + COMING < n:
+            ask(d, t, w, rows[k + COMING])
+        arrive(last, last_p, t, w, rows[k])
+        leave(d, m, p, t, next, w, g + k*t.width, rows[k])
+
+
 cdef void steps(Lazy d, Closed m, Strength p, Rows* t, const Sparse* job, floating* w,
                 const index* indices) noexcept nogil:
     cdef const floating* g
@@ -181,7 +260,7 @@ cdef void steps(Lazy d, Closed m, Strength p, Rows* t, const Sparse* job, floati
     cdef Clock next
     cdef Lazy last
     cdef Strength last_p
-    cdef Py_ssize_t s, k, n
+    cdef Py_ssize_t s, n
     for s in range(job.count):
         n = job.starts[s + 1] - job.starts[s]
         rows = indices + job.starts[s]
@@ -192,9 +271,8 @@ cdef void steps(Lazy d, Closed m, Strength p, Rows* t, const Sparse* job, floati
         last, last_p = d, p
         next = prepare(&d, &m, &p, t, job, s, INFINITY, w)
         here = t[0]
-        for k in range(n):
-            if k + COMING < n:
-                ask(&d, &here, w, rows[k + COMING])
-            arrive(&last, &last_p, &here, w, rows[k])
-            leave(&d, &m, &p, &here, &next, w, g + k*here.width, rows[k])
+        if here.width == 1:
+            step_vector(&d, &m, &p, &last, &last_p, &here, &next, w, g, rows, n)
+        else:
+            step_matrix(&d, &m, &p, &last, &last_p, &here, &next, w, g, rows, n)
         finish(&d, &p, t, &next, w)

@@ -10,60 +10,6 @@ cdef enum:
     LINE = 64  # bytes of memory that come at once
 
 
-# -- Layer 2: the features of a sample, brought together on a desk where loops over them are vectorised ---------------
-
-cdef inline void collect(const Lazy* d, const Rows* t, const floating* w, const index* rows, Py_ssize_t n,
-                         Missed* since, floating* w_, floating* a_, floating* b_) noexcept nogil:
-    """Brings the weights of these rows, and all that belongs to them, to the desk."""
-    cdef Py_ssize_t k
-    for k in range(n):
-        w_[k] = w[rows[k]*t.pitch]
-        if Lazy is not Plain:
-            a_[k] = (<const floating*>t.a)[rows[k]*t.pitch]
-        if Lazy is FTRL:
-            b_[k] = (<const floating*>t.b)[rows[k]*t.pitch]
-        else:
-            since[k] = elapsed(d, t, rows[k])
-
-
-cdef inline void refresh(const Lazy* d, const ElasticNet* p, const Rows* t, Py_ssize_t n, const Missed* since,
-                         floating* w_, const floating* a_, const floating* b_) noexcept nogil:
-    """Brings the weights on the desk up to date."""
-    cdef Missed whole
-    cdef Py_ssize_t k
-    if Lazy is FTRL:
-        whole = elapsed(d, t, 0)
-        for k in range(n):
-            w_[k] = catch_up(d, p, &whole, w_[k], a_ + k, b_ + k, <const floating*>NULL)
-    else:
-        for k in range(n):
-            w_[k] = catch_up(d, p, since + k, w_[k], a_ + k, b_ + k, <const floating*>NULL)
-
-
-cdef inline void move_all(const Lazy* d, const Closed* m, const ElasticNet* p, Py_ssize_t n, const floating* g,
-                          floating* w_, floating* a_, floating* b_) noexcept nogil:
-    """A step of the weights on the desk; FTRL's are solved for when they are needed again."""
-    cdef Py_ssize_t k
-    if Lazy is FTRL:
-        for k in range(n):
-            absorb(d, w_[k], g[k], a_ + k, b_ + k)
-    else:
-        for k in range(n):
-            w_[k] = step(d, m, p, w_[k], g[k], a_ + k, b_ + k, <floating*>NULL, <const floating*>NULL)
-
-
-cdef inline void put_back(const Lazy* d, const Rows* t, const Clock* next, floating* w, const index* rows, Py_ssize_t n,
-                          const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
-    cdef Py_ssize_t k
-    for k in range(n):
-        w[rows[k]*t.pitch] = w_[k]
-        if Lazy is not Plain:
-            (<floating*>t.a)[rows[k]*t.pitch] = a_[k]
-        if Lazy is FTRL:
-            (<floating*>t.b)[rows[k]*t.pitch] = b_[k]
-        stamp(d, t, next, t.steps + 1, rows[k])
-
-
 # -- Layer 2: an epoch of a linear model ------------------------------------------------------------------------------
 
 cdef extern from *:
@@ -129,13 +75,17 @@ cdef void learn_vector(Lazy d, Closed m, ElasticNet p, Lazy last, ElasticNet las
     cdef floating* g = b_ + job.longest
     cdef double margin = 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
     cdef Py_ssize_t k
-    collect(&last, t, w, rows, n, since, w_, a_, b_)
-    refresh(&last, &last_p, t, n, since, w_, a_, b_)
+    collect(&last, &last_p, t, w, rows, n, since, w_, a_, b_, <floating*>NULL)
+    refresh(&last, &last_p, t, n, since, w_, a_, b_, <const floating*>NULL)
     margin += inner(x, w_, n)
     slopes[0] = <floating>judge(job, margin, y, weight)
     for k in range(n):
         g[k] = slopes[0]*x[k]
-    move_all(&d, &m, &p, n, g, w_, a_, b_)
+    if Lazy is FTRL:  # solved for when they are needed again
+        for k in range(n):
+            absorb(&d, w_[k], g[k], a_ + k, b_ + k)
+    else:
+        move_all(&d, &m, &p, n, g, w_, a_, b_, <const floating*>NULL)
     put_back(&d, t, &next, w, rows, n, w_, a_, b_)
 
 

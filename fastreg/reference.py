@@ -364,10 +364,12 @@ def catch_up(d, p, since, w, a=None, b=None, f=None):
         return np.where(since.steps > 0, solve(d, p, a, b, f), w)
     if isinstance(d, Adagrad):
         eta = rate(d, a)
-        kept, taken = shrinkage(Proximal(), p, eta, f), toll(p, eta, f)
+        kept, taken = shrinkage(Proximal(), p, eta, f).astype(float), toll(p, eta, f).astype(float)
         steps = np.broadcast_to(since.steps, w.shape)
-        since = repeated(kept.astype(float), taken.astype(float), steps)
-        return np.where(steps == 0, w, soft(since.scale * w.astype(float), since.debt).astype(w.dtype))
+        gone = np.abs(w) <= 0.999 * (taken * steps)  # a step takes that much or more
+        since = repeated(kept, taken, steps)
+        new = np.where(gone, 0.0, soft(since.scale * w.astype(float), since.debt)).astype(w.dtype)
+        return np.where(steps == 0, w, new)
     debt = since.debt * f.astype(float) if isinstance(p, Weighted) else since.debt
     new = soft(since.scale * w.astype(float), debt).astype(w.dtype)
     return np.where(f == 0, w, new) if isinstance(p, Weighted) else new

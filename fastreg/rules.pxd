@@ -434,13 +434,17 @@ cdef inline floating catch_up(const Lazy* d, const Penalty* p, const Missed* sin
     cdef Proximal m
     cdef Missed own = since[0]
     cdef floating eta
+    cdef double taken
     if Lazy is FTRL:
         return solve(d, p, <floating>a[0], <floating>b[0], f) if since.steps > 0 else w
     elif Lazy is Adagrad:
         if since.steps == 0:
             return w
         eta = rate(d, <floating>a[0])
-        own = repeated(shrinkage(&m, p, eta, f), toll(p, eta, f), since.steps)
+        taken = toll(p, eta, f)
+        if magnitude(<double>w) <= 0.999*(taken*<double>since.steps):  # a step takes that much or more: surely gone
+            return 0
+        own = repeated(shrinkage(&m, p, eta, f), taken, since.steps)
     elif Penalty is Weighted:  # the clock has no factor: it is 0 or 1, or there is no l2
         if f[0] == 0:
             return w
