@@ -19,37 +19,33 @@ cdef void narrow(const float* here, bfloat16* there, Py_ssize_t n) noexcept nogi
         there[i] = <bfloat16>(narrowed(here[i]) >> 16)
 
 
-cdef void widen_stripe(const bfloat16* there, float* here) noexcept nogil:
-    """Pairs as they lie in 32 bits, 16 lower halves before the 16 upper ones: no shuffles, hence half the time.
+cdef Py_ssize_t paired(Direction d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:
+    """`dense` without state and factors, for all but the last few coordinates; how many those before them are.
 
-    The copies are one by one since gcc makes those of a block in pieces of 16 bytes, for which wider loads must wait.
+    Two coordinates as they lie in 32 bits, the upper half in its place already: no shuffles and no buffers. The copies
+    are one by one since gcc makes those of a block in pieces of 16 bytes, for which wider loads must wait. No NaN has
+    bits in its lower half: those that are widened have none, and nor has the one that processors make.
     """
-    cdef uint32_t[PAIRS] pairs
+    cdef uint32_t[PAIRS] w_
+    cdef uint32_t[PAIRS] g_
+    cdef float low, high
     cdef Py_ssize_t i, j, k
-    for k in range(STRIPE // (2*PAIRS)):
+    for k in range(n // (2*PAIRS)):
         i = 2*PAIRS*k
-        prefetch(<const char*>(there + i) + AHEAD)
+        prefetch(<const char*>(w + i) + AHEAD)
+        prefetch(<const char*>(g + i) + AHEAD)
         for j in range(PAIRS):
-            memcpy(&pairs[j], there + i + 2*j, sizeof(uint32_t))
+            memcpy(&w_[j], w + i + 2*j, sizeof(uint32_t))
+            memcpy(&g_[j], g + i + 2*j, sizeof(uint32_t))
         for j in range(PAIRS):
-            here[i + j] = widened(pairs[j] << 16)
+            low = step(&d, &m, &p, widened(w_[j] << 16), widened(g_[j] << 16),
+                       <float*>NULL, <float*>NULL, <float*>NULL, <const float*>NULL)
+            high = step(&d, &m, &p, widened(w_[j] & <uint32_t>0xFFFF0000), widened(g_[j] & <uint32_t>0xFFFF0000),
+                        <float*>NULL, <float*>NULL, <float*>NULL, <const float*>NULL)
+            w_[j] = nearest(low) >> 16 | nearest(high) & <uint32_t>0xFFFF0000
         for j in range(PAIRS):
-            here[i + PAIRS + j] = widened(pairs[j] & <uint32_t>0xFFFF0000)
-
-
-cdef void narrow_stripe(const float* here, bfloat16* there) noexcept nogil:
-    """The way back."""
-    cdef uint32_t[2*PAIRS] halves
-    cdef uint32_t[PAIRS] pairs
-    cdef Py_ssize_t i, j, k
-    for k in range(STRIPE // (2*PAIRS)):
-        i = 2*PAIRS*k
-        for j in range(2*PAIRS):
-            halves[j] = nearest(here[i + j])
-        for j in range(PAIRS):
-            pairs[j] = halves[j] >> 16 | halves[PAIRS + j] & <uint32_t>0xFFFF0000
-        for j in range(PAIRS):
-            memcpy(there + i + 2*j, &pairs[j], sizeof(uint32_t))
+            memcpy(w + i + 2*j, &w_[j], sizeof(uint32_t))
+    return n - n % (2*PAIRS)
 
 
 cdef void striped_sums(const bfloat16* w, Py_ssize_t n, double* sum_abs, double* sum_squares) noexcept nogil:
@@ -84,22 +80,16 @@ cdef bint striped_finite(const bfloat16* w, Py_ssize_t n) noexcept nogil:
 
 cdef void striped(Direction d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, float* a, float* b, float* c,
                   const float* f, Py_ssize_t n) noexcept nogil:
-    """`dense` for bfloat16. Without state and factors the order within a stripe is of no account, nor has any NaN bits
-    in its lower half: those that are widened have none, and nor has the one that processors make."""
+    """`dense` for bfloat16."""
     cdef float[STRIPE] w_
     cdef float[STRIPE] g_
-    cdef Py_ssize_t i, k, size
-    for k in range((n + STRIPE - 1) // STRIPE):
-        i = STRIPE*k
+    cdef Py_ssize_t i = 0, size
+    if Direction is Plain and Penalty is not Weighted:
+        i = paired(d, m, p, w, g, n)
+    while i < n:
         size = min(n - i, <Py_ssize_t>STRIPE)
-        if Direction is Plain and Penalty is not Weighted:
-            if size == STRIPE:
-                widen_stripe(w + i, w_)
-                widen_stripe(g + i, g_)
-                dense(d, m, p, w_, g_, a, b, c, f, STRIPE)
-                narrow_stripe(w_, w + i)
-                continue
         widen(w + i, w_, size)
         widen(g + i, g_, size)
         dense(d, m, p, w_, g_, a + i, b + i, c + i, f + i, size)
         narrow(w_, w + i, size)
+        i += size
