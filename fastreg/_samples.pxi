@@ -76,7 +76,7 @@ cdef void learn_vector(Lazy d, Closed m, ElasticNet p, Lazy last, ElasticNet las
     cdef double margin = 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
     cdef Py_ssize_t k
     collect(&last, &last_p, t, w, rows, n, since, w_, a_, b_, <floating*>NULL)
-    refresh(&last, &last_p, t, n, since, w_, a_, b_, <const floating*>NULL)
+    catch_up_all(&last, &last_p, n, since, 1, w_, a_, b_, <const floating*>NULL)
     margin += inner(x, w_, n)
     slopes[0] = <floating>judge(job, margin, y, weight)
     for k in range(n):
@@ -85,8 +85,8 @@ cdef void learn_vector(Lazy d, Closed m, ElasticNet p, Lazy last, ElasticNet las
         for k in range(n):
             absorb(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
-        move_all(&d, &m, &p, n, g, w_, a_, b_, <const floating*>NULL)
-    put_back(&d, t, &next, w, rows, n, w_, a_, b_)
+        step_all(&d, &m, &p, n, g, w_, a_, b_, <const floating*>NULL)
+    put_back(&d, t, &next, t.steps + 1, w, rows, n, w_, a_, b_)
 
 
 cdef void learn_matrix(Lazy d, Closed m, ElasticNet p, Lazy last, ElasticNet last_p, const Rows* t, Clock next,

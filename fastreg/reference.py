@@ -344,18 +344,35 @@ def missed(now, then):
     return Missed(scale, np.where(finite, now.product * (now.total - then.total), 0.0), 0)
 
 
-def repeated(a, taken, steps):
-    """So many steps a·(|w| − taken), over float64 arrays: scale aᵏ and debt taken·(a + … + aᵏ), by doubling."""
-    power, total = np.ones_like(a), np.zeros_like(a)
-    a_power, a_total, rest, left = a, np.ones_like(a), 1 - a, steps
-    while np.any(left > 0):
-        odd = left % 2 == 1
-        total = np.where(odd, a_power * total + a_total, total)
-        power = np.where(odd, np.where(rest * total < 0.5, 1 - rest * total, power * a_power), power)
-        a_total = a_total * (1 + a_power)
-        a_power = np.where(rest * a_total < 0.5, 1 - rest * a_total, a_power * a_power)
-        left = left // 2
-    return Missed(power, np.where(a > 0, taken * (a * total), 0.0), steps)
+def owing(since, w):
+    """The weights when their debt is paid."""
+    return soft(since.scale * w.astype(float), since.debt).astype(w.dtype)
+
+
+def idle(d, p, squares, f=None):
+    """A step of Adagrad without a gradient is kept·(|w| − taken): these two, in float64."""
+    eta = rate(d, squares)
+    return shrinkage(Proximal(), p, eta, f).astype(float), toll(p, eta, f).astype(float)
+
+
+def is_gone(w, taken, steps):
+    """Whether so many of these steps surely end at zero: each takes that much, or more."""
+    return np.abs(w) <= 0.999 * (taken * steps)
+
+
+def double_up(odd, a, power, total, a_power, a_total):
+    """One binary digit of k, the lowest first, on the way to aᵏ and 1 + … + aᵏ⁻¹."""
+    rest = 1 - a
+    more = a_power * total + a_total
+    less = np.where(rest * more < 0.5, 1 - rest * more, power * a_power)
+    total, power = np.where(odd, more, total), np.where(odd, less, power)
+    a_total = a_total * (1 + a_power)
+    return power, total, np.where(rest * a_total < 0.5, 1 - rest * a_total, a_power * a_power), a_total
+
+
+def repeated(power, total, a, taken, steps):
+    """So many steps a·(|w| − taken), from the power of a and the sum of those below it: debt taken·(a + … + aᵏ)."""
+    return Missed(power, np.where(a * total > 0, taken * (a * total), 0.0), steps)
 
 
 def catch_up(d, p, since, w, a=None, b=None, f=None):
@@ -363,16 +380,18 @@ def catch_up(d, p, since, w, a=None, b=None, f=None):
     if isinstance(d, FTRL):
         return np.where(since.steps > 0, solve(d, p, a, b, f), w)
     if isinstance(d, Adagrad):
-        eta = rate(d, a)
-        kept, taken = shrinkage(Proximal(), p, eta, f).astype(float), toll(p, eta, f).astype(float)
+        kept, taken = idle(d, p, a, f)
         steps = np.broadcast_to(since.steps, w.shape)
-        gone = np.abs(w) <= 0.999 * (taken * steps)  # a step takes that much or more
-        since = repeated(kept, taken, steps)
-        new = np.where(gone, 0.0, soft(since.scale * w.astype(float), since.debt)).astype(w.dtype)
-        return np.where(steps == 0, w, new)
-    debt = since.debt * f.astype(float) if isinstance(p, Weighted) else since.debt
-    new = soft(since.scale * w.astype(float), debt).astype(w.dtype)
-    return np.where(f == 0, w, new) if isinstance(p, Weighted) else new
+        gone = is_gone(w.astype(float), taken, steps)
+        power, total, a_power, a_total = np.where(gone, 0.0, 1.0), np.zeros(w.shape), kept, np.ones(w.shape)
+        left = np.where(gone, 0, steps)
+        while np.any(left > 0):
+            power, total, a_power, a_total = double_up(left % 2 == 1, kept, power, total, a_power, a_total)
+            left = left // 2
+        return owing(repeated(power, total, kept, taken, steps), w)
+    if isinstance(p, Weighted):
+        return np.where(f == 0, w, owing(since._replace(debt=since.debt * f.astype(float)), w))
+    return owing(since, w)
 
 
 # -- Sums: float64, in blocks of 4096 elements, 16 lanes each, lanes joined pairwise and blocks in order --------------

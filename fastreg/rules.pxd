@@ -402,54 +402,72 @@ cdef inline Missed missed(const Clock* now, const Stamp* then) noexcept nogil:
     return since
 
 
-cdef inline Missed repeated(double a, double taken, long long steps) noexcept nogil:
-    """So many steps a·(|w| − taken): scale aᵏ and debt taken·(a + … + aᵏ), by doubling.
+cdef inline floating owing(const Missed* since, floating w) noexcept nogil:
+    """The weight when its debt is paid."""
+    return <floating>soft(since.scale*<double>w, since.debt)
 
-    With the sum T = 1 + … + aᵏ⁻¹ and 1 − aᵏ = (1 − a)·T nothing cancels. The power is taken from T while that is more
-    accurate. (As an expression in expm1 and log1p, bits would depend on the machine's libm, and an a that is
-    rounded, as that of the dense steps is, would not be the same number.)
+
+cdef inline void idle(const Adagrad* d, const Penalty* p, floating squares, const floating* f, double* kept,
+                      double* taken) noexcept nogil:
+    """A step of Adagrad without a gradient is kept·(|w| − taken)."""
+    cdef Proximal m
+    cdef floating eta = rate(d, squares)
+    kept[0] = shrinkage(&m, p, eta, f)
+    taken[0] = toll(p, eta, f)
+
+
+cdef inline bint is_gone(double w, double taken, long long steps) noexcept nogil:
+    """Whether so many of these steps surely end at zero: each takes that much, or more."""
+    return magnitude(w) <= 0.999*(taken*<double>steps)
+
+
+cdef inline void double_up(long long odd, double a, double* power, double* sum, double* a_power,
+                           double* a_sum) noexcept nogil:
+    """One binary digit of k, the lowest first, on the way to aᵏ and T = 1 + … + aᵏ⁻¹.
+
+    Of the digits so far `power` and `sum` are these, of the digit itself `a_power` and `a_sum`. With 1 − aᵏ = (1 − a)·T
+    nothing cancels; the power is taken from T while that is more accurate.
     """
-    cdef double power = 1, sum = 0  # over the steps made so far
-    cdef double a_power = a, a_sum = 1  # over the next 2^i steps
     cdef double rest = 1 - a
-    cdef Missed since
-    since.steps = steps
-    if rest == 0:  # what the doubling would come to
-        sum, steps = <double>steps, 0
-    while steps > 0:
-        if steps & 1:
-            sum = a_power*sum + a_sum
-            power = 1 - rest*sum if rest*sum < 0.5 else power*a_power
-        a_sum = a_sum*(1 + a_power)
-        a_power = 1 - rest*a_sum if rest*a_sum < 0.5 else a_power*a_power
-        steps >>= 1
-    since.scale = power
-    since.debt = taken*(a*sum) if a > 0 else 0  # taken may be infinite
-    return since
+    cdef double more = a_power[0]*sum[0] + a_sum[0]
+    cdef double less = 1 - rest*more if rest*more < 0.5 else power[0]*a_power[0]
+    sum[0] = more if odd else sum[0]
+    power[0] = less if odd else power[0]
+    a_sum[0] = a_sum[0]*(1 + a_power[0])
+    a_power[0] = 1 - rest*a_sum[0] if rest*a_sum[0] < 0.5 else a_power[0]*a_power[0]
+
+
+cdef inline Missed repeated(double power, double sum, double a, double taken, long long steps) noexcept nogil:
+    """So many steps a·(|w| − taken), from the power of a and the sum of those below it: debt taken·(a + … + aᵏ)."""
+    return Missed(power, taken*(a*sum) if a*sum > 0 else 0, steps)  # taken may be infinite
 
 
 cdef inline floating catch_up(const Lazy* d, const Penalty* p, const Missed* since, floating w, const floating* a,
                               const floating* b, const floating* f) noexcept nogil:
-    """The weight after the steps that it has missed; `a`, `b` and f as for step, which saw no gradient meanwhile."""
-    cdef Proximal m
+    """The weight after the steps that it has missed; `a`, `b` and f as for step, which saw no gradient meanwhile.
+
+    Adagrad's power is found by doubling: as an expression in expm1 and log1p, bits would depend on the machine's libm,
+    and an a that is rounded, as that of the dense steps is, would not be the same number.
+    """
     cdef Missed own = since[0]
-    cdef floating eta
-    cdef double taken
+    cdef double kept, taken, power, sum, a_power, a_sum
+    cdef long long left
     if Lazy is FTRL:
         return solve(d, p, <floating>a[0], <floating>b[0], f) if since.steps > 0 else w
     elif Lazy is Adagrad:
-        if since.steps == 0:
-            return w
-        eta = rate(d, <floating>a[0])
-        taken = toll(p, eta, f)
-        if magnitude(<double>w) <= 0.999*(taken*<double>since.steps):  # a step takes that much or more: surely gone
-            return 0
-        own = repeated(shrinkage(&m, p, eta, f), taken, since.steps)
+        idle(d, p, <floating>a[0], f, &kept, &taken)
+        power, sum, a_power, a_sum, left = 1, 0, kept, 1, since.steps
+        if is_gone(w, taken, left):
+            power = left = 0
+        while left > 0:
+            double_up(left & 1, kept, &power, &sum, &a_power, &a_sum)
+            left >>= 1
+        own = repeated(power, sum, kept, taken, since.steps)
     elif Penalty is Weighted:  # the clock has no factor: it is 0 or 1, or there is no l2
         if f[0] == 0:
             return w
         own.debt = own.debt*<double>f[0]
-    return <floating>soft(own.scale*<double>w, own.debt)
+    return owing(&own, w)
 
 
 # -- Storage ----------------------------------------------------------------------------------------------------------

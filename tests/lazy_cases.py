@@ -142,7 +142,7 @@ class Twin:
             if reference.is_worn(next_clock):
                 self.settle()
                 next_clock = reference.tick(self.m, whole, lr, self.clock)
-        elif self.case.direction is reference.Adagrad and strengths != self.last:
+        elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
             self.settle()
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
         self.w[rows] = reference.step(d, self.m, p, w, g, a, b, None, f)

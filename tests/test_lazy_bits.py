@@ -82,8 +82,12 @@ def test_special_values_touched_and_missed(name, dtype, strengths):
 def test_repeated_steps_of_adagrad_against_one_after_the_other(steps):
     """The doubling keeps the sum and the power to a few roundings, where 1 − aᵏ would cancel."""
     a = np.array([1.0, 1 - 2**-53, 1 - 1e-15, 1 - 1e-9, 1 - 1e-4, 0.9, 0.5, 1e-3, 0.0])
+    power, total, a_power, a_total = np.ones_like(a), np.zeros_like(a), a, np.ones_like(a)
     with np.errstate(all="ignore"):
-        scale, debt, _ = reference.repeated(a, np.full_like(a, 0.25), np.full(a.shape, steps))
+        for digit in range(steps.bit_length()):
+            odd = steps >> digit & 1
+            power, total, a_power, a_total = reference.double_up(odd, a, power, total, a_power, a_total)
+        scale, debt, _ = reference.repeated(power, total, a, 0.25, steps)
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("long double is no wider than double here")
     exact = a[:-1].astype(np.longdouble)
