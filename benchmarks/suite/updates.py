@@ -102,6 +102,28 @@ class Bandwidth:
         return 3 * own["w"].nbytes / np.median(series.seconds) / 1e9
 
 
+class BFloat16:
+    """bfloat16's time over float32's, the two in turn: half the memory to move, and conversions."""
+
+    params = [list(CASES), [*IN_CACHE, "DRAM"]]
+    param_names = ["rule", "level"]
+    unit = "times float32"
+    timeout = 600
+
+    def track_ratio(self, rule, level):
+        case = CASES[rule]
+        wide = at_level(case, "float32", level, ["fastreg"])
+        try:
+            from ml_dtypes import bfloat16
+
+            narrow = {name: x.astype(bfloat16) for name, x in wide.items()}
+            stored = prepared("fastreg", case, "float32", narrow)
+            peers.function(stored)()
+        except (ImportError, TypeError) as error:
+            raise NotImplementedError(f"no bfloat16: {error}") from error
+        return ratio(stored, prepared("fastreg", case, "float32", wide), budget=1)
+
+
 class Call:
     """The price of a call on 10 elements, over that of NumPy's cheapest on the same arrays, the two in turn."""
 
