@@ -4,8 +4,6 @@
 #
 # The clock ticks once a step, before its rows are stamped. Where its numbers would leave the range of a double, or
 # where a closed form ends (Adagrad's, with its strengths), all rows are settled first: the only pass over all weights.
-from libc.math cimport INFINITY
-
 from fastreg._kernels cimport index, Rows, Sparse
 from fastreg.rules cimport (
     Adagrad, catch_up, Clock, double_up, FTRL, idle, is_gone, is_worn, Lazy, Missed, missed, owing, Plain, repeated,
