@@ -12,6 +12,8 @@ from fastreg._kernels cimport Clock, FLOAT32, index, INT32, INT64, LEARN, PEEK, 
 from fastreg.losses cimport LossCode
 from fastreg.rules cimport floating, Missed
 
+from threading import Lock
+
 import cython
 import numpy as np
 
@@ -44,14 +46,15 @@ cdef class Learner:
     cdef Rows t
     cdef readonly ndarray records
     cdef readonly list intercept
-    cdef bint busy
+    cdef object lock  # of the weights: who reads waits, and so does who learns for those who read
+    cdef bint learning
 
     def __cinit__(self, ndarray records, str direction, double second, list intercept):
         cdef char* start = <char*>PyArray_DATA(records)
         places = {name: place for name, (_, place, *_) in records.dtype.fields.items()}
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
-        self.records, self.intercept = records, intercept
+        self.records, self.intercept, self.lock = records, intercept, Lock()
         self.t.dtype, self.t.direction, self.t.mode = dtype_of(w), DIRECTIONS[direction], PROXIMAL
         self.t.rows, self.t.width = w.shape
         self.t.pitch = self.t.stamp_pitch = records.itemsize
@@ -69,13 +72,9 @@ cdef class Learner:
         return self.t.steps
 
     cdef int operate(self, Sparse* job) except -1:
-        with cython.critical_section(self):
-            if self.busy:
-                raise RuntimeError("partial_fit: expected one call at a time, got another while one is under way")
-            self.busy = True
-        with nogil:
-            kernels.rows(&self.t, job)
-        self.busy = False
+        with self.lock:
+            with nogil:
+                kernels.rows(&self.t, job)
         return 0
 
     def learn(self, samples, ndarray order, ndarray targets, ndarray weights, ndarray strengths, LossCode loss,
@@ -106,7 +105,14 @@ cdef class Learner:
             job.squares = <double*>data(samples.squares)
         job.margins, job.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
         job.intercept, job.intercept_a, job.intercept_b = data(intercept[0]), data(intercept[1]), data(intercept[2])
-        self.operate(&job)
+        with cython.critical_section(self):
+            if self.learning:
+                raise RuntimeError("partial_fit: expected one call at a time, got another while one is under way")
+            self.learning = True
+        try:
+            self.operate(&job)
+        finally:
+            self.learning = False
         return job.total
 
     def weights(self, ndarray indices=None):

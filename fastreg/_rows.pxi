@@ -7,7 +7,7 @@
 from fastreg._kernels cimport index, Rows, Sparse
 from fastreg.rules cimport (
     Adagrad, catch_up, Clock, double_up, FTRL, idle, is_gone, is_worn, Lazy, Missed, missed, owing, Plain, repeated,
-    Stamp, tick,
+    Stamp, tick, toll,
 )
 
 ctypedef fused Strength:  # the penalties with l1: a lazy l2 alone costs the same
@@ -236,7 +236,7 @@ cdef inline Clock prepare(Lazy* d, const Closed* m, Strength* p, Rows* t, const 
     if Lazy is Plain:
         whole = ElasticNet(p.l1, p.l2)
         tick(m, &whole, <floating>d.lr, &next)
-        if is_worn(&next):
+        if is_worn(&next, toll(&whole, <floating>d.lr, <const floating*>NULL)):
             settle(last, last_p, t, w)
             next = t.clock
             tick(m, &whole, <floating>d.lr, &next)
@@ -248,11 +248,12 @@ cdef inline Clock prepare(Lazy* d, const Closed* m, Strength* p, Rows* t, const 
 
 cdef inline void finish(const Lazy* d, const Strength* p, Rows* t, const Clock* next, floating* w) noexcept nogil:
     """The step has been made."""
+    cdef ElasticNet whole = ElasticNet(p.l1, p.l2)
     t.steps += 1
     t.clock = next[0]
     t.d.plain.lr, t.l1, t.l2 = d.lr, p.l1, p.l2  # lr stands first in every direction
     if Lazy is Plain:
-        if is_worn(next):
+        if is_worn(next, toll(&whole, <floating>d.lr, <const floating*>NULL)):
             settle(d[0], p[0], t, w)
 
 

@@ -12,7 +12,7 @@ cdef void with_job(Lazy d, Closed m, Strength p, Rows* t, Sparse* job, floating*
         settle(d, p, t, w)
     elif job.operation == PEEK:
         peek(d, p, t, job, w, indices)
-    elif Strength is ElasticNet:  # linear models have no factors
+    elif Strength is ElasticNet and Closed is Proximal:  # as are all linear models
         learn(d, m, p, t, job, w, indices)
 
 

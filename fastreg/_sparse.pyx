@@ -336,7 +336,7 @@ cdef class Lazy:
             memset(&job, 0, sizeof(Sparse))
             job.operation, job.count, job.starts = STEP, PyArray_DIM(starts, 0) - 1, <Py_ssize_t*>PyArray_DATA(starts)
             if self.schedules:
-                table = self.ask(job.count)
+                table = self.ask(max(job.count, <Py_ssize_t>0))  # an empty indptr is refused below
                 job.lr = <const double*>PyArray_DATA(table)
                 job.l1, job.l2, job.stride = job.lr + job.count, job.lr + 2*job.count, 1
             else:

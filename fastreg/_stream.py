@@ -155,7 +155,7 @@ class Stream:
         return self.learner.completed
 
     def _scales(self, sizes):
-        """The scale at each of these samples, the same ones however a stream is cut.
+        """The scale at each of these samples, the same ones however a stream is cut; and what `sizes` will be then.
 
         It changes when the samples have doubled, since Adagrad pays a pass over all weights for every change.
         """
@@ -163,8 +163,7 @@ class Stream:
         counts = self.sizes[1] + np.cumsum(sizes > 0)
         doubled = (sizes > 0) & (counts & (counts - 1) == 0)
         scales = np.concatenate([[self.scale], totals[doubled] / counts[doubled]])[np.cumsum(doubled)]
-        self.sizes, self.scale = (float(totals[-1]), int(counts[-1])), float(scales[-1])
-        return scales
+        return scales, (float(totals[-1]), int(counts[-1]))
 
     def learn(self, samples, order, targets, weights, rates, strengths, loss, epsilon, careful, unit):
         """A step for each sample of `order`, in order; the sum of their losses.
@@ -178,7 +177,8 @@ class Stream:
         for start in range(0, len(order), CHUNK):
             part = slice(start, start + CHUNK)
             steps = self.completed + np.arange(len(order[part]))
-            lr = unit / self._scales(samples.sizes(order[part])) if unit else rates(steps)
+            scales, sizes = self._scales(samples.sizes(order[part])) if unit else (self.scale, self.sizes)
+            lr = unit / scales if unit else rates(steps)
             times = steps + 1.0 if self.optimizer == "ftrl" else 1.0
             table = np.stack(np.broadcast_arrays(lr, *(x * times for x in strengths))).reshape(3, -1)
             total += self.learner.learn(
@@ -186,6 +186,7 @@ class Stream:
                 np.ascontiguousarray(table, dtype=float), list(LOSSES).index(loss), epsilon,
                 LOSSES[loss] if careful else 0.0, unit,
             )  # fmt: skip
+            self.sizes, self.scale = sizes, float(np.ravel(scales)[-1])
         return total
 
     def coef(self):
@@ -202,8 +203,9 @@ class Stream:
             check(x)
         stale = self._told is None or self._told[0] != self.completed
         if stale and sparse.issparse(x) and 10 * x.nnz < x.shape[1]:
-            features, places = np.unique(x.indices, return_inverse=True)
-            few = sparse.csr_matrix((x.data, places, x.indptr), (x.shape[0], len(features)))
+            stop = x.indptr[-1]  # there may be room behind
+            features, places = np.unique(x.indices[:stop], return_inverse=True)
+            few = sparse.csr_matrix((x.data[:stop], places, x.indptr), (x.shape[0], len(features)))
             margins = few @ self.learner.weights(features.astype(np.int64))
         else:
             margins = x @ self.coef().T

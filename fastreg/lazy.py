@@ -223,7 +223,8 @@ class LazyFTRL(_Lazy):
         As of :class:`LazySGD`; lr is McMahan's alpha, l1 and l2 are totals over the whole stream: see
         :class:`fastreg.FTRL`. Where they change, w is stale until :meth:`flush`.
     beta, initial_accumulator_value, warm_start
-        As of :class:`fastreg.FTRL`.
+        As of :class:`fastreg.FTRL`. The weights follow from the state alone, so that with ``warm_start=False`` those of
+        `w` are forgotten at the first step, a NaN too.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2.
 

@@ -180,10 +180,10 @@ def toll(p, eta, f=None):
     return eta.dtype.type(0) if isinstance(p, Ridge) else eta * strength(p, p.l1, f, eta.dtype)
 
 
-def shrinkage(m, p, eta, f=None):
-    """The factor by which l2 shrinks a weight in one step of the truncated or the proximal mode."""
-    one, l2 = eta.dtype.type(1), strength(p, p.l2, f, eta.dtype)
-    return one - eta * l2 if isinstance(m, Truncated) else one / (one + eta * l2)
+def shrinkage(p, eta, f=None):
+    """The factor by which l2 shrinks a weight in one step of the proximal mode."""
+    one = eta.dtype.type(1)
+    return one / (one + eta * strength(p, p.l2, f, eta.dtype))
 
 
 def threshold(p, x, eta, f=None):
@@ -283,7 +283,7 @@ def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
     if isinstance(m, Truncated):
         x = w - u - eta * strength(p, p.l2, f, w.dtype) * w
         return threshold(p, x, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, zero), f)
-    return threshold(p, w - u, eta, f) * shrinkage(m, p, eta, f)
+    return threshold(p, w - u, eta, f) * shrinkage(p, eta, f)
 
 
 def rounded(d, dtype):
@@ -321,20 +321,19 @@ class Missed(NamedTuple):
 def tick(m, p, lr, now):
     """One more step of Plain in the proximal or the truncated mode; lr, of the weights' dtype, decides on rounding."""
     taken = float(toll(p, lr))
-    if isinstance(m, Proximal):
-        taken = taken * now.inverse
-    product = now.product * np.float64(shrinkage(m, p, lr))  # 1/0 is infinite, as in C
+    proximal = isinstance(m, Proximal)
+    kept = float(shrinkage(p, lr)) if proximal else 1 - float(lr * strength(p, p.l2, None, lr.dtype))
+    product = now.product * np.float64(kept)  # 1/0 is infinite, as in C
     inverse = 1 / product
-    if isinstance(m, Truncated):
-        taken = taken * inverse
-    taken = taken - now.lost
-    total = now.total + taken
+    taken = taken * (now.inverse if proximal else inverse) - now.lost
+    total = now.total + taken if taken > 0 else now.total  # never less: what was lost waits for a larger term
     return Clock(product, inverse, total, (total - now.total) - taken)
 
 
-def is_worn(now):
-    """Whether the clock is to be wound back, once all weights are up to date: it nears what a double can hold."""
-    return not (now.product > 1e-150 and now.total < 1e150)
+def is_worn(now, taken):
+    """Whether the clock is to be wound back, once all weights are up to date, after a step that took so much."""
+    most = now.product * now.total  # that a weight can owe
+    return not (now.product > 1e-150 and now.total < 1e150) or (most > 16 and most > 2**20 * taken)
 
 
 def missed(now, then):
@@ -352,7 +351,7 @@ def owing(since, w):
 def idle(d, p, squares, f=None):
     """A step of Adagrad without a gradient is kept·(|w| − taken): these two, in float64."""
     eta = rate(d, squares)
-    return shrinkage(Proximal(), p, eta, f).astype(float), toll(p, eta, f).astype(float)
+    return shrinkage(p, eta, f).astype(float), toll(p, eta, f).astype(float)
 
 
 def is_gone(w, taken, steps):

@@ -233,12 +233,9 @@ cdef inline floating toll(const Penalty* p, floating eta, const floating* f) noe
         return eta*strength(p, p.l1, f)
 
 
-cdef inline floating shrinkage(const Mode* m, const Penalty* p, floating eta, const floating* f) noexcept nogil:
-    """The factor by which l2 shrinks a weight in one step of the truncated or the proximal mode."""
-    if Mode is Truncated:
-        return <floating>1 - eta*strength(p, p.l2, f)
-    else:
-        return <floating>1/(<floating>1 + eta*strength(p, p.l2, f))
+cdef inline floating shrinkage(const Penalty* p, floating eta, const floating* f) noexcept nogil:
+    """The factor by which l2 shrinks a weight in one step of the proximal mode."""
+    return <floating>1/(<floating>1 + eta*strength(p, p.l2, f))
 
 
 cdef inline floating threshold(const Penalty* p, floating x, floating eta, const floating* f) noexcept nogil:
@@ -346,7 +343,7 @@ cdef inline floating step(const Direction* d, const Mode* m, const Penalty* p, f
                 return threshold(p, x, eta, f)
             return threshold(p, x, eta if magnitude(x) <= <floating>m.theta else <floating>0, f)
         else:
-            return threshold(p, w - u, eta, f)*shrinkage(m, p, eta, f)
+            return threshold(p, w - u, eta, f)*shrinkage(p, eta, f)
 
 
 # -- Steps without a gradient, made up for later ----------------------------------------------------------------------
@@ -373,23 +370,29 @@ cdef struct Missed:  # since a weight was up to date
     long long steps  # for Adagrad; for FTRL, those ever made
 
 cdef inline void tick(const Mode* m, const ElasticNet* p, floating lr, Clock* now) noexcept nogil:
-    """One more step of Plain in the proximal mode, a·(|w| − lr·l1), or the truncated one, a·|w| − lr·l1."""
+    """One more step of Plain in the proximal mode, a·(|w| − lr·l1), or the truncated one, |w| − (lr·l2)·|w| − lr·l1."""
     cdef double taken = toll(p, lr, <const floating*>NULL)
     cdef double before = now.total
     if Mode is Proximal:
         taken = taken*now.inverse
-    now.product = now.product*<double>shrinkage(m, p, lr, <const floating*>NULL)
-    now.inverse = 1/now.product
-    if Mode is Truncated:
+        now.product = now.product*<double>shrinkage(p, lr, <const floating*>NULL)
+        now.inverse = 1/now.product
+    else:
+        now.product = now.product*(1 - <double>(lr*strength(p, p.l2, <const floating*>NULL)))
+        now.inverse = 1/now.product
         taken = taken*now.inverse
     taken = taken - now.lost
-    now.total = before + taken
+    now.total = before + taken if taken > 0 else before  # never less: what was lost waits for a larger term
     now.lost = (now.total - before) - taken
 
 
-cdef inline bint is_worn(const Clock* now) noexcept nogil:
-    """Whether the clock is to be wound back, once all weights are up to date: it nears what a double can hold."""
-    return not (now.product > 1e-150 and now.total < 1e150)
+cdef inline bint is_worn(const Clock* now, double taken) noexcept nogil:
+    """Whether the clock is to be wound back, once all weights are up to date, after a step that took so much.
+
+    That is where it nears what a double can hold, and where debts of steps like this one begin to drown in the total.
+    """
+    cdef double most = now.product*now.total  # that a weight can owe
+    return not (now.product > 1e-150 and now.total < 1e150) or (most > 16 and most > <double>(1 << 20)*taken)
 
 
 cdef inline Missed missed(const Clock* now, const Stamp* then) noexcept nogil:
@@ -410,9 +413,8 @@ cdef inline floating owing(const Missed* since, floating w) noexcept nogil:
 cdef inline void idle(const Adagrad* d, const Penalty* p, floating squares, const floating* f, double* kept,
                       double* taken) noexcept nogil:
     """A step of Adagrad without a gradient is kept·(|w| − taken)."""
-    cdef Proximal m
     cdef floating eta = rate(d, squares)
-    kept[0] = shrinkage(&m, p, eta, f)
+    kept[0] = shrinkage(p, eta, f)
     taken[0] = toll(p, eta, f)
 
 

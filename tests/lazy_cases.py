@@ -138,8 +138,9 @@ class Twin:
         plain, next_clock = self.case.direction is reference.Plain, self.clock
         if plain:
             whole, lr = reference.ElasticNet(*strengths[1:]), self.w.dtype.type(strengths[0])
+            taken = float(reference.toll(whole, lr))
             next_clock = reference.tick(self.m, whole, lr, self.clock)
-            if reference.is_worn(next_clock):
+            if reference.is_worn(next_clock, taken):
                 self.settle()
                 next_clock = reference.tick(self.m, whole, lr, self.clock)
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
@@ -151,7 +152,7 @@ class Twin:
         self.t, self.clock, self.last = self.t + 1, next_clock, strengths
         self.stamps[rows] = next_clock.inverse, next_clock.total
         self.steps[rows] = self.t
-        if plain and reference.is_worn(next_clock):
+        if plain and reference.is_worn(next_clock, taken):
             self.settle()
 
 

@@ -147,6 +147,8 @@ def test_starts_that_are_none(case, index):
     lazy, indices, data = owing("proximal"), np.array([3, 1, 2, 0]), np.ones(4)
     bad = np.array(starts, index)
     assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
+    lazy.lr = lambda step: 0.1  # asked for as many steps as there are
+    assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
     for wrong in (bad.tolist(), bad.astype(float), bad.astype(np.uint32)):
         assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [wrong], TypeError, "indptr: ")
 

@@ -48,11 +48,38 @@ def test_ten_million_steps_of_a_tiny_penalty(mode, l1, l2):
 
 
 def test_the_total_of_changing_strengths_is_compensated():
-    strengths = 10.0 ** np.random.default_rng(0).uniform(-12, 0, 20_000)
+    strengths = 10.0 ** np.random.default_rng(0).uniform(-12, -2, 20_000)
     lazy = fastreg.LazySGD(np.ones(1), 0.1, l1=lambda n: strengths[n])
     rest(lazy, strengths.size)
     true = sum(Fraction(0.1 * float(l1)) for l1 in strengths)
     assert abs(Fraction(lazy.state_dict()["clock"][2]) - true) <= Fraction(np.spacing(float(true)))
+
+
+@pytest.mark.parametrize("mode", ["proximal", "truncated"])
+@pytest.mark.parametrize("spike", [1e2, 1e5, 1e9, 1e15])
+def test_small_debts_do_not_drown_in_a_large_total(mode, spike):
+    """One step with a large l1, then small ones: the clock is wound back before their digits are lost."""
+    w, g = np.ones(3), np.array([-1.0])
+    dense = w.copy()
+    lazy, other = fastreg.LazySGD(w, 0.1, l1=spike, mode=mode), fastreg.SGD(dense, 0.1, l1=spike, mode=mode)
+    for step in range(200):
+        place = step % 2
+        lazy.step(np.array([place]), g)
+        other.step(scatter(np.array([place]), g, (3,)))
+        lazy.l1 = other.param_groups[0]["l1"] = 1e-4
+    lazy.step(*NOTHING[::-1])
+    other.step(np.zeros(3))
+    assert dense[0] > 0
+    np.testing.assert_allclose(lazy.weights(), dense, rtol=1e-12)
+
+
+def test_float32_truncated_steps_shrink_as_dense_ones_do():
+    """1 − lr·l2 is no number of theirs: rounded to float32, it would be off by as much at every step."""
+    w, count = np.ones(4, np.float32), 20_000
+    lazy = fastreg.LazySGD(w, 0.1, l2=1e-3, mode="truncated")
+    rest(lazy, count)
+    exact = (1 - float(np.float32(0.1) * np.float32(1e-3))) ** count
+    np.testing.assert_allclose(lazy.weights(), exact, rtol=2e-7)
 
 
 def test_ten_million_missed_steps_of_adagrad():

@@ -54,6 +54,20 @@ def test_resumed_training_has_the_bits_of_uninterrupted(name, dtype, stream, way
     assert (type(resumed), repr(resumed)) == (type(straight), repr(straight))
 
 
+@pytest.mark.parametrize("mode", ["proximal", "truncated"])
+def test_what_is_saved_while_l1_comes_and_goes_can_be_loaded(mode):
+    """Rounding errors of the total wait for the next l1: a stamp that lay beyond the clock was refused."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        lazy = fastreg.LazySGD(np.ones(2), 0.1, l1=0.1, l2=0.1, mode=mode)
+        for _ in range(6):
+            lazy.l1 = rng.choice([0.0, rng.random()])
+            lazy.step(np.array([0]), rng.standard_normal(1))
+        lazy.l1 = 0.0
+        lazy.step(np.empty(0, np.int64), np.empty(0))
+        assert snapshot(pickle.loads(pickle.dumps(lazy))) == snapshot(lazy)
+
+
 @names
 def test_a_model_and_what_trains_it_are_copied_together(name):
     w = np.ones(4)

@@ -237,6 +237,32 @@ def test_two_threads_at_once_are_told():
     assert model.score(x, y) > 0.95
 
 
+def test_reading_while_another_thread_trains_waits():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20_000, 20))
+    y = (x[:, 0] > 0).astype(int)
+    model, errors, done = StreamingClassifier().partial_fit(x[:1], y[:1], [0, 1]), [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                model.predict(x[:3])
+            except Exception as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for start in range(0, len(y), 100):
+            model.partial_fit(x[start : start + 100], y[start : start + 100])
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
 @pytest.mark.parametrize("absent", ["sklearn", "scipy"])
 def test_import_without_scikit_learn(absent):
     """The core needs neither; the models say what to install."""

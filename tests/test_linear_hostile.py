@@ -1,5 +1,6 @@
 """Odd samples, odd arrays, many calls: inputs are never written, nothing is shared, nothing leaks."""
 
+import copy
 import gc
 import pickle
 import tracemalloc
@@ -61,6 +62,16 @@ SPARSE = {
     "byte-swapped": swapped,
     "longer than it says": lambda x: sparse.csr_array((np.r_[x.data, 9, 9], np.r_[x.indices, 7, 7], x.indptr), x.shape),
 }
+
+
+def test_room_behind_the_entries_of_a_matrix_is_not_read():
+    """SciPy's constructors trim it; who assigns the attributes has it, with whatever stands there."""
+    x = sparse.random(50, 10_000, density=1e-3, format="csr", random_state=1)
+    model = StreamingClassifier().partial_fit(x, np.arange(50) % 2, classes=[0, 1])
+    roomy = x[:1].copy()
+    roomy.data, roomy.indices = np.append(roomy.data, 0.0), np.append(roomy.indices, np.int32(2_000_000_000))
+    expected = copy.deepcopy(model).decision_function(x[:1])
+    np.testing.assert_array_equal(model.decision_function(roomy), expected)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
