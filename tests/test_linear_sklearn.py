@@ -116,7 +116,7 @@ def test_text_in_a_pipeline(optimizer):
     assert (streamed.predict(hashed.transform(TEXTS)) == ABOUT).mean() > 0.85
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # the second is jax's
 def test_grid_search_in_two_processes():
     x, y = data("log_loss", 100)
     grid = {"alpha": [1e-4, 1e-2, 100.0]}
