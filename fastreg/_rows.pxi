@@ -2,8 +2,8 @@
 # like _samples.pxi and _sparse.pxi, which go on from here. A step touches the rows of its gradient alone: brings them
 # up to date, moves and penalises them, and stamps them with the clock; all others owe. No formula, no Python object.
 #
-# The clock ticks once a step, before its rows are stamped. Where its numbers would leave the range of a double, or
-# where a closed form ends (Adagrad's, with its strengths), all rows are settled first: the only pass over all weights.
+# The clock ticks once a step, before its rows are stamped. Where it is worn (rules.pxd), or where a closed form ends
+# (Adagrad's, with its strengths), all rows are settled first: the only pass over all weights.
 from fastreg._kernels cimport index, Rows, Sparse
 from fastreg.rules cimport (
     Adagrad, catch_up, Clock, double_up, FTRL, idle, is_gone, is_worn, Lazy, Missed, missed, owing, Plain, repeated,

@@ -158,8 +158,9 @@ class LazySGD(_Lazy):
     Notes
     -----
     A weight that is touched pays at once for the steps in between. What all weights owe alike is kept in one clock, in
-    float64 and compensated; each row remembers where the clock stood, in 16 bytes. The clock is wound back before it
-    runs out of range: a pass over all weights, once in some 345/(lr·l2) steps.
+    float64 and compensated; each row remembers where the clock stood, in 16 bytes. The clock is wound back, a pass
+    over all weights, before it runs out of range, once in some 345/(lr·l2) steps, and before debts of the present steps
+    drown in its total: once in some 10⁶ steps, or after a step with a very large lr·l1.
 
     References
     ----------
