@@ -70,6 +70,7 @@ modules = [
     "_kernels_baseline",
     "_learn",
     "_parallel",
+    "_section",
     "_sparse",
     "_tensors",
     *(["_kernels_avx2"] if X86 else []),

@@ -1,0 +1,27 @@
+# Layer 4, critical sections: see _section.pyx. A Section belongs to one object that is changed in place.
+#
+#     self.section.begin("step")      one call that writes at a time; another one gets a RuntimeError
+#     try:
+#         ...                         everything that may raise, and everything that may run a caller's code
+#         self.section.lock(True)     the commit: no Python code, no allocation, nothing that can fail
+#         ...
+#         self.section.unlock()
+#     finally:
+#         self.section.end()
+#
+# What only reads does it between lock(False) and unlock(), and waits for a commit under way.
+
+cdef class Section:
+    cdef readonly unsigned long long version  # how many commits there were
+    cdef bint writing                         # whether a call that writes is under way
+    cdef unsigned long long next_ticket       # the data are locked by ticket, first come, first served
+    cdef unsigned long long serving
+    cdef unsigned long holder                 # the thread that has locked the data, or 0
+    cdef long long forks                      # of the process, when all of this was last reset
+
+    cdef void renew(self) noexcept
+    cdef int begin(self, str method) except -1
+    cdef void end(self) noexcept
+    cdef int lock(self, bint write) except -1
+    cdef void unlock(self) noexcept
+    cdef object seal(self)
