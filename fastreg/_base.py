@@ -1,16 +1,15 @@
 """Layer 5, what all optimizers share: groups of parameters, steps through one call into layer 4, values and state."""
 
 from math import inf
-from threading import Lock
 
 import numpy as np
 
 from fastreg import _diagnose, _threads, reference
 from fastreg._bfloat16 import wide
-from fastreg._boundary import elastic_net_penalty, l1_penalty
+from fastreg._boundary import l1_penalty
 from fastreg._layout import Layout, split_factors, split_groups
 from fastreg._settings import CHECKS, Group, Setting
-from fastreg._state import load, save
+from fastreg._state import checked, save
 from fastreg._tensors import Tensors
 
 NONFINITE = ("propagate", "raise", "skip")
@@ -24,7 +23,10 @@ class Optimizer:
     params : array, sequence of arrays, mapping of arrays, or list of groups
         The weights, float32, float64 or bfloat16, updated in place: writable, C or Fortran contiguous, no two with
         memory in common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of
-        the settings below but `on_nonfinite` and `threads`, for its tensors alone.
+        the settings below but `on_nonfinite` and `threads`, for its tensors alone. Weights are memory, not objects: an
+        optimizer over ``parameter.detach()`` does not follow a torch parameter that is given other memory later, by
+        ``module.double()``, ``module.to(...)``, ``load_state_dict(assign=True)``, ``parameter.data = ...`` or
+        ``share_memory_()``. It would train the old memory, and nobody would notice. Construct it anew after these.
     lr : float or callable
         Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
         before every step, and with 0 at construction.
@@ -73,41 +75,73 @@ class Optimizer:
     def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads=None):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
-        self._defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
+        defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
         if self._has_mode:
-            self._defaults |= {"mode": mode, "theta": theta}
-        self.on_nonfinite, self.threads, self.completed, self.skipped = on_nonfinite, threads, 0, 0
-        groups, self._grouped = split_groups(params)
-        self._layouts = [Layout(own, f"{i}." if self._grouped else "") for i, (own, _) in enumerate(groups)]
-        factors = self._split(penalty_factor, "penalty_factor")
+            defaults |= {"mode": mode, "theta": theta}
+        groups, grouped = split_groups(params)
+        layouts = [Layout(own, f"{i}." if grouped else "") for i, (own, _) in enumerate(groups)]
+        shared = split_by_group(layouts, grouped, penalty_factor, "penalty_factor")
         parts = []
-        for (own, overrides), own_factors in zip(groups, factors):
-            own_factors = overrides.pop("penalty_factor", own_factors)
-            parts.append((own, self._defaults | overrides, own_factors))
-        self._assemble(parts)
+        for (own, overrides), factors in zip(groups, shared):
+            factors = overrides.pop("penalty_factor", factors)
+            parts.append((own, defaults | overrides, factors))
+        attributes = {
+            "_on_nonfinite": checked_policy(on_nonfinite),
+            "_threads": checked_threads(threads),
+            "_grouped": grouped,
+            "_layouts": layouts,
+            "_known": tuple(defaults),
+        }
+        self._assemble(attributes, parts)
 
-    def _assemble(self, parts, states=None):
-        """Builds the groups and the tensors below them from weights, settings and factors by group."""
-        names, weights, factors, groups = [], [], [], []
-        for layout, (values, settings, own_factors) in zip(self._layouts, parts):
+    def _assemble(self, attributes, parts, restored=None):
+        """Builds the groups and the tensors below them from weights, settings and factors by group, then all at once.
+
+        `restored` is what Tensors.restore takes but for the settings, where they do not start anew.
+        """
+        names, weights, factors, groups, settings = [], [], [], [], []
+        for layout, (values, own_settings, own_factors) in zip(attributes["_layouts"], parts):
             flat = zip(layout.names, layout.flatten(values, "params"))
             own = [as_weights(x, f"params[{name}]") for name, x in flat]
-            numbers, arrays = split_factors(layout, own, own_factors)
-            groups.append(Group(self, layout, len(weights), own, settings, numbers))
+            scalars, arrays = split_factors(layout, own, own_factors)
+            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scalars))
+            settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
-        self.param_groups, self._lock = tuple(groups), Lock()
-        if states is None:
-            states = [state for group in groups for state in self._first_states(group, factors)]
-        self._tensors = Tensors(names, weights, states, factors, len(groups))
+        if restored is None:
+            states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
+        else:
+            states = restored[-1]
+        scalars = [scalar for group in groups for scalar in group.factors]
+        spans = [(group.start, group.stop) for group in groups]
+        tensors = Tensors(names, weights, states, factors, scalars, spans, tuple(settings))
+        if restored is not None:
+            tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
+        for k, group in enumerate(groups):
+            group.attach(tensors, k)
+        attributes = vars(self) | attributes | {"_tensors": tensors, "param_groups": tuple(groups)}
+        if "_tensors" in vars(self):
+            self._tensors.replace(self, attributes)
+        else:
+            self.__dict__ = attributes
 
-    def _first_states(self, group, factors):
+    def _first_states(self, group, settings, factors):
         """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
-        now = group.numbers(0)
+        now = group.numbers(settings, 0)
         for i, w, scalar in zip(group.range, group.weights, group.factors):
             kind = reference.ElasticNet if factors[i] is None else reference.Weighted
             yield self._start(now, wide(w), kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
+
+    @property
+    def completed(self):
+        """Completed steps."""
+        return self._tensors.completed
+
+    @property
+    def skipped(self):
+        """Steps left out by ``on_nonfinite="skip"``."""
+        return self._tensors.skipped
 
     @property
     def on_nonfinite(self):
@@ -116,9 +150,7 @@ class Optimizer:
 
     @on_nonfinite.setter
     def on_nonfinite(self, policy):
-        if policy not in NONFINITE:
-            raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {policy!r}")
-        self._on_nonfinite = policy
+        self._on_nonfinite = checked_policy(policy)
 
     @property
     def threads(self):
@@ -127,7 +159,7 @@ class Optimizer:
 
     @threads.setter
     def threads(self, n):
-        self._threads = None if n is None else _threads.count("threads", n)
+        self._threads = checked_threads(n)
 
     # What a subclass says
 
@@ -169,17 +201,10 @@ class Optimizer:
             Before any weight or state is written.
         """
         flat = None if grads is None else self._flatten(grads)
-        self._enter()
-        try:
-            for k, group in enumerate(self.param_groups):
-                if group.refresh(self.completed):
-                    self._tensors.configure(k, group)
-            if self._tensors.step(flat, self.param_groups, self._on_nonfinite, self._threads):
-                self.completed += 1
-            else:
-                self.skipped += 1
-        finally:
-            self._lock.release()
+        self._tensors.step(flat, self._plan, self._on_nonfinite, self._threads)
+
+    def _plan(self, k, settings, completed, fresh):
+        return self.param_groups[k].plan(settings, completed, fresh)
 
     def bind(self, grads):
         """Check gradients once and hold on to them, so that :meth:`step` without arguments costs next to nothing.
@@ -190,38 +215,13 @@ class Optimizer:
             Buffers to be filled, not replaced, with new gradients before every step (``g[...] = ...``). They cannot be
             resized until others are bound, and are not pickled. None lets go of them.
         """
-        flat = None if grads is None else self._flatten(grads)
-        self._enter()
-        try:
-            self._tensors.bind(flat)
-        finally:
-            self._lock.release()
-
-    def _enter(self):
-        """Not two threads at once, nor a callable that steps the optimizer by which it was asked."""
-        if not self._lock.acquire(False):
-            raise RuntimeError("step: expected one call at a time, got another while one is under way")
+        self._tensors.bind(None if grads is None else self._flatten(grads))
 
     def _flatten(self, grads):
         if not self._grouped:
             return self._layouts[0].flatten(grads, "grads")
-        own = zip(self._layouts, self._split(grads, "grads"))
+        own = zip(self._layouts, split_by_group(self._layouts, True, grads, "grads"))
         return [x for layout, values in own for x in layout.flatten(values, "grads")]
-
-    def _split(self, values, what):
-        """Values in the form of params, one part a group; a group may be a dict with the key "params" here too."""
-        count = len(self._layouts)
-        if not self._grouped:
-            return [values]
-        if values is None or np.isscalar(values):
-            return [values] * count
-        if not isinstance(values, (list, tuple)) or len(values) != count:
-            got = f"{len(values)} entries" if isinstance(values, (list, tuple)) else type(values).__name__
-            raise TypeError(f"{what}: expected a list of {count} groups, which nests as params do, got {got}")
-        return [
-            own["params"] if isinstance(own, dict) and "params" in own and "params" not in layout.keys else own
-            for layout, own in zip(self._layouts, values)
-        ]
 
     # Values
 
@@ -234,7 +234,7 @@ class Optimizer:
     @property
     def state(self):
         """The state of each tensor by name: a dict of live arrays."""
-        fields = [self._keeps(group) for group in self.param_groups for _ in group.range]
+        fields = [self._keeps(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
     def penalty(self, by=None):
@@ -245,20 +245,25 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
         """
+        tensors = self._tensors
+        completed, settings, sums = tensors.read(
+            lambda: (tensors.completed, tensors.settings, [self._sums(i) for i in range(len(tensors.names))])
+        )
         values = []
-        for group in self.param_groups:
-            now = group.numbers(self.completed)
-            l1, l2 = now["l1"], now["l2"]
-            for i in group.range:
-                w, f, scalar = self._tensors.weights[i], self._tensors.factors[i], group.factors[i - group.start]
-                if f is None:
-                    values.append(elastic_net_penalty(w, l1 * scalar, l2 * scalar))
-                else:
-                    x = wide(w).astype(float)
-                    with np.errstate(over="ignore"):
-                        sums = [l1_penalty(f * y, 1.0) for y in (x, x * x)]
-                    values.append(reference.value(reference.ElasticNet(l1, l2), *sums))
+        for group, own in zip(self.param_groups, settings):
+            now = group.numbers(own, completed)
+            for i, scalar in zip(group.range, group.factors):
+                values.append(reference.value(reference.ElasticNet(now["l1"] * scalar, now["l2"] * scalar), *sums[i]))
         return self._by(values, by)
+
+    def _sums(self, i):
+        """Σ f·|w| and Σ f·w² of tensor i, f its penalty factors."""
+        f = self._tensors.factors[i]
+        if f is None:
+            return self._tensors.sums(i)
+        x = wide(self._tensors.weights[i]).astype(float)
+        with np.errstate(over="ignore"):
+            return [l1_penalty(f * y, 1.0) for y in (x, x * x)]
 
     def zeros(self, by=None):
         """The number of weights that are exactly zero.
@@ -268,7 +273,9 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
-        return self._by([int(w.size - np.count_nonzero(wide(w))) for w in self._tensors.weights], by)
+        tensors = self._tensors
+        counts = tensors.read(lambda: [int(w.size - np.count_nonzero(wide(w))) for w in tensors.weights])
+        return self._by(counts, by)
 
     def _by(self, values, by):
         if by is None:
@@ -300,27 +307,32 @@ class Optimizer:
 
         Raises
         ------
+        TypeError
+            No mapping.
         ValueError
             Where it belongs to another optimizer or other tensors, where its settings need other state, or where one of
             them was a callable and is a number here; then nothing is changed.
+
+        Notes
+        -----
+        Keys that `state_dict` does not know (an epoch that is stored beside the state, say) are not read.
         """
-        self._enter()
-        try:
-            load(self, saved)
-        finally:
-            self._lock.release()
+        self._tensors.write("load_state_dict", lambda: checked(self, saved))
 
     def __getstate__(self):
+        return self._tensors.read(self._parts)
+
+    def _parts(self):
+        """All that a copy needs, with the arrays as they are: the seal behind them refuses those that have changed."""
+        tensors = self._tensors
         groups = [(group["params"], dict(group._settings), self._factors(group)) for group in self.param_groups]
-        kept = {key: x for key, x in self.__dict__.items() if key not in ("_lock", "_tensors", "param_groups")}
-        return kept | {"_groups": groups, "_states": self._tensors.states, "_clocks": self._clocks()}
+        kept = {key: x for key, x in vars(self).items() if key not in ("_tensors", "param_groups")}
+        restored = tensors.completed, tensors.skipped, self._clocks(), tensors.states
+        return kept | {"_groups": groups, "_restored": restored, "_seal": tensors.seal()}
 
     def __setstate__(self, saved):
-        groups, states, clocks = saved.pop("_groups"), saved.pop("_states"), saved.pop("_clocks")
-        self.__dict__.update(saved)
-        self._assemble(groups, states)
-        for i, clock in enumerate(clocks):
-            self._tensors.set_clock(i, *clock)
+        attributes = {key: x for key, x in saved.items() if key not in ("_groups", "_restored", "_seal")}
+        self._assemble(attributes, saved["_groups"], saved["_restored"])
 
     def _factors(self, group):
         """The penalty factors of a group, in the form of its params."""
@@ -336,6 +348,31 @@ class Optimizer:
 
 for key in CHECKS:
     setattr(Optimizer, key, Setting(key))
+
+
+def checked_policy(policy):
+    if not isinstance(policy, str) or policy not in NONFINITE:
+        raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {policy!r}")
+    return policy
+
+
+def checked_threads(n):
+    return None if n is None else _threads.count("threads", n)
+
+
+def split_by_group(layouts, grouped, values, what):
+    """Values in the form of params, one part a group; a group may be a dict with the key "params" here too."""
+    if not grouped:
+        return [values]
+    if values is None or np.isscalar(values):
+        return [values] * len(layouts)
+    if not isinstance(values, (list, tuple)) or len(values) != len(layouts):
+        got = f"{len(values)} entries" if isinstance(values, (list, tuple)) else type(values).__name__
+        raise TypeError(f"{what}: expected a list of {len(layouts)} groups, which nests as params do, got {got}")
+    return [
+        own["params"] if isinstance(own, dict) and "params" in own and "params" not in layout.keys else own
+        for layout, own in zip(layouts, values)
+    ]
 
 
 def as_weights(x, name):

@@ -141,7 +141,10 @@ def bad_values(values, w, n, name):
 
 def bad_place(indices, rows):
     """Which index lies outside."""
-    place = int(np.flatnonzero((indices < 0) | (indices >= rows))[0])
+    outside = np.flatnonzero((indices < 0) | (indices >= rows))
+    if len(outside) == 0:
+        return ValueError(f"indices: expected numbers from 0 to below {rows}, got others, which have changed since")
+    place = int(outside[0])
     return ValueError(f"indices: expected numbers from 0 to below {rows}, got {indices[place]} at position {place}")
 
 

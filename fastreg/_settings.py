@@ -6,6 +6,7 @@ unknown key or a bad value is an error at once, and the group is left as it was.
 
 from collections.abc import MutableMapping
 from math import inf, isfinite
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,27 +97,48 @@ class Setting:
         self.__get__(optimizer)
 
 
+class Plan(NamedTuple):
+    """What the next step of a group does, as finished numbers for layer 4."""
+
+    l1: float
+    l2: float
+    mode: str
+    theta: float
+    betas: tuple[float, float]  # of the running products that correct a bias; 1 where there is none
+    first: tuple  # the direction of a tensor's first step, as one of the reference's tuples
+    later: tuple  # and that of later ones
+    holds: bool  # until the settings change
+
+
 class Group(MutableMapping):
     """The settings of a group of tensors, to be read, and to be set between steps: ``group["lr"] = 0.01``.
 
-    ``group["params"]`` are the group's weights, in the form in which they were given.
+    ``group["params"]`` are the group's weights, in the form in which they were given. The settings themselves are kept
+    by `Tensors`, so that they change together with the state.
     """
 
-    def __init__(self, optimizer, layout, start, weights, settings, factors):
-        self._optimizer, self._layout, self.weights = optimizer, layout, weights
+    def __init__(self, optimizer, known, layout, start, weights, factors):
+        self._optimizer, self._known, self._layout, self.weights = optimizer, known, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self.factors = factors  # of each tensor, as far as one number serves for all of its weights
         self._single = any(w.dtype != np.float64 for w in weights)
-        self._settings = {}
-        self.replace(self.rehearse(settings))
 
-    def rehearse(self, settings):
-        """All settings after these have been changed, each and together checked."""
-        unknown = settings.keys() - self._optimizer._defaults.keys()
+    def attach(self, tensors, k):
+        """From now on the settings are those of group k there."""
+        self._tensors, self._k = tensors, k
+        return self
+
+    @property
+    def _settings(self):
+        return self._tensors.settings[self._k]
+
+    def checked(self, settings, changes):
+        """The settings after these changes, each and together checked."""
+        unknown = changes.keys() - self._known
         if unknown:
-            name, known = min(unknown, key=str), ", ".join(self._optimizer._defaults)
+            name, known = min(unknown, key=str), ", ".join(self._known)
             raise TypeError(f"{name}: {ELSEWHERE.get(name, f'no setting of a group; those are {known}')}")
-        checked = self._settings | {key: CHECKS[key](key, value) for key, value in settings.items()}
+        checked = settings | {key: CHECKS[key](key, value) for key, value in changes.items()}
         for key, value in checked.items():
             for x in value if isinstance(value, tuple) else (value,):
                 if isinstance(x, float):
@@ -126,32 +148,14 @@ class Group(MutableMapping):
         self._optimizer._check(checked)
         return checked
 
-    def replace(self, settings):
-        """Take over settings that were rehearsed."""
-        self._settings = settings
-        self._scheduled = any(callable(settings[key]) for key in SCHEDULES)
-        self._stale = True
-
     def _representable(self, name, x):
         """Not zero or infinite once it is rounded to float32, where the group has such tensors."""
         if self._single:
             representable(name, x)
 
-    def refresh(self, completed):
-        """Ask the callables; whether anything may have changed since the last step."""
-        if not (self._stale or self._scheduled):
-            return False
-        self._stale = False  # first, since a callable may change the group
-        try:
-            self.now = self.numbers(completed)
-        except BaseException:
-            self._stale = True
-            raise
-        return True
-
-    def numbers(self, completed):
+    def numbers(self, settings, completed):
         """The settings after so many completed steps, with numbers for the callables."""
-        now = dict(self._settings)
+        now = dict(settings)
         for name in SCHEDULES:
             if callable(now[name]):
                 now[name] = finite(name, now[name](completed))
@@ -164,9 +168,14 @@ class Group(MutableMapping):
                 self._representable(name, product)
         return now
 
-    def direction(self, first):
-        """The optimizer's direction for a tensor's first or later steps."""
-        return self._optimizer._direction(self.now, first)
+    def plan(self, settings, completed, fresh):
+        """The Plan of the step after so many completed ones; `fresh` is whether it is the first one of some tensor."""
+        now = self.numbers(settings, completed)
+        later = self._optimizer._direction(now, False)
+        first = self._optimizer._direction(now, True) if fresh else later
+        mode, theta, betas = now.get("mode", "proximal"), now.get("theta", inf), now.get("betas", (1.0, 1.0))
+        holds = not any(callable(settings[key]) for key in SCHEDULES)
+        return Plan(now["l1"], now["l2"], mode, theta, betas, first, later, holds)
 
     def __getitem__(self, key):
         return self._layout.arrange(self.weights) if key == "params" else self._settings[key]
@@ -176,13 +185,20 @@ class Group(MutableMapping):
 
     def update(self, other=(), /, **settings):
         """Change several settings at once, all or none: those that only go together need no order."""
-        settings = dict(other, **settings)
-        checked, keeps = self.rehearse(settings), self._optimizer._keeps
-        reshaped = keeps(checked) != keeps(self._settings)
-        for key in settings:
-            if checked[key] != self._settings[key] and (reshaped or key in self._optimizer._at_start):
-                raise ValueError(f"{key}: decides on the state that is kept, so it stays {self._settings[key]!r}")
-        self.replace(checked)
+        changes = dict(other, **settings)
+        while True:
+            before = self._settings
+            after = self.checked(before, changes)
+            self._refuse_other_state(before, after, changes)
+            if self._tensors.set_settings(self._k, before, after):
+                return  # or else another thread has changed them meanwhile
+
+    def _refuse_other_state(self, before, after, changes):
+        """Some settings decide on the state that there is."""
+        reshaped = self._optimizer._keeps(after) != self._optimizer._keeps(before)
+        for key in changes:
+            if after[key] != before[key] and (reshaped or key in self._optimizer._at_start):
+                raise ValueError(f"{key}: decides on the state that is kept, so it stays {before[key]!r}")
 
     def __delitem__(self, key):
         raise TypeError(f"{key}: a setting can be changed, not deleted")

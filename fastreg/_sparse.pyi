@@ -1,5 +1,6 @@
 """Layer 4, the boundary of the lazy updates."""
 
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy.typing as npt
@@ -11,6 +12,8 @@ from fastreg._boundary import _Array
 class Lazy:
     w: Any
     _arrays: list[Any]
+    _own: dict[str, Any]
+    _factor: Any
     lr: Any
     l1: Any
     l2: Any
@@ -31,11 +34,11 @@ class Lazy:
         mode: str,
         second: float,
         arrays: list[Any],
-        factor: Any,
+        factor: tuple[float, Any],
         strengths: dict[str, Any],
+        own: dict[str, Any],
     ) -> None: ...
     def _change(self, **changes: Any) -> None: ...
-    def _record(self) -> tuple[int, Any, Any, Any, list[Any]]: ...
-    def _restore(
-        self, steps: int, clock: Any, last: Any, stamps: Any, arrays: list[Any], strengths: dict[str, Any]
-    ) -> None: ...
+    def _record(self) -> tuple[int, Any, Any, Any, list[Any], dict[str, Any]]: ...
+    def _seal(self) -> Any: ...
+    def _write(self, prepare: Callable[[], tuple[int, Any, Any, Any, list[Any], dict[str, Any]]]) -> None: ...

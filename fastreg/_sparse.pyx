@@ -3,24 +3,36 @@
 `Lazy` holds the buffers and the numbers, and is the base of the classes in lazy.py, so that a step goes through no
 Python function of ours. Which directions there are, their state and their settings are the affair of those.
 """
-from libc.string cimport memset
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcpy, memset
 from numpy cimport (
     import_array, ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_INT, NPY_LONG, NPY_LONGLONG, PyArray_DATA, PyArray_DIM,
-    PyArray_FLAGS, PyArray_ISBEHAVED_RO, PyArray_NDIM, PyArray_SIZE, PyArray_TYPE,
+    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE, PyArray_TYPE,
 )
 
 from fastreg._checks cimport (
-    as_array, as_double, check, dtype_of, GIL_FREE, guard, index_type, is_apart, is_plain, is_target, kernels,
+    as_array, as_double, check, dtype_of, GIL_FREE, guard, index_type, is_alike, is_apart, is_plain, is_target, kernels,
 )
 from fastreg._kernels cimport (
     ADAGRAD, Clock, FLOAT32, FTRL_PROXIMAL, PEEK, PLAIN, Rows, SETTLE, Sparse, STEP, TRUNCATED,
 )
+from fastreg._section cimport Section
 from fastreg.rules cimport Stamp
 
 import cython
 import numpy as np
 
 from fastreg import _diagnose, reference
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+      #define FASTREG_FREE_THREADED 1
+    #else
+      #define FASTREG_FREE_THREADED 0
+    #endif
+    """
+    bint FREE_THREADED "FASTREG_FREE_THREADED"
 
 import_array()
 
@@ -44,113 +56,131 @@ cdef inline ndarray as_index(object x, str name):
     return a
 
 
-cdef inline void point_to(Sparse* job, ndarray indices) noexcept:
-    job.indices, job.index = PyArray_DATA(indices), index_type(indices)
+cdef struct Strengths:  # lr, l1 and l2
+    double[3] given  # as the attributes say, but for schedules
+    double[3] now    # at the step to come, times the factor
+
+
+cdef int admit(const Rows* t, double factor, bint fractional, double* strengths) except -1:
+    """Checks strengths, and multiplies them by the factor."""
+    cdef bint single = t.dtype == FLOAT32
+    cdef double product
+    for i in range(3):
+        check(strengths[i], STRENGTHS[i], single)
+        if i and factor != 1:
+            product = strengths[i]*factor
+            check(product, f"{STRENGTHS[i]} times penalty_factor", single)
+            if product == 0 and strengths[i] != 0 and factor != 0:
+                raise _diagnose.bad_number(strengths[i], STRENGTHS[i], single, True)
+            strengths[i] = product
+    if t.direction == FTRL_PROXIMAL and strengths[0] == 0:
+        raise ValueError("lr: expected a positive number, got 0.0")
+    if fractional and strengths[2] != 0:
+        raise ValueError(
+            "penalty_factor: expected 0 and 1 only where l2 is not zero: there is no closed form for other factors"
+        )
+    product = <double>(<float>strengths[0]*<float>strengths[2]) if single else strengths[0]*strengths[2]
+    if t.mode == TRUNCATED and not product < 1:
+        raise ValueError(
+            f"lr: expected lr times l2 below 1 with mode='truncated', got {strengths[0]} * {strengths[2]}"
+        )
+    return 0
 
 
 cdef class Lazy:
     """What the lazy updates share: see :class:`fastreg.LazySGD`."""
 
     cdef Rows t
+    cdef Section section
     cdef readonly ndarray w
     cdef ndarray stamps, factor_array, places, merged, sums
     cdef readonly list _arrays  # the state
+    cdef readonly dict _own     # settings that stay
+    cdef readonly object _factor
     cdef object guards
-    cdef dict schedules  # those of the strengths that are callables
-    cdef double[3] strengths  # as the attributes say, but for those
-    cdef double[3] now  # at the step to come, times the factor
+    cdef dict schedules         # those of the strengths that are callables
+    cdef Strengths strengths
     cdef double factor
-    cdef bint fractional  # whether some coordinate's factor is neither 0 nor 1
-    cdef bint busy
+    cdef bint fractional        # whether some coordinate's factor is neither 0 nor 1
     cdef int ndim
+    cdef void* indices          # private copies, for steps during which other threads run
+    cdef size_t room
 
-    def _set_up(self, ndarray w, str direction, str mode, double second, list arrays, factor, dict strengths):
-        """`second` is the direction's second number; `arrays` its state, like w; `factor` a number or like w."""
+    def __cinit__(self, *_, **__):
+        self.section = Section()
+
+    def __dealloc__(self):
+        PyMem_Free(self.indices)
+
+    def _set_up(self, ndarray w, str direction, str mode, double second, list arrays, tuple factor, dict strengths,
+                dict own):
+        """`second` is the direction's second number; `arrays` its state, like w; `factor` a number, and an array or None.
+        """
+        cdef Rows t
+        cdef Strengths given
+        cdef ndarray a, stamps = None, factor_array = factor[1]
+        cdef double number = factor[0]
         cdef Py_ssize_t i
-        cdef ndarray a
-        if self.busy:
-            raise RuntimeError("__init__: expected one call at a time, got another while one is under way")
-        self.w = self.places = self.merged = self.sums = self.stamps = self.factor_array = None  # a second __init__
-        memset(&self.t, 0, sizeof(Rows))
-        if not (is_target(w) and PyArray_FLAGS(w) & NPY_ARRAY_C_CONTIGUOUS and 1 <= PyArray_NDIM(w) <= 2):
-            raise _diagnose.bad_rows(w, "w")
-        self._arrays, self.schedules, self.factor, self.fractional = arrays, {}, 1, False
-        self.ndim = PyArray_NDIM(w)
-        self.t.dtype, self.t.direction, self.t.mode = dtype_of(w), DIRECTIONS[direction], MODES[mode]
-        self.t.rows, self.t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
-        self.t.pitch, self.t.w = self.t.width, PyArray_DATA(w)
-        self.t.clock = Clock(1, 1, 0, 0)
-        (<double*>&self.t.d)[1] = second
-        for i, a in enumerate(arrays):
-            if i == 0:
-                self.t.a = PyArray_DATA(a)
-            else:
-                self.t.b = PyArray_DATA(a)
-        if self.t.direction == PLAIN:
-            self.stamps = np.tile([1.0, 0.0], (self.t.rows, 1))
-        elif self.t.direction == ADAGRAD:
-            self.stamps = np.zeros(self.t.rows, np.int64)
-        if self.stamps is not None:
-            self.t.stamps = <char*>PyArray_DATA(self.stamps)
-            self.t.stamp_pitch = sizeof(Stamp) if self.t.direction == PLAIN else sizeof(long long)
-        if isinstance(factor, np.ndarray):
-            self.factor_array = factor
-            self.t.f = PyArray_DATA(factor)
-            self.fractional = self.t.direction == PLAIN and not np.isin(factor, (0, 1)).all()
-        else:
-            self.factor = factor
-        self.guards = guard([w, *arrays])
-        self._change(**strengths)
-        self.w = w  # last: without it nothing runs
+        cdef bint fractional = False
+        self.section.begin("__init__")
+        try:
+            memset(&t, 0, sizeof(Rows))
+            memset(&given, 0, sizeof(Strengths))
+            if not (is_target(w) and PyArray_FLAGS(w) & NPY_ARRAY_C_CONTIGUOUS and 1 <= PyArray_NDIM(w) <= 2):
+                raise _diagnose.bad_rows(w, "w")
+            t.dtype, t.direction, t.mode = dtype_of(w), DIRECTIONS[direction], MODES[mode]
+            t.rows, t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
+            t.pitch, t.w = t.width, PyArray_DATA(w)
+            t.clock = Clock(1, 1, 0, 0)
+            (<double*>&t.d)[1] = second
+            for i, a in enumerate(arrays):
+                if not (is_target(a) and is_alike(w, a, t.dtype)):
+                    raise AssertionError("the state must be like the weights")
+                if i == 0:
+                    t.a = PyArray_DATA(a)
+                else:
+                    t.b = PyArray_DATA(a)
+            if t.direction == PLAIN:
+                stamps = np.tile([1.0, 0.0], (t.rows, 1))
+            elif t.direction == ADAGRAD:
+                stamps = np.zeros(t.rows, np.int64)
+            if stamps is not None:
+                t.stamps = <char*>PyArray_DATA(stamps)
+                t.stamp_pitch = sizeof(Stamp) if t.direction == PLAIN else sizeof(long long)
+            if factor_array is not None:
+                if not (is_plain(factor_array) and is_alike(w, factor_array, t.dtype)):
+                    raise AssertionError("the factors must be like the weights")
+                t.f = PyArray_DATA(factor_array)
+                fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
+            guards = guard([w, *arrays])
+            schedules = merge(&t, number, fractional, {}, evaluate(strengths, 0), &given)
+            # kept until all is new: what is let go of may run code
+            before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
+            self.section.lock(True)
+            self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
+            self.w, self.stamps, self._arrays, self.factor_array = w, stamps, arrays, factor_array
+            self.schedules, self.guards, self._own, self._factor = schedules, guards, own, factor
+            self.places = self.merged = self.sums = None
+            self.ndim = PyArray_NDIM(w)
+            self.section.unlock()
+        finally:
+            self.section.end()
 
     # -- Strengths ----------------------------------------------------------------------------------------------------
 
-    cdef int admit(self, double* strengths) except -1:
-        """Checks strengths, and multiplies them by the factor."""
-        cdef bint single = self.t.dtype == FLOAT32
-        cdef double product
-        for i in range(3):
-            check(strengths[i], STRENGTHS[i], single)
-            if i and self.factor != 1:
-                product = strengths[i]*self.factor
-                check(product, f"{STRENGTHS[i]} times penalty_factor", single)
-                if product == 0 and strengths[i] != 0 and self.factor != 0:
-                    raise _diagnose.bad_number(strengths[i], STRENGTHS[i], single, True)
-                strengths[i] = product
-        if self.t.direction == FTRL_PROXIMAL and strengths[0] == 0:
-            raise ValueError("lr: expected a positive number, got 0.0")
-        if self.fractional and strengths[2] != 0:
-            raise ValueError(
-                "penalty_factor: expected 0 and 1 only where l2 is not zero: there is no closed form for other factors"
-            )
-        product = <double>(<float>strengths[0]*<float>strengths[2]) if single else strengths[0]*strengths[2]
-        if self.t.mode == TRUNCATED and not product < 1:
-            raise ValueError(
-                f"lr: expected lr times l2 below 1 with mode='truncated', got {strengths[0]} * {strengths[2]}"
-            )
-        return 0
-
     def _change(self, **changes):
         """Set some of the strengths, all or none."""
-        cdef double[3] strengths = self.strengths
-        cdef double[3] product
-        schedules = dict(self.schedules)
-        for i in range(3):
-            name = STRENGTHS[i]
-            if name not in changes:
-                continue
-            x = changes[name]
-            schedules.pop(name, None)
-            if callable(x):
-                schedules[name] = x
-                x = x(self.t.steps)
-            strengths[i] = as_double(x, name)
-        product = strengths
-        self.admit(product)
-        self.strengths, self.now, self.schedules = strengths, product, schedules
+        cdef Strengths given
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        evaluated = evaluate(changes, self.t.steps)
+        with cython.critical_section(self):
+            given, before = self.strengths, self.schedules
+            schedules = merge(&self.t, self.factor, self.fractional, before, evaluated, &given)
+            self.strengths, self.schedules = given, schedules
 
     cdef object strength(self, Py_ssize_t i):
-        return self.schedules.get(STRENGTHS[i], self.strengths[i])
+        return self.schedules.get(STRENGTHS[i], self.strengths.given[i])
 
     @property
     def lr(self):
@@ -184,31 +214,27 @@ cdef class Lazy:
         """Completed steps."""
         return self.t.steps
 
-    cdef ndarray ask(self, Py_ssize_t count):
+    cdef ndarray table(self, Py_ssize_t count):
         """The strengths of so many steps to come, one row for each of lr, l1 and l2; asks the schedules."""
         cdef double[3] strengths
         cdef double[:, ::1] table = np.empty((3, count))
         cdef Py_ssize_t s, i
         for s in range(count):
-            strengths = self.strengths
+            strengths = self.strengths.given
             for name, schedule in self.schedules.items():
                 strengths[STRENGTHS.index(name)] = as_double(schedule(self.t.steps + s), name)
-            self.admit(strengths)
+            admit(&self.t, self.factor, self.fractional, strengths)
             for i in range(3):
                 table[i, s] = strengths[i]
         return np.asarray(table)
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    cdef int enter(self) except -1:
+    cdef int begin(self, str method) except -1:
         """Not two threads at once, nor a schedule that steps what it is asked for."""
-        with cython.critical_section(self):
-            if self.w is None:
-                raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
-            if self.busy:
-                raise RuntimeError("step: expected one call at a time, got another while one is under way")
-            self.busy = True
-        return 0
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        return self.section.begin(method)
 
     cdef int check_weights(self) except -1:
         """w is still what it was; to be asked after the schedules, which may run any code."""
@@ -259,13 +285,30 @@ cdef class Lazy:
             job.merged, job.sums = PyArray_DATA(self.merged), PyArray_DATA(self.sums)
         return 0
 
-    cdef int operate(self, Sparse* job, Py_ssize_t size) except -1:
-        """Does the job, which touches about so many weights."""
+    cdef int point_to(self, Sparse* job, ndarray indices, Py_ssize_t size) except -1:
+        """The job's indices: a copy of our own where other threads, which could change them, run meanwhile."""
+        cdef size_t bytes = PyArray_NBYTES(indices)
+        cdef void* memory
+        job.indices, job.index = PyArray_DATA(indices), index_type(indices)
+        if size >= GIL_FREE or FREE_THREADED:
+            if bytes > self.room:
+                memory = PyMem_Realloc(self.indices, bytes)
+                if memory == NULL:
+                    raise MemoryError
+                self.indices, self.room = memory, bytes
+            memcpy(self.indices, job.indices, bytes)
+            job.indices = self.indices
+        return 0
+
+    cdef int commit(self, Sparse* job, Py_ssize_t size) except -1:
+        """Does a job that writes, and touches about so many weights."""
+        self.section.lock(True)
         if size < GIL_FREE:
             kernels.rows(&self.t, job)
         else:
             with nogil:
                 kernels.rows(&self.t, job)
+        self.section.unlock()
         return 0
 
     def step(self, indices, values):
@@ -289,11 +332,11 @@ cdef class Lazy:
         cdef Sparse job
         cdef ndarray places = as_index(indices, "indices")
         cdef ndarray gradient = as_array(values, "values")
-        self.enter()
+        self.begin("step")
         try:
-            now = self.now
+            now = self.strengths.now
             if self.schedules:
-                table = self.ask(1)
+                table = self.table(1)
                 now = table[0, 0], table[1, 0], table[2, 0]
             self.check_weights()
             self.check_indices(places, "indices")
@@ -301,12 +344,12 @@ cdef class Lazy:
             memset(&job, 0, sizeof(Sparse))
             starts = [0, PyArray_DIM(places, 0)]
             job.operation, job.count, job.starts, job.data = STEP, 1, starts, PyArray_DATA(gradient)
-            point_to(&job, places)
+            self.point_to(&job, places, PyArray_SIZE(gradient))
             self.check_places(&job, places)
             job.lr, job.l1, job.l2 = &now[0], &now[1], &now[2]
-            self.operate(&job, starts[1]*self.t.width)
+            self.commit(&job, PyArray_SIZE(gradient))
         finally:
-            self.busy = False
+            self.section.end()
 
     def step_csr(self, data, indices, indptr):
         """A step for each of a run of sparse gradients: the rows of a matrix in SciPy's CSR form, one after the other.
@@ -330,13 +373,14 @@ cdef class Lazy:
         cdef ndarray gradient = as_array(data, "data")
         cdef ndarray starts = np.array(as_index(indptr, "indptr"), np.intp)
         cdef ndarray table
-        self.enter()
+        cdef Py_ssize_t size
+        self.begin("step_csr")
         try:
-            now = self.now  # what another thread sets meanwhile is for later steps
+            now = self.strengths.now  # what another thread sets meanwhile is for later steps
             memset(&job, 0, sizeof(Sparse))
             job.operation, job.count, job.starts = STEP, PyArray_DIM(starts, 0) - 1, <Py_ssize_t*>PyArray_DATA(starts)
             if self.schedules:
-                table = self.ask(max(job.count, <Py_ssize_t>0))  # an empty indptr is refused below
+                table = self.table(max(job.count, <Py_ssize_t>0))  # an empty indptr is refused below
                 job.lr = <const double*>PyArray_DATA(table)
                 job.l1, job.l2, job.stride = job.lr + job.count, job.lr + 2*job.count, 1
             else:
@@ -346,25 +390,26 @@ cdef class Lazy:
             _diagnose.check_starts(starts, PyArray_DIM(places, 0))
             self.check_values(gradient, PyArray_DIM(places, 0), "data")
             job.data = PyArray_DATA(gradient)
-            point_to(&job, places)
+            size = PyArray_SIZE(gradient) + job.count
+            self.point_to(&job, places, size)
             self.check_places(&job, places)
-            self.operate(&job, PyArray_SIZE(gradient) + job.count)
+            self.commit(&job, size)
         finally:
-            self.busy = False
+            self.section.end()
 
     # -- Weights ------------------------------------------------------------------------------------------------------
 
     def flush(self):
         """Bring all of w up to date, in O(size of w)."""
         cdef Sparse job
-        self.enter()
+        self.begin("flush")
         try:
             self.check_weights()
             memset(&job, 0, sizeof(Sparse))
             job.operation = SETTLE
-            self.operate(&job, PyArray_SIZE(self.w))
+            self.commit(&job, PyArray_SIZE(self.w))
         finally:
-            self.busy = False
+            self.section.end()
 
     def weights(self, indices=None):
         """The weights as they are now; w and the state stay as they are.
@@ -379,37 +424,54 @@ cdef class Lazy:
         ndarray
             A new array, of the shape of w for None, else (n,) or (n, width).
         """
+        cdef ndarray places = None if indices is None else as_index(indices, "indices")
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.section.lock(False)
+        try:
+            return self.peek(places)
+        finally:
+            self.section.unlock()
+
+    cdef ndarray peek(self, ndarray places):
+        """The weights as they are now, of data that are locked."""
         cdef Py_ssize_t[2] starts
         cdef Sparse job
-        cdef ndarray places = None if indices is None else as_index(indices, "indices")
         cdef ndarray out
-        self.enter()
-        try:
-            self.check_weights()
-            memset(&job, 0, sizeof(Sparse))
-            job.operation, job.count = PEEK, self.t.rows if places is None else PyArray_DIM(places, 0)
-            if places is not None:
-                point_to(&job, places)
-                starts = [0, job.count]
-                job.count, job.starts = 1, starts  # all of them as one row
-                self.check_places(&job, places)
-                job.count = starts[1]
-            out = np.empty((job.count, *np.shape(self.w)[1:]), self.w.dtype)
-            job.data = PyArray_DATA(out)
-            self.operate(&job, PyArray_SIZE(out))
-        finally:
-            self.busy = False
+        self.check_weights()
+        memset(&job, 0, sizeof(Sparse))
+        job.operation, job.count = PEEK, self.t.rows
+        if places is not None:
+            places = places.copy()  # the other threads run below
+            starts = [0, PyArray_DIM(places, 0)]
+            job.count, job.starts = 1, starts  # all of them as one row
+            job.indices, job.index = PyArray_DATA(places), index_type(places)
+            self.check_places(&job, places)
+            job.count = starts[1]
+        out = np.empty((job.count, *np.shape(self.w)[1:]), self.w.dtype)
+        job.data = PyArray_DATA(out)
+        if PyArray_SIZE(out) < GIL_FREE:
+            kernels.rows(&self.t, &job)
+        else:
+            with nogil:
+                kernels.rows(&self.t, &job)
         return out
 
     @property
     def owed(self):
         """Whether any weight in w is not what it should be by now."""
         block = 1024
-        for start in range(0, self.t.rows, block):
-            there = np.arange(start, min(start + block, self.t.rows))
-            if not np.array_equal(self.weights(there), self.w[start:start + block], equal_nan=True):
-                return True
-        return False
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.section.lock(False)
+        try:
+            for start in range(0, self.t.rows, block):
+                there = np.arange(start, min(start + block, self.t.rows))
+                if not np.array_equal(self.peek(there), self.w[start:start + block], equal_nan=True):
+                    return True
+            return False
+        finally:
+            self.section.unlock()
 
     def __enter__(self):
         return self
@@ -420,30 +482,84 @@ cdef class Lazy:
     # -- State --------------------------------------------------------------------------------------------------------
 
     def _record(self):
-        """What the next steps depend on beside w and the settings: clock, last strengths, and copies of the arrays."""
+        """What the next steps depend on beside w: clock, last strengths, copies of the arrays; and strengths."""
         cdef Clock c
-        self.enter()
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.section.lock(False)
         try:
             c = self.t.clock
             now = np.array([c.product, c.inverse, c.total, c.lost])
             last = np.array([self.t.d.plain.lr, self.t.l1, self.t.l2])
             stamps = None if self.stamps is None else self.stamps.copy()
-            return self.t.steps, now, last, stamps, [array.copy() for array in self._arrays]
+            strengths = {name: self.strength(i) for i, name in enumerate(STRENGTHS)}
+            return self.t.steps, now, last, stamps, [array.copy() for array in self._arrays], strengths
         finally:
-            self.busy = False
+            self.section.unlock()
 
-    def _restore(self, long long steps, clock, last, stamps, list arrays, dict strengths):
-        """Take over what `_record` gave, and set the strengths; all was checked, but for these."""
-        self.enter()
+    def _seal(self):
+        """What follows w in a pickle: see _section.pyx."""
+        return self.section.seal()
+
+    def _write(self, prepare):
+        """Call `prepare`, and take over what it returns, all or nothing."""
+        self.begin("load_state_dict")
         try:
-            self._change(**strengths)
-            self.t.steps = steps
-            product, inverse, total, lost = clock
-            self.t.clock = Clock(product, inverse, total, lost)
-            self.t.d.plain.lr, self.t.l1, self.t.l2 = last
-            if self.stamps is not None:
-                self.stamps[...] = stamps
-            for mine, array in zip(self._arrays, arrays):
-                mine[...] = array
+            completed, clock, last, stamps, arrays, strengths = prepare()
+            self.restore(completed, clock, last, stamps, arrays, strengths)
         finally:
-            self.busy = False
+            self.section.end()
+
+    cdef int restore(self, long long steps, clock, last, ndarray stamps, list arrays, dict changes) except -1:
+        """Take over what `_record` gave, as arrays that nobody else has; all was checked, but for the strengths."""
+        cdef Rows t = self.t
+        cdef Strengths given = self.strengths
+        cdef ndarray mine, theirs
+        cdef (void*)[3] to
+        cdef (const void*)[3] source
+        cdef size_t[3] size
+        cdef Py_ssize_t i, count = 0
+        before = self.schedules  # kept until all is new: what is let go of may run code
+        schedules = merge(&t, self.factor, self.fractional, before, evaluate(changes, steps), &given)
+        t.steps = steps
+        t.clock.product, t.clock.inverse, t.clock.total, t.clock.lost = clock
+        t.d.plain.lr, t.l1, t.l2 = last
+        self.check_weights()
+        pairs = [*zip(self._arrays, arrays), *([(self.stamps, stamps)] if self.stamps is not None else [])]
+        for mine, theirs in pairs:
+            if not (PyArray_ISBEHAVED(mine) and PyArray_ISBEHAVED_RO(theirs)
+                    and PyArray_FLAGS(mine) & PyArray_FLAGS(theirs) & NPY_ARRAY_C_CONTIGUOUS
+                    and mine.dtype == theirs.dtype and PyArray_NBYTES(mine) == PyArray_NBYTES(theirs)):
+                raise ValueError("state: expected the arrays of the construction, writable, got changed ones")
+            to[count], source[count], size[count] = PyArray_DATA(mine), PyArray_DATA(theirs), PyArray_NBYTES(mine)
+            count += 1
+        self.section.lock(True)
+        for i in range(count):
+            memcpy(to[i], source[i], size[i])
+        self.t, self.strengths, self.schedules = t, given, schedules
+        self.section.unlock()
+        return 0
+
+
+cdef dict evaluate(dict changes, long long steps):
+    """For each strength that changes its schedule, or None, and its number. May run a caller's code."""
+    evaluated = {}
+    for i in range(3):
+        if STRENGTHS[i] in changes:
+            name, x = STRENGTHS[i], changes[STRENGTHS[i]]
+            evaluated[name] = (x, as_double(x(steps), name)) if callable(x) else (None, as_double(x, name))
+    return evaluated
+
+
+cdef dict merge(const Rows* t, double factor, bint fractional, dict schedules, dict evaluated, Strengths* given):
+    """Puts the numbers into `given`, checked; returns the schedules then."""
+    schedules = dict(schedules)
+    for i in range(3):
+        if STRENGTHS[i] in evaluated:
+            schedule, given.given[i] = evaluated[STRENGTHS[i]]
+            schedules.pop(STRENGTHS[i], None)
+            if schedule is not None:
+                schedules[STRENGTHS[i]] = schedule
+    given.now = given.given
+    admit(t, factor, fractional, given.now)
+    return schedules

@@ -1,8 +1,10 @@
 """Layer 4, the boundary of the optimizers: many tensors in one call, all of them checked before the first is written.
 
-`Tensors` holds the buffers of an optimizer's weights, state and factors, and how many steps each tensor has taken. What
-a step means is the affair of optimizers.py: for each group of tensors it hands over plain numbers, and a direction as
-one of the reference's tuples, whose fields are those of the struct of the same name, in the same order.
+`Tensors` holds all that a step or a loaded file changes: the buffers of weights and state, the steps that each tensor
+has taken, the counts of the optimizer and the settings of its groups. So one commit, which no interrupt divides, makes
+all of it new (_section.pyx). What a step means is the affair of optimizers.py: for each group it hands over a `Plan` of
+plain numbers (_settings.py), and directions as the reference's tuples, whose fields are those of the struct of the same
+name, in the same order.
 """
 from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -20,7 +22,9 @@ from fastreg._kernels cimport (
     ADAM, AMSGRAD, AnyDirection, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task,
 )
 from fastreg._parallel cimport nonfinite, scale, sums, update
+from fastreg._section cimport Section
 
+import cython
 from numpy import asarray
 
 from fastreg import _diagnose, reference
@@ -39,10 +43,21 @@ cdef dict MODES = {mode: code for code, mode in enumerate(reference.MODES)}
 cdef struct Slot:  # what the boundary knows of one tensor, beside its task
     PyObject* w      # the ndarray, held by Tensors.weights
     void* descr      # its dtype, held by Tensors.dtypes
-    Py_ssize_t steps
+    double scalar    # what multiplies its strengths
+    long long steps
     double power1    # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
     double power2
     bint settled     # whether the task's direction holds until its group changes
+
+cdef struct Clock:  # what a slot counts
+    long long steps
+    double power1
+    double power2
+
+cdef struct Copy:  # of one array of state
+    void* to
+    const void* source
+    size_t size
 
 cdef struct Block:  # the bytes of one array that steps write: a tensor's weights or its state
     const char* start
@@ -54,11 +69,15 @@ cdef struct Span:  # one group
     Py_ssize_t stop
     double beta1
     double beta2
+    DirectionCode direction
+    AnyDirection first  # that of a tensor's first step
+    AnyDirection later
+    double largest      # of the numbers in both
 
 
 @final
 cdef class Tensors:
-    """The tensors of one optimizer, in order. Not for two threads at once: the optimizer holds a lock around each call.
+    """The tensors of one optimizer, in order.
 
     Parameters
     ----------
@@ -70,11 +89,19 @@ cdef class Tensors:
         The state of each tensor, like its weights; of bfloat16, float32.
     factors : list of ndarray or None
         The penalty factors of each tensor, likewise.
-    groups : int
-        How many groups there are; :meth:`configure` tells which tensors are theirs.
+    scalars : list of float
+        What else multiplies the strengths of each tensor.
+    spans : list of (int, int)
+        The first tensor of each group, and the one after its last.
+    settings : tuple of dict
+        Those of each group. Nobody changes such a dict: new settings are another one.
     """
 
     cdef readonly list names, weights, states, factors
+    cdef readonly long long completed, skipped
+    cdef readonly tuple settings
+    cdef readonly Section section
+    cdef list planned  # by group the settings that the tasks were given, or None
     cdef list dtypes, guards
     cdef list bound, bound_guards
     cdef bint is_bound  # whether the tasks point to the bound gradients
@@ -85,21 +112,24 @@ cdef class Tensors:
     cdef Block* blocks  # sorted by address
     cdef Span* spans
 
-    def __cinit__(self, list names, list weights, list states, list factors, Py_ssize_t groups):
+    def __cinit__(self, list names, list weights, list states, list factors, list scalars, list spans, tuple settings):
         cdef Py_ssize_t i
         cdef ndarray w
         self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
+        self.settings, self.planned, self.section = settings, [None]*len(spans), Section()
         self.dtypes = [w.dtype for w in weights]
         self.guards = guard([*weights, *(s for state in states for s in state), *(f for f in factors if f is not None)])
-        self.count, self.groups = len(weights), groups
+        self.count, self.groups = len(weights), len(spans)
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
-        self.spans = <Span*>allocate(groups, sizeof(Span))
+        self.spans = <Span*>allocate(self.groups, sizeof(Span))
+        for i in range(self.groups):
+            self.spans[i].start, self.spans[i].stop = spans[i]
         for i, w in enumerate(weights):
             if not is_target(w):
                 raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(w, states[i], factors[i])
-            self.slots[i] = Slot(<PyObject*>w, descr_of(w), 0, 1, 1, False)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), scalars[i], 0, 1, 1, False)
             self.size += PyArray_SIZE(w)
         self.sort_blocks()
 
@@ -174,9 +204,16 @@ cdef class Tensors:
 
     def bind(self, grads):
         """Check gradients once and hold them; None lets go of those that are held."""
-        cdef list arrays = None if grads is None else self.point(grads)
-        self.bound, self.is_bound = arrays, grads is not None
-        self.bound_guards = None if arrays is None else guard([g for g in arrays if g is not None])
+        cdef list arrays, guards
+        self.section.begin("bind")
+        try:
+            arrays = None if grads is None else self.point(grads)
+            guards = None if arrays is None else guard([g for g in arrays if g is not None])
+            self.is_bound = False
+            self.bound, self.bound_guards = arrays, guards
+            self.is_bound = arrays is not None
+        finally:
+            self.section.end()
 
     cdef int check_weights(self) except -1:
         """What can change while gradients are bound: guards keep arrays from being resized, not from being frozen."""
@@ -190,84 +227,110 @@ cdef class Tensors:
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    def configure(self, Py_ssize_t k, group):
-        """Take over the numbers of group k, already checked."""
-        cdef Py_ssize_t i, start = group.start, stop = group.stop
-        cdef dict now = group.now
-        cdef double l1 = now["l1"], l2 = now["l2"], theta = now.get("theta", INFINITY), factor
-        cdef ModeCode mode = <ModeCode><int>MODES[now.get("mode", "proximal")]
-        beta1, beta2 = now.get("betas", (1, 1))
-        self.spans[k] = Span(start, stop, beta1, beta2)
-        for i in range(start, stop):
-            factor = group.factors[i - start]
-            self.tasks[i].mode, self.tasks[i].theta = mode, theta
-            self.tasks[i].l1, self.tasks[i].l2 = l1*factor, l2*factor
-            self.slots[i].settled = False
+    def step(self, grads, plan, str on_nonfinite, threads=None):
+        """One step of all tensors that have a gradient.
 
-    def step(self, grads, tuple groups, str on_nonfinite, threads=None):
-        """One step of all tensors that have a gradient; whether it was made, and not skipped.
-
-        Each group has a method `direction(first)`, which makes the direction for a tensor's first or
-        later step, at a stand of its running products. `grads` is a list that nobody else can change on the way.
+        `plan` is called with a group's number, its settings, the completed steps, and whether some tensor of it has
+        made no step yet; it returns a Plan. `grads` is a list that nobody else can change on the way, or None.
         """
         cdef Py_ssize_t i
-        cdef list held = self.bound
+        self.section.begin("step")
+        try:
+            self.make_plans(plan)
+            self.point_to_gradients(grads)
+            if on_nonfinite != "propagate":
+                i = nonfinite(self.tasks, self.count, threads)
+                if i >= 0 and on_nonfinite == "skip":
+                    self.skipped += 1
+                    return
+                if i >= 0:
+                    name = self.names[i]
+                    raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
+            for i in range(self.groups):
+                self.direct(&self.spans[i])
+            self.section.lock(True)
+            try:
+                self.completed += 1
+                for i in range(self.groups):
+                    self.tick(&self.spans[i])
+                if self.size < GIL_FREE:
+                    kernels.update(self.tasks, self.count)
+                else:
+                    update(self.tasks, self.count, self.size, threads)  # done whole, even where it raises
+            finally:
+                self.section.unlock()
+        finally:
+            self.section.end()
+
+    cdef int make_plans(self, plan) except -1:
+        """Takes over the numbers of each group whose settings have changed or hold callables."""
+        cdef Py_ssize_t k, i
+        cdef bint fresh
+        cdef tuple settings = self.settings  # what a callable sets on the way is for the step after this one
+        for k in range(self.groups):
+            own = settings[k]
+            if self.planned[k] is own:
+                continue
+            self.planned[k] = None  # while the tasks are between the old numbers and the new
+            fresh = False
+            for i in range(self.spans[k].start, self.spans[k].stop):
+                fresh |= self.slots[i].steps == 0
+            made = plan(k, own, self.completed, fresh)
+            self.configure(&self.spans[k], made)
+            if made.holds:
+                self.planned[k] = own
+        return 0
+
+    cdef int configure(self, Span* span, made) except -1:
+        cdef Py_ssize_t i
+        cdef double l1 = made.l1, l2 = made.l2, theta = made.theta
+        cdef ModeCode mode = <ModeCode><int>MODES[made.mode]
+        span.beta1, span.beta2 = made.betas
+        span.direction = <DirectionCode><int>DIRECTIONS[type(made.later)]
+        span.largest = fill(&span.later, made.later)
+        span.largest = max(fill(&span.first, made.first), span.largest)
+        for i in range(span.start, span.stop):
+            self.tasks[i].mode, self.tasks[i].theta = mode, theta
+            self.tasks[i].l1, self.tasks[i].l2 = l1*self.slots[i].scalar, l2*self.slots[i].scalar
+            self.slots[i].settled = False
+        return 0
+
+    cdef int point_to_gradients(self, grads) except -1:
+        """Points the tasks to these gradients, or to the bound ones."""
         if grads is not None:
-            held = self.point(grads)
-        elif held is None:
+            self.point(grads)
+        elif self.bound is None:
             raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
         elif self.is_bound:
             self.check_weights()
         else:
-            self.point(held)
+            self.point(self.bound)
             self.is_bound = True
-        if on_nonfinite != "propagate":
-            i = nonfinite(self.tasks, self.count, threads)
-            if i >= 0 and on_nonfinite == "skip":
-                return False
-            if i >= 0:
-                name = self.names[i]
-                raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
-        for i in range(self.groups):
-            self.direct(&self.spans[i], groups, i)
-        for i in range(self.groups):
-            self.tick(&self.spans[i])
-        if self.size < GIL_FREE:
-            kernels.update(self.tasks, self.count)
-        else:
-            update(self.tasks, self.count, self.size, threads)
-        return True
+        return 0
 
-    cdef int direct(self, const Span* span, tuple groups, Py_ssize_t k) except -1:
+    cdef int direct(self, const Span* span) except -1:
         """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out.
 
-        It is made when the settings change, and again after a tensor's first step. Adam's bias corrections, which
-        change at every step, are worked out here.
+        It holds until the settings change, but for a tensor's first step. Adam's bias corrections, which change at every
+        step, are worked out here.
         """
         cdef Py_ssize_t i
         cdef Task* t
         cdef Slot* slot
         cdef Slot* last = NULL
-        cdef AnyDirection direction
-        cdef DirectionCode code = <DirectionCode>0
-        cdef double largest = 0, scale1 = 0, scale2 = 0
-        cdef bint first = False
-        made = None
+        cdef double scale1 = 0, scale2 = 0
         for i in range(span.start, span.stop):
             t, slot = &self.tasks[i], &self.slots[i]
             if t.g == NULL:
                 continue
             if not slot.settled:
-                if made is None or first != (slot.steps == 0):
-                    first = slot.steps == 0
-                    made = groups[k].direction(first)
-                    code = <DirectionCode><int>DIRECTIONS[type(made)]
-                    largest = fill(&direction, made)
-                if not (isfinite(largest) and (t.dtype == FLOAT64 or isfinite(<float>largest))):
+                if not (isfinite(span.largest) and (t.dtype == FLOAT64 or isfinite(<float>span.largest))):
                     raise ValueError(
-                        f"lr: expected settings whose direction the dtype of the weights can hold, got {made}"
+                        "lr: expected settings whose direction the dtype of the weights can hold, got numbers up to"
+                        f" {span.largest}"
                     )
-                t.direction, t.d, slot.settled = code, direction, not first
+                t.direction, t.d = span.direction, span.later if slot.steps else span.first
+                slot.settled = slot.steps > 0
             if t.direction == ADAM or t.direction == AMSGRAD:  # whose structs have the same fields
                 if last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2:
                     scale1 = 1/(1 - slot.power1*span.beta1)
@@ -285,13 +348,92 @@ cdef class Tensors:
                 self.slots[i].power1 *= span.beta1
                 self.slots[i].power2 *= span.beta2
 
+    # -- Settings and state -------------------------------------------------------------------------------------------
+
+    def set_settings(self, Py_ssize_t k, dict old, dict new):
+        """Put a group's settings in the place of the old ones; whether these were still the present ones."""
+        cdef tuple before = self.settings
+        cdef tuple after = (*before[:k], new, *before[k + 1:])
+        with cython.critical_section(self):
+            if self.settings is not before or before[k] is not old:
+                return False
+            self.settings = after
+        return True
+
     def clock(self, Py_ssize_t i):
         """The steps that tensor i has taken, and its running products."""
         return self.slots[i].steps, self.slots[i].power1, self.slots[i].power2
 
-    def set_clock(self, Py_ssize_t i, Py_ssize_t steps, double power1, double power2):
-        cdef Slot* slot = &self.slots[i]
-        slot.steps, slot.power1, slot.power2, slot.settled = steps, power1, power2, False
+    def sums(self, Py_ssize_t i):
+        """Σ|w| and Σw² of tensor i."""
+        cdef double sum_abs = 0, sum_squares = 0
+        sums(self.tasks[i].dtype, self.tasks[i].w, self.tasks[i].n, &sum_abs, &sum_squares)
+        return sum_abs, sum_squares
+
+    def read(self, function):
+        """What a function finds while nobody steps: it waits for those who do, and they for it."""
+        self.section.lock(False)
+        try:
+            return function()
+        finally:
+            self.section.unlock()
+
+    def write(self, str method, prepare):
+        """Call `prepare`, and restore what it returns; RuntimeError where another call that writes is under way."""
+        self.section.begin(method)
+        try:
+            settings, completed, skipped, clocks, states = prepare()
+            self.restore(settings, completed, skipped, clocks, states)
+        finally:
+            self.section.end()
+
+    cdef int restore(self, tuple settings, long long completed, long long skipped, list clocks, list states) except -1:
+        """Take over settings of the groups, counts, and the clock and the state of each tensor.
+
+        `states` are arrays that nobody else has, or None where the state is right as it is.
+
+        All was checked but what can change at any time: whether our arrays may be written.
+        """
+        cdef Py_ssize_t i, j, count = 0
+        cdef tuple before = self.settings  # kept until all is new: what is let go of may run code
+        cdef list planned = [None]*self.groups
+        cdef ndarray mine, theirs
+        cdef Clock* times = NULL
+        cdef Copy* copies = NULL
+        try:
+            times = <Clock*>allocate(self.count, sizeof(Clock))
+            copies = <Copy*>allocate(3*self.count, sizeof(Copy))
+            for i in range(self.count):
+                times[i].steps, times[i].power1, times[i].power2 = clocks[i]
+                for mine, theirs in zip(self.states[i], states[i] if states is not None else ()):
+                    if not (is_target(mine) and is_plain(theirs) and is_alike(mine, theirs, dtype_of(mine))):
+                        raise _diagnose.bad_pair(mine, theirs, f"state[{self.names[i]!r}]", "saved")
+                    copies[count] = Copy(PyArray_DATA(mine), PyArray_DATA(theirs), PyArray_NBYTES(mine))
+                    count += 1
+            self.section.lock(True)
+            for i in range(count):
+                memcpy(copies[i].to, copies[i].source, copies[i].size)
+            for i in range(self.count):
+                self.slots[i].steps, self.slots[i].power1 = times[i].steps, times[i].power1
+                self.slots[i].power2, self.slots[i].settled = times[i].power2, False
+            self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
+            self.section.unlock()
+        finally:
+            PyMem_Free(times)
+            PyMem_Free(copies)
+        return 0
+
+    def replace(self, optimizer, dict attributes):
+        """Give an optimizer, whose tensors these are, all of its attributes anew, among them other tensors."""
+        self.section.begin("__init__")
+        try:
+            optimizer.__dict__ = attributes
+        finally:
+            self.section.end()
+
+    def seal(self):
+        """What follows the arrays in a pickle: see _section.pyx."""
+        return self.section.seal()
 
 
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
@@ -375,6 +517,12 @@ def clip_grad_norm(list names, list grads, double max_norm):
     coefficient = reference.clip_coefficient(norm, max_norm)
     if coefficient == 1:
         return norm  # nothing to scale: save the pass over all gradients
+    interrupt = None
     for g in arrays:
-        scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)
+        try:
+            scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)  # done whole, even where it raises
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
     return norm

@@ -16,7 +16,6 @@ from functools import cache
 from operator import index
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock
 
 import numpy as np
 
@@ -70,8 +69,9 @@ def set_num_threads(n):
     `threads` is None; for arrays large enough to repay it, some megabytes. Results have the same bits with any number.
     """
     global _default
-    _default = count("n", n)
+    number = count("n", n)
     available.cache_clear()
+    _default = number
 
 
 def get_num_threads():
@@ -136,10 +136,14 @@ def share(folder):
 
 
 class Pool:
-    """Threads that call what comes out of a queue."""
+    """Threads that call what comes out of a queue.
+
+    Without a lock, which an interrupt could leave locked: where two callers make it grow at once, a thread too many
+    starts, and waits like the others.
+    """
 
     def __init__(self):
-        self.queue, self.lock, self.threads, self.closed = SimpleQueue(), Lock(), 0, False
+        self.queue, self.threads, self.closed = SimpleQueue(), 0, False
 
     def call(self, job, helpers):
         """Have so many threads call the job, at most; those that come late find nothing left to do."""
@@ -149,21 +153,19 @@ class Pool:
             self.queue.put(job)
 
     def grow(self, helpers):
-        with self.lock:
-            while self.threads < helpers and not self.closed:
-                try:
-                    start_new_thread(work, (self.queue,))
-                except RuntimeError:  # the system has none left, or the interpreter is at its end
-                    return
-                self.threads += 1
+        while self.threads < helpers and not self.closed:
+            try:
+                start_new_thread(work, (self.queue,))
+            except RuntimeError:  # the system has none left, or the interpreter is at its end
+                return
+            self.threads += 1
 
     def close(self):
         """Let the threads end."""
-        with self.lock:
-            self.closed = True
-            for _ in range(self.threads):
-                self.queue.put(None)
-            self.threads = 0
+        self.closed = True
+        for _ in range(self.threads):
+            self.queue.put(None)
+        self.threads = 0
 
 
 def work(queue):

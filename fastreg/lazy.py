@@ -18,6 +18,8 @@ from fastreg.optimizers import ftrl_start
 
 __all__ = ["LazyAdagrad", "LazyFTRL", "LazySGD"]
 
+ARRAYS = {"stamps", "sum", "z", "n"}  # of the state of some class
+
 
 class _Lazy(Lazy):
     """What the three have in common beside steps: construction, and state to and from files."""
@@ -42,8 +44,7 @@ class _Lazy(Lazy):
         arrays = self._start(own, numbers[0], w, kind(numbers[1] * number, numbers[2] * number), array)
         direction, second = self._direction.__name__, own.get("eps", own.get("beta", 0.0))
         mode = own.get("mode", "proximal")
-        self._set_up(w, direction, mode, second, arrays, number if array is None else array, strengths)
-        self._own, self._factor = own, (number, array)
+        self._set_up(w, direction, mode, second, arrays, (number, array), strengths, own)
 
     def _start(self, own, lr, w, p, f):
         """The first state."""
@@ -66,14 +67,19 @@ class _Lazy(Lazy):
         Store w beside it as it is, stale: resumed training then gives the same bits. ``np.savez(file, w=w,
         **lazy.state_dict())`` does both.
         """
-        completed, clock, last, stamps, arrays = self._record()
+        completed, clock, last, stamps, arrays, strengths = self._record()
         saved = {"optimizer": type(self).__name__, "completed": completed, "clock": clock, "last": last}
         saved |= {"stamps": stamps} if stamps is not None else {}
-        saved |= {key: getattr(self, key) for key in SCHEDULES if not callable(getattr(self, key))}
+        saved |= {key: x for key, x in strengths.items() if not callable(x)}
         return saved | self._own | dict(zip(self._fields, arrays))
 
     def load_state_dict(self, saved):
         """Take over what :meth:`state_dict` gave, whole or not at all; w must be what it was then.
+
+        Parameters
+        ----------
+        saved : mapping
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Further keys are ignored.
 
         Raises
         ------
@@ -82,15 +88,20 @@ class _Lazy(Lazy):
         ValueError
             Where it belongs to another class, other weights or other settings, or can be no state at all.
         """
+        self._write(lambda: self._checked(saved))
+
+    def _checked(self, saved):
+        """A state that was saved, checked and copied: what `_record` would return."""
         if not hasattr(saved, "keys"):
             raise TypeError(f"saved: expected a mapping, such as numpy.load of a file, got {type(saved).__name__}")
-        saved = {key: saved[key] for key in saved if key != "w"}
-        mine = self.state_dict()
-        if str(saved.get("optimizer")) != mine["optimizer"]:
-            raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {saved.get('optimizer')}")
-        missing, unknown = sorted(mine.keys() - saved.keys()), sorted(saved.keys() - mine.keys() - set(SCHEDULES))
+        mine, keys = self.state_dict(), set(saved.keys())
+        kind = str(saved["optimizer"]) if "optimizer" in keys else None
+        if kind != mine["optimizer"]:
+            raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {kind}")
+        missing, unknown = sorted(mine.keys() - keys), sorted((keys & ARRAYS) - mine.keys())
         if missing or unknown:
             raise ValueError(f"saved: expected the keys of state_dict(), lacks {missing}, adds {unknown}")
+        saved = {key: saved[key] for key in mine}  # what else there is belongs to somebody else
         for key, x in self._own.items():
             if plain(saved[key]) != x:
                 raise ValueError(f"saved[{key!r}]: expected {x!r}, as at construction, got {plain(saved[key])!r}")
@@ -102,19 +113,21 @@ class _Lazy(Lazy):
         last = arrays["last"]
         if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_lr and completed and last[0] == 0):
             raise ValueError(f"saved['last']: expected the strengths of the last step, got {last}")
-        stamps = arrays.get("stamps", np.empty(0))
-        first, now = ((1, 0), (inverse, total)) if stamps.ndim == 2 else (0, completed)
-        if not ((stamps >= first) & (stamps <= now)).all():
-            raise ValueError("saved['stamps']: expected times from the start to the clock's, got others")
-        strengths = {key: plain(saved[key]) for key in SCHEDULES if not callable(getattr(self, key))}
-        self._restore(completed, clock, last, stamps, [arrays[name] for name in self._fields], strengths)
+        stamps = arrays.get("stamps")
+        if stamps is not None:
+            first, now = ((1, 0), (inverse, total)) if stamps.ndim == 2 else (0, completed)
+            if not ((stamps >= first) & (stamps <= now)).all():
+                raise ValueError("saved['stamps']: expected times from the start to the clock's, got others")
+        strengths = {key: plain(saved[key]) for key in SCHEDULES if key in mine}
+        return completed, clock, last, stamps, [arrays[name] for name in self._fields], strengths
 
     def __reduce__(self):
+        seal = self._seal()
         settings = self._own | {key: getattr(self, key) for key in SCHEDULES}
-        return _rebuild, (type(self), self.w, settings, self.penalty_factor), self.state_dict()
+        return _rebuild, (type(self), self.w, settings, self.penalty_factor), (self.state_dict(), seal)
 
     def __setstate__(self, saved):
-        self.load_state_dict(saved)
+        self.load_state_dict(saved[0])
 
     def __repr__(self):
         return f"{type(self).__name__}({self.w.dtype} of shape {self.w.shape}, {self.completed} steps)"

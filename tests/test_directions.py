@@ -56,8 +56,8 @@ def test_the_optimizer_makes_the_direction_that_its_row_names(name):
     case = DIRECTIONS[name]
     assert type(Twin(name, np.ones(1), case.modes[0]).direction(1, 0.9, 0.99)) is reference.DIRECTIONS[name]
     group = make(name, np.ones(1)).param_groups[0]
-    assert group.refresh(0)
-    assert type(group.direction(False)) is reference.DIRECTIONS[name]
+    plan = group.plan(group._settings, 0, True)
+    assert type(plan.first) is type(plan.later) is reference.DIRECTIONS[name]
 
 
 def test_every_optimizer_asks_for_some_direction():

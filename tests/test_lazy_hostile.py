@@ -99,8 +99,6 @@ def test_a_schedule_that_steps_what_it_is_asked_for(name, call):
         "step": arguments("step"),
         "step_csr": arguments("step_csr"),
         "flush": (),
-        "weights": (),
-        "state_dict": (),
         "load_state_dict": (saved,),
         "__init__": (np.ones(100), 0.1),
     }.items():
@@ -111,6 +109,19 @@ def test_a_schedule_that_steps_what_it_is_asked_for(name, call):
         with pytest.raises(RuntimeError, match="one call at a time"):
             getattr(lazy, call)(*arguments(call))
         assert snapshot(lazy) == before
+
+
+@names
+@calls
+@pytest.mark.parametrize("read", ["weights", "state_dict", "__reduce__"])
+def test_a_schedule_that_reads_sees_the_state_before_the_step(name, call, read):
+    seen, schedule = [], Schedule(None, 0)
+    _, lazy = of(name, schedule)
+    schedule.act = lambda: seen.append((lazy.weights().tobytes(), repr(getattr(lazy, read)()))) or 0.1
+    before, schedule.armed = lazy.weights().tobytes(), True
+    getattr(lazy, call)(*arguments(call))
+    assert seen[0][0] == before
+    assert lazy.weights().tobytes() != before
 
 
 @names

@@ -112,7 +112,7 @@ TAMPERED = {
     "last missing": without("last"),
     "count missing": without("completed"),
     "a strength missing": without("l2"),
-    "an unknown key": with_(momentum=0.9),
+    "the state of another class": with_(stamps=np.zeros((5, 2)), z=np.zeros(5), n=np.zeros(5), sum=np.zeros(5)),
     "a negative strength": with_(l1=-1.0),
     "a strength that is NaN": with_(lr=np.nan),
     "a strength that is text": with_(lr="0.1"),
@@ -189,3 +189,14 @@ def test_l2_may_not_come_back_beside_fractions():
     with pytest.raises(ValueError, match=r"^penalty_factor: "):
         lazy.load_state_dict(donor.state_dict())
     assert snapshot(lazy) == before
+
+
+@names
+def test_what_a_caller_stores_beside_it_is_ignored(name, tmp_path):
+    donor, lazy = (make(name, np.linspace(-1, 1, 5), lr, l1=0.2) for lr in (0.5, 0.25))
+    donor.step(np.array([1, 4]), np.ones(2))
+    np.savez(tmp_path / "all.npz", w=donor.w, epoch=7, note=np.array({"not": "read"}, object), **donor.state_dict())
+    lazy.w[...] = donor.w
+    with np.load(tmp_path / "all.npz") as file:
+        lazy.load_state_dict(file)
+    assert snapshot(lazy) == snapshot(donor)

@@ -147,3 +147,12 @@ def test_copies_keep_memory_orders_and_whoever_is_copied_twice():
         assert w.tolist() == [[0, 1, 2], [3, 4, 5]]
     nested = copy.deepcopy({"model": w, "optimizer": optimizer})
     assert nested["model"] is nested["optimizer"].params, "a model and its optimizer are copied together"
+
+
+def test_what_a_caller_stores_beside_it_is_ignored(tmp_path):
+    donor, optimizer = (fastreg.Adam({"a": np.ones(3)}, lr) for lr in (0.5, 0.25))
+    donor.step({"a": np.ones(3)})
+    np.savez(tmp_path / "all.npz", epoch=7, note=np.array({"not": "read"}, object), w=np.ones(3), **donor.state_dict())
+    with np.load(tmp_path / "all.npz") as file:
+        optimizer.load_state_dict(file)
+    assert snapshot(optimizer)[1:] == snapshot(donor)[1:]
