@@ -9,7 +9,19 @@
 #     finally:
 #         self.section.end()
 #
-# What only reads does it between lock(False) and unlock(), and waits for a commit under way.
+# What only reads does it between lock(False) and unlock(), and waits for a commit under way. What holds the GIL from
+# beginning to end needs no lock while nobody has it: `enter` and `leave`, which save a tenth of a small lazy step.
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+      #define FASTREG_FREE_THREADED 1
+    #else
+      #define FASTREG_FREE_THREADED 0
+    #endif
+    """
+    bint FREE_THREADED "FASTREG_FREE_THREADED"
+
 
 cdef class Section:
     cdef readonly unsigned long long version  # how many commits there were
@@ -25,3 +37,17 @@ cdef class Section:
     cdef int lock(self, bint write) except -1
     cdef void unlock(self) noexcept
     cdef object seal(self)
+
+
+cdef inline int enter(Section section, bint write, bint keeps_gil) except -1:
+    """Lock the data, unless that is needless; whether it was done."""
+    if keeps_gil and not FREE_THREADED and section.serving == section.next_ticket:
+        section.version += write
+        return False
+    section.lock(write)
+    return True
+
+
+cdef inline void leave(Section section, bint locked) noexcept:
+    if locked:
+        section.unlock()

@@ -139,7 +139,7 @@ cdef class Seal:
         changed = self.version != self.section.version
         self.section.unlock()
         if changed:
-            raise RuntimeError("expected nobody to change the object while it is pickled or copied, got a step meanwhile")
+            raise RuntimeError("expected an object that nobody changes while it is pickled or copied, got a changed one")
         return broken_seal, ()
 
 

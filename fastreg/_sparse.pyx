@@ -16,23 +16,13 @@ from fastreg._checks cimport (
 from fastreg._kernels cimport (
     ADAGRAD, Clock, FLOAT32, FTRL_PROXIMAL, PEEK, PLAIN, Rows, SETTLE, Sparse, STEP, TRUNCATED,
 )
-from fastreg._section cimport Section
+from fastreg._section cimport enter, FREE_THREADED, leave, Section
 from fastreg.rules cimport Stamp
 
 import cython
 import numpy as np
 
 from fastreg import _diagnose, reference
-
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-      #define FASTREG_FREE_THREADED 1
-    #else
-      #define FASTREG_FREE_THREADED 0
-    #endif
-    """
-    bint FREE_THREADED "FASTREG_FREE_THREADED"
 
 import_array()
 
@@ -114,8 +104,7 @@ cdef class Lazy:
 
     def _set_up(self, ndarray w, str direction, str mode, double second, list arrays, tuple factor, dict strengths,
                 dict own):
-        """`second` is the direction's second number; `arrays` its state, like w; `factor` a number, and an array or None.
-        """
+        """`second` is the direction's second number, `arrays` its state, `factor` a number and an array or None."""
         cdef Rows t
         cdef Strengths given
         cdef ndarray a, stamps = None, factor_array = factor[1]
@@ -155,7 +144,7 @@ cdef class Lazy:
             guards = guard([w, *arrays])
             schedules = merge(&t, number, fractional, {}, evaluate(strengths, 0), &given)
             # kept until all is new: what is let go of may run code
-            before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
+            _before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
             self.section.lock(True)
             self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
             self.w, self.stamps, self._arrays, self.factor_array = w, stamps, arrays, factor_array
@@ -302,13 +291,13 @@ cdef class Lazy:
 
     cdef int commit(self, Sparse* job, Py_ssize_t size) except -1:
         """Does a job that writes, and touches about so many weights."""
-        self.section.lock(True)
+        cdef bint locked = enter(self.section, True, size < GIL_FREE)
         if size < GIL_FREE:
             kernels.rows(&self.t, job)
         else:
             with nogil:
                 kernels.rows(&self.t, job)
-        self.section.unlock()
+        leave(self.section, locked)
         return 0
 
     def step(self, indices, values):
@@ -427,11 +416,11 @@ cdef class Lazy:
         cdef ndarray places = None if indices is None else as_index(indices, "indices")
         if self.w is None:
             raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
-        self.section.lock(False)
+        cdef bint locked = enter(self.section, False, places is not None and PyArray_SIZE(places)*self.t.width < GIL_FREE)
         try:
             return self.peek(places)
         finally:
-            self.section.unlock()
+            leave(self.section, locked)
 
     cdef ndarray peek(self, ndarray places):
         """The weights as they are now, of data that are locked."""
@@ -442,7 +431,8 @@ cdef class Lazy:
         memset(&job, 0, sizeof(Sparse))
         job.operation, job.count = PEEK, self.t.rows
         if places is not None:
-            places = places.copy()  # the other threads run below
+            if PyArray_SIZE(places)*self.t.width >= GIL_FREE or FREE_THREADED:
+                places = places.copy()  # other threads run below
             starts = [0, PyArray_DIM(places, 0)]
             job.count, job.starts = 1, starts  # all of them as one row
             job.indices, job.index = PyArray_DATA(places), index_type(places)
@@ -519,8 +509,8 @@ cdef class Lazy:
         cdef (const void*)[3] source
         cdef size_t[3] size
         cdef Py_ssize_t i, count = 0
-        before = self.schedules  # kept until all is new: what is let go of may run code
-        schedules = merge(&t, self.factor, self.fractional, before, evaluate(changes, steps), &given)
+        _before = self.schedules  # kept until all is new: what is let go of may run code
+        schedules = merge(&t, self.factor, self.fractional, _before, evaluate(changes, steps), &given)
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.lost = clock
         t.d.plain.lr, t.l1, t.l2 = last

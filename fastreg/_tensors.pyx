@@ -22,7 +22,7 @@ from fastreg._kernels cimport (
     ADAM, AMSGRAD, AnyDirection, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task,
 )
 from fastreg._parallel cimport nonfinite, scale, sums, update
-from fastreg._section cimport Section
+from fastreg._section cimport enter, leave, Section
 
 import cython
 from numpy import asarray
@@ -234,6 +234,7 @@ cdef class Tensors:
         made no step yet; it returns a Plan. `grads` is a list that nobody else can change on the way, or None.
         """
         cdef Py_ssize_t i
+        cdef bint locked
         self.section.begin("step")
         try:
             self.make_plans(plan)
@@ -248,7 +249,7 @@ cdef class Tensors:
                     raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
             for i in range(self.groups):
                 self.direct(&self.spans[i])
-            self.section.lock(True)
+            locked = enter(self.section, True, self.size < GIL_FREE)
             try:
                 self.completed += 1
                 for i in range(self.groups):
@@ -258,7 +259,7 @@ cdef class Tensors:
                 else:
                     update(self.tasks, self.count, self.size, threads)  # done whole, even where it raises
             finally:
-                self.section.unlock()
+                leave(self.section, locked)
         finally:
             self.section.end()
 
@@ -394,8 +395,8 @@ cdef class Tensors:
 
         All was checked but what can change at any time: whether our arrays may be written.
         """
-        cdef Py_ssize_t i, j, count = 0
-        cdef tuple before = self.settings  # kept until all is new: what is let go of may run code
+        cdef Py_ssize_t i, count = 0
+        cdef tuple _before = (self.settings, self.planned)  # kept until all is new: what is let go of may run code
         cdef list planned = [None]*self.groups
         cdef ndarray mine, theirs
         cdef Clock* times = NULL
