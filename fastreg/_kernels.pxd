@@ -7,6 +7,13 @@ from fastreg.rules cimport Adagrad, Adam, AMSGrad, Clock, FTRL, Lion, Momentum, 
 cdef extern from *:
     """
     #define FASTREG_CAPSULE "fastreg.kernels"
+    #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || defined(_M_FP_FAST) \\
+        || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || defined(__NO_SIGNED_ZEROS__)
+      #error "fastreg: -ffast-math, /fp:fast or a part of it is on; remove it: results would differ from the reference"
+    #endif
+    #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+      #error "fastreg: float arithmetic has excess precision (x87?); use -msse2 -mfpmath=sse"
+    #endif
     """
     const char* CAPSULE "FASTREG_CAPSULE"
 
