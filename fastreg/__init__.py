@@ -1,6 +1,6 @@
 """fastreg: L1, L2 and elastic-net regularised gradient updates, fused and in place, at memory speed."""
 
-from fastreg import convert, reference
+from fastreg import _dispatch, _threads, convert, reference  # noqa: F401  those that read the environment come first
 from fastreg._boundary import (
     elastic_net_penalty,
     elastic_net_update,

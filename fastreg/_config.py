@@ -10,6 +10,9 @@ from fastreg import _dispatch, _threads
 
 def config():
     """The configuration as a mapping of headings to texts."""
+    threads, usable = _threads.get_num_threads(), _threads.available()
+    origin = f"set by {_threads.origin()}" if _threads.origin() else f"the default; {_threads.VARIABLE} is not used"
+    disabled = sorted(_dispatch.disabled())
     return {
         "fastreg": fastreg.__version__,
         "Python": sys.version.split()[0],
@@ -18,8 +21,8 @@ def config():
         "flags": _dispatch.module.flags,
         "instruction sets available": ", ".join(_dispatch.available()),
         "instruction set chosen": _dispatch.name,
-        "threads": f"{_threads.get_num_threads()} (set by {_threads.VARIABLE}) of {_threads.available()} usable",
-        "disabled": ", ".join(sorted(_dispatch.disabled())) or f"none ({_dispatch.VARIABLE} disables)",
+        "threads": f"{threads} ({origin}) of {usable} usable",
+        "disabled": f"{', '.join(disabled)} (by {_dispatch.VARIABLE})" if disabled else "none",
     }
 
 

@@ -4,14 +4,13 @@ A variant's module is imported only after the processor and the operating system
 may already be one that an older processor lacks. The choice is made once, at import.
 """
 
-import os
 import re
-import warnings
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
 from fastreg import _cpu
+from fastreg._environment import read, warn
 
 VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
 BASELINE = "baseline"
@@ -20,13 +19,12 @@ VARIANTS = {"AVX2": "fastreg._kernels_avx2", BASELINE: "fastreg._kernels_baselin
 
 @cache
 def disabled():
-    """The features that the environment variable names, separated by commas or spaces."""
-    names = set(re.split(r"[,\s]+", os.environ.get(VARIABLE, "").upper())) - {""}
-    unknown = sorted(names - VARIANTS.keys())
-    if unknown:
-        known = ", ".join(name for name in VARIANTS if name != BASELINE)
-        warnings.warn(f"{VARIABLE}: expected any of {known}, got {', '.join(unknown)}", RuntimeWarning, stacklevel=2)
-    return names
+    """The instruction sets that the environment variable names, separated by commas or spaces."""
+    names = set(re.split(r"[,\s]+", read(VARIABLE).upper())) - {""}
+    known = VARIANTS.keys() - {BASELINE}
+    if names - known:
+        warn(VARIABLE, f"any of {', '.join(sorted(known))}", ", ".join(sorted(names - known)))
+    return names & known
 
 
 def available():
@@ -37,8 +35,7 @@ def available():
 
 def choose():
     """The name and the module of the variant to use."""
-    unwanted = disabled() - {BASELINE}
-    name = next(name for name in available() if name not in unwanted)
+    name = next(name for name in available() if name not in disabled())
     return name, import_module(VARIANTS[name])
 
 

@@ -10,7 +10,7 @@ No concurrent.futures: an interrupt in the middle of its submit() left a lock he
 import atexit
 import math
 import os
-import warnings
+import re
 from _thread import start_new_thread
 from functools import cache
 from operator import index
@@ -19,7 +19,10 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from fastreg._environment import read, shown, warn
+
 VARIABLE = "FASTREG_NUM_THREADS"
+MOST = 2**31 - 1
 WORTH = 1 << 22  # bytes a thread: some 200 µs in cache, where to wake one takes up to 100 (Threads in benchmarks/suite)
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -31,19 +34,20 @@ def count(name, n):
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"{name}: expected a positive whole number, got {type(n).__name__} ({n!r})")
-    if number < 1:
-        raise ValueError(f"{name}: expected a positive whole number, got {number}")
+        raise TypeError(f"{name}: expected a positive whole number, got {type(n).__name__} ({shown(n)})")
+    if not 1 <= number <= MOST:
+        raise ValueError(f"{name}: expected a positive whole number, got {shown(number)}, at most {MOST} is possible")
     return number
 
 
 def from_environment():
-    """What the environment variable says; a bad value is a warning, as for FASTREG_DISABLE_CPU_FEATURES."""
-    text = os.environ.get(VARIABLE, "").strip()
-    if not text or (text.isdecimal() and int(text)):
-        return int(text or 1)
-    warnings.warn(f"{VARIABLE}: expected a positive whole number, got {text!r}", RuntimeWarning, stacklevel=2)
-    return 1
+    """The number that the environment variable gives, and who says so."""
+    text = read(VARIABLE)
+    if re.fullmatch("0*[1-9][0-9]{,9}", text) and int(text) <= MOST:
+        return int(text), VARIABLE
+    if text:
+        warn(VARIABLE, "a positive whole number", text)
+    return 1, None
 
 
 # -- How many ---------------------------------------------------------------------------------------------------------
@@ -69,9 +73,9 @@ def set_num_threads(n):
     `threads` is None; for arrays large enough to repay it, some megabytes. Results have the same bits with any number.
     """
     global _default
-    number = count("n", n)
+    setting = count("n", n), "set_num_threads"
     available.cache_clear()
-    _default = number
+    _default = setting
 
 
 def get_num_threads():
@@ -82,12 +86,12 @@ def get_num_threads():
     int
         The number as it was set: fewer are used where the process may run on fewer processors.
     """
-    return _default
+    return _default[0]
 
 
 def usable(threads, size):
     """How many threads to use for so many bytes, of those asked for; None asks for the default."""
-    asked = _default if threads is None else threads
+    asked = _default[0] if threads is None else threads
     return asked if asked == 1 else max(1, min(asked, available(), size // WORTH))
 
 
@@ -130,6 +134,11 @@ def share(folder):
         except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max"
             continue
     return math.inf
+
+
+def origin():
+    """What set the number: the name of the environment variable or of the function; None for the default."""
+    return _default[1]
 
 
 # -- The pool ---------------------------------------------------------------------------------------------------------
@@ -182,7 +191,7 @@ def renew():
     available.cache_clear()
 
 
-_default = from_environment()
+_default = from_environment()  # a number, and who set it: None, the variable, or the function
 pool = Pool()
 atexit.register(lambda: pool.close())
 if hasattr(os, "register_at_fork"):

@@ -67,7 +67,7 @@ def test_show_config_tells_what_was_chosen(variant):
     assert shown["compiler"]
     assert "-ffp-contract=off" in shown["flags"] or "/fp:precise" in shown["flags"]
     assert "-ffast-math" not in shown["flags"]
-    assert shown["disabled"].startswith(better_than(variant) or "none")
+    assert shown["disabled"] == (f"{better_than(variant)} (by {VARIABLE})" if better_than(variant) else "none")
 
 
 def test_show_config_prints_and_returns_nothing(capsys):
@@ -96,11 +96,16 @@ def test_an_empty_variable_disables_nothing(value):
     assert result.stdout.split()[0] == "AVX2", result.stderr
 
 
-@pytest.mark.parametrize("value", ["AVX9", "AVX2,AVX9", "avx-2", "SSE2;AVX9"])
+@pytest.mark.parametrize("value", ["AVX9", "AVX2,AVX9", "avx-2", "SSE2;AVX9", "\udcff", "baseline", "9" * 5000, "ß"])
 def test_an_unknown_feature_name_is_a_warning(value):
     result = python("-W", "always", "-c", SHOW, **{VARIABLE: value})
     assert result.returncode == 0
     assert re.search(rf"RuntimeWarning: {VARIABLE}: expected any of AVX2, got ", result.stderr)
+    assert result.stderr.isascii()
+    assert max(map(len, result.stderr.splitlines())) < 300
+    assert re.search(
+        rf"\bdisabled +{f'AVX2 .by {VARIABLE}.' if 'AVX2,' in value else 'none'}$", result.stdout, re.MULTILINE
+    )
     assert python("-W", "error", "-c", SHOW, **{VARIABLE: value}).returncode == 1
 
 

@@ -4,6 +4,7 @@ The machine may have one processor, so tests of more say that there are seven.
 """
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,7 +29,7 @@ FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this syst
 @pytest.fixture(autouse=True)
 def seven(monkeypatch):
     """Seven processors, and afterwards the default and the pool as they were."""
-    default = fastreg.get_num_threads()
+    default = _threads._default
     monkeypatch.setattr(_threads, "WORTH", SLICE)
     monkeypatch.setattr(_threads, "available", cache(lambda: 7))
     monkeypatch.setattr(_threads, "pool", _threads.Pool())
@@ -147,10 +148,14 @@ def test_what_is_not_finite_is_found_in_every_slice(policy, at):
 # -- How many ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [0, -1, -(10**30)])
-def test_a_number_of_threads_is_positive(n):
+@pytest.mark.parametrize(
+    "n", [0, -1, -(10**30), 2**31, 10**5000, -(10**5000)], ids=lambda n: f"{n:.1e}" if abs(n) < 10**99 else "huge"
+)
+def test_a_number_of_threads_is_positive_and_not_absurd(n):
     for call, name in ((fastreg.set_num_threads, "n"), (lambda n: fastreg.SGD(np.ones(2), threads=n), "threads")):
-        with pytest.raises(ValueError, match=f"^{name}: expected a positive whole number, got -?[0-9]"):
+        with pytest.raises(
+            ValueError, match=f"^{name}: expected a positive whole number, got (-?[0-9]|a number of 16610)"
+        ):
             call(n)
 
 
@@ -185,19 +190,76 @@ def test_threads_of_an_optimizer_can_be_changed_and_are_no_setting_of_a_group():
 
 
 CHECK = "import fastreg; print(fastreg.get_num_threads())"
+SHOW = "import fastreg; fastreg.show_config()"
 
 
-@pytest.mark.parametrize(("value", "n"), [("", "1"), ("1", "1"), (" 3 ", "3"), ("1000", "1000")])
+@pytest.mark.parametrize(
+    ("value", "n"), [("", "1"), (" \t\u2003", "1"), (" 3 ", "3"), ("0012", "12"), ("2147483647",) * 2]
+)
 def test_the_environment_variable_is_the_first_default(value, n):
     done = python("-W", "error", "-c", CHECK, **{VARIABLE: value})
     assert (done.stdout.strip(), done.stderr) == (n, "")
 
 
-@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "2,2", "²"])
+ABSURD = [
+    "0",
+    "-1",
+    "two",
+    "1.5",
+    "2,2",
+    "²",
+    "３",
+    "1e3",
+    "+1",
+    "1_0",
+    str(10**30),
+    "2147483648",
+    "9" * 5000,
+    "\udcff\udc80",
+    "1\n2",
+]
+
+
+@pytest.mark.parametrize("value", ABSURD, ids=lambda value: ascii(value[:9]))
 def test_a_bad_environment_variable_is_a_warning(value):
-    done = python("-W", "always", "-c", CHECK, **{VARIABLE: value})
-    assert done.stdout.strip() == "1"
-    assert f"RuntimeWarning: {VARIABLE}: expected a positive whole number, got {value!r}" in done.stderr
+    done = python("-W", "always", "-c", CHECK + "; fastreg.show_config()", **{VARIABLE: value})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("1\n")
+    assert re.search(r"\bthreads +1 \(the default", done.stdout)
+    shown = ascii(value)[:60]
+    assert f"RuntimeWarning: {VARIABLE}: expected a positive whole number, got {shown}" in done.stderr
+    assert done.stderr.isascii()
+    assert max(map(len, done.stderr.splitlines())) < 300
+
+
+AGAIN = """
+import os, sys
+for variable in ("FASTREG_DISABLE_CPU_FEATURES", "FASTREG_NUM_THREADS"):
+    try:
+        import fastreg
+    except RuntimeWarning as warning:
+        assert variable in str(warning)
+    else:
+        raise AssertionError
+    assert not {"fastreg", "fastreg._boundary", "fastreg.optimizers"} & set(sys.modules)
+    del os.environ[variable]
+import fastreg
+fastreg.set_num_threads(2)
+fastreg.show_config()
+"""
+
+
+def test_where_warnings_are_errors_the_import_is_all_or_nothing():
+    done = python("-W", "error", "-c", AGAIN, FASTREG_DISABLE_CPU_FEATURES="\udcff", FASTREG_NUM_THREADS="many")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"\bthreads +2 \(set by set_num_threads\)", done.stdout)
+
+
+def test_config_tells_what_set_the_number():
+    assert re.search(r"\bthreads +3 \(set by FASTREG_NUM_THREADS\)", python("-c", SHOW, **{VARIABLE: "3"}).stdout)
+    unset = python("-c", f"import os; os.environ.pop({VARIABLE!r}, None); {SHOW}").stdout
+    assert re.search(r"\bthreads +1 \(the default", unset)
+    assert "set by" not in unset
 
 
 def test_the_affinity_limits_the_threads():
