@@ -2,7 +2,7 @@
 
 A subcommand is a function that takes the parsed options and returns the exit status; `build_parser` gives it its
 options. What a subcommand needs beyond NumPy is imported when it runs, so that `--help` works everywhere and a missing
-extra is answered with the command that installs it.
+library is answered with the command that installs it, by its own name: on the index `fastreg` is another project.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 import fastreg
 from fastreg import bench, demo
 
-EXTRAS = {"matplotlib", "rich", "sklearn", "threadpoolctl"}
+LIBRARIES = {name: name for name in ("matplotlib", "rich", "threadpoolctl")} | {"sklearn": "scikit-learn"}
 QUICK = {"sizes": (1, 1_000, 100_000, 1_000_000), "seconds": 10.0}
 
 
@@ -48,7 +48,7 @@ def run_bench(options, parser):
 
 
 def run_with_extra(extra, run, settings, parser):
-    """Run what needs an extra of this package; where it is missing, say the command that installs it."""
+    """Run what needs more libraries; where one is missing, say the command that installs it."""
     try:
         run(settings)
     except demo.CannotWriteError as error:
@@ -56,12 +56,14 @@ def run_with_extra(extra, run, settings, parser):
     except bench.SettingError as error:
         parser.error(str(error))
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in EXTRAS:
+        library = LIBRARIES.get((error.name or "").split(".")[0])
+        if library is None:
             raise
         print(
-            f"The {extra} needs {error.name}, which is not installed. This command installs it:\n\n"
-            f'    python -m pip install "fastreg[{extra}]"\n\n'
-            f'or, from a clone of the repository:\n\n    python -m pip install -e ".[{extra}]"',
+            f"The {extra} needs {library}, which is not installed. This command installs it:\n\n"
+            f"    python -m pip install {library}\n\n"
+            f"In a clone of the repository, this one installs all that the {extra} needs:\n\n"
+            f'    python -m pip install -e ".[{extra}]"',
             file=sys.stderr,
         )
         return 1

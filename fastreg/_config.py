@@ -1,6 +1,9 @@
 """What was built, what this machine can run, what was chosen."""
 
+import re
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +17,7 @@ def config():
     origin = f"set by {_threads.origin()}" if _threads.origin() else f"the default; {_threads.VARIABLE} is not used"
     disabled = sorted(_dispatch.disabled())
     return {
-        "fastreg": fastreg.__version__,
+        "fastreg": fastreg.__version__ + warning_of_namesake(),
         "Python": sys.version.split()[0],
         "NumPy": np.__version__,
         "compiler": _dispatch.module.compiler,
@@ -24,6 +27,22 @@ def config():
         "threads": f"{threads} ({origin}) of {usable} usable",
         "disabled": f"{', '.join(disabled)} (by {_dispatch.VARIABLE})" if disabled else "none",
     }
+
+
+def warning_of_namesake():
+    """What to say where the distribution `fastreg`, another project, has put files into the folder of this one."""
+    home = Path(fastreg.__file__).parent
+    for other in metadata.distributions(name="fastreg"):
+        files = other.read_text("RECORD") or ""  # none beside an editable installation
+        if (
+            re.search("^fastreg/", files, re.MULTILINE)
+            and Path(other.locate_file("fastreg")).resolve() == home.resolve()
+        ):
+            return (
+                f"; WARNING: the files of another project, the distribution fastreg {other.version}, are in the same"
+                " folder: uninstall fastreg and fastreg-kernels, then install fastreg-kernels again"
+            )
+    return ""
 
 
 def show_config():

@@ -22,7 +22,7 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
-        f'fastreg.linear: expected scikit-learn 1.6 or later, pip install "fastreg[sklearn]"; {error}'
+        f'fastreg.linear: expected scikit-learn 1.6 or later, pip install "scikit-learn>=1.6"; {error}'
     ) from error
 
 from fastreg._stream import OPTIMIZERS, Samples, Stream

@@ -407,7 +407,7 @@ def test_a_missing_extra_names_the_command(missing, tmp_path):
     running = python(tmp_path, "-c", code, "demo")
     printed, errors = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert 'python -m pip install "fastreg[demo]"' in errors
+    assert f"python -m pip install {missing.replace('sklearn', 'scikit-learn')}\n" in errors
     assert 'python -m pip install -e ".[demo]"' in errors
     assert "Traceback" not in errors
     assert printed == ""

@@ -274,7 +274,7 @@ assert not {{"sklearn", "scipy"}} & {{name for name, x in sys.modules.items() if
 try:
     import fastreg.linear
 except ImportError as error:
-    assert 'pip install "fastreg[sklearn]"' in str(error), error
+    assert 'pip install "scikit-learn>=1.6"' in str(error), error
 else:
     raise AssertionError
 """
