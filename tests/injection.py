@@ -1,0 +1,285 @@
+"""Disturbs the operations of injection_cases.py at one point after the other, and judges what is left.
+
+Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (a superset of where Ctrl-C
+can come), the failure of one of Python's own allocations (_testcapi.set_nomemory), and that of a malloc of anyone in the
+process, such as NumPy's of array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject runs,
+it prints a table: operation, injections, states that were neither old nor new.
+"""
+
+import argparse
+import ctypes
+import os
+import random
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from injection_cases import OPERATIONS
+
+HERE = Path(__file__).parent
+MANY = 1 << 30
+
+
+# -- What is injected: functions (act, k) that call act, disturb it at point k, and tell how many points were passed -----
+
+
+def interrupt(act, k):
+    """A KeyboardInterrupt at the k-th bytecode."""
+    passed = 0
+
+    def trace(frame, event, arg):
+        nonlocal passed
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "opcode":
+            passed += 1
+            if passed == k + 1:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        act()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return passed
+
+
+class FailingPython:
+    """The k-th allocation of Python fails. How many there are is not told, but that none of a long row has failed."""
+
+    def __call__(self, act, k):
+        import _testcapi
+
+        failed = False
+        try:
+            _testcapi.set_nomemory(k, k + 1)
+            act()
+        except MemoryError:
+            failed = True
+        finally:
+            _testcapi.remove_mem_hooks()
+        return k + 1 if failed else 0
+
+
+class FailingMalloc:
+    """The k-th allocation in the process fails, and so many after it."""
+
+    def __init__(self, failures=1):
+        library, self.failures = ctypes.CDLL(None), failures
+        self.armed, self.first, self.last, self.seen = (
+            ctypes.c_long.in_dll(library, f"failing_malloc_{name}") for name in ("armed", "first", "last", "seen")
+        )
+
+    def __call__(self, act, k):
+        self.first.value, self.last.value, self.seen.value = k, k + self.failures, 0
+        try:
+            self.armed.value = 1
+            act()
+        except MemoryError:
+            pass
+        finally:
+            self.armed.value = 0
+        return self.seen.value
+
+
+# -- What is judged -----------------------------------------------------------------------------------------------------
+
+
+def outcomes(operation):
+    """What can be seen of an undisturbed subject, and of the same after it has gone on: of the old state and the new."""
+    result = []
+    for acts in (False, True):
+        subject = operation.make()
+        if acts:
+            operation.act(subject)
+        seen = operation.look(subject)
+        operation.go_on(subject)
+        result.append((seen, operation.look(subject)))
+    return result
+
+
+def judge(operation, subject, expected):
+    """What is wrong with a subject after it was disturbed, or None."""
+    try:
+        seen = operation.look(subject)
+    except Exception as error:
+        return f"cannot be looked at: {error!r}"
+    afterwards = [later for before, later in expected if before == seen]
+    if not afterwards:
+        return f"torn: {difference(seen, expected)}"
+    try:
+        operation.go_on(subject)
+        seen = operation.look(subject)
+    except Exception as error:
+        return f"cannot go on: {error!r}"
+    if seen not in afterwards:
+        return "goes on otherwise than from the old state or the new"
+    return None
+
+
+def difference(seen, expected):
+    """Which parts are neither all old nor all new, as their places in what `look` returns."""
+    parts = [
+        f"{place}: {'old' if x == old else 'new' if x == new else 'neither'}"
+        for place, x, old, new in walk(seen, expected[0][0], expected[1][0])
+    ]
+    return "; ".join(parts)[:600]
+
+
+def walk(x, old, new, place=""):
+    """The places where old and new, or x and both, differ."""
+    if isinstance(x, dict) and isinstance(old, dict) and isinstance(new, dict) and x.keys() == old.keys() == new.keys():
+        for key in x:
+            yield from walk(x[key], old[key], new[key], f"{place}[{key!r}]")
+    elif isinstance(x, list) and isinstance(old, list) and isinstance(new, list) and len(x) == len(old) == len(new):
+        for i in range(len(x)):
+            yield from walk(x[i], old[i], new[i], f"{place}[{i}]")
+    elif not x == old == new:
+        yield place, x, old, new
+
+
+def disturb(operation, inject, k, expected):
+    """What is wrong after a disturbance at point k, or None."""
+    subject = operation.make()
+    inject(lambda: operation.act(subject), k)
+    return judge(operation, subject, expected)
+
+
+def count(operation, inject):
+    """How many points there are to disturb, once all caches are warm."""
+
+    def passed(k):
+        subject = operation.make()
+        return inject(lambda: operation.act(subject), k)
+
+    if isinstance(inject, FailingPython):
+        end = 0
+        while found := max(passed(k) for k in range(end, end + 100)):
+            end = found
+        return end
+    return max(passed(MANY) for _ in range(3))
+
+
+def sweep(operation, inject, most=None, least=0, seed=0, note=lambda k: None):
+    """Disturbs at every point, or at `most` of them at random; then, up to `least` times, several times on end.
+
+    Returns how many points there are, how often it was disturbed, and the findings, each with its point.
+    """
+    expected, findings, rng = outcomes(operation), [], random.Random(seed)
+    points = count(operation, inject)
+    chosen = range(points) if most is None or most >= points else sorted(rng.sample(range(points), most))
+    for k in chosen:
+        note(k)
+        if finding := disturb(operation, inject, k, expected):
+            findings.append((k, finding))
+    tried = len(chosen)
+    while tried < least and points:
+        ks = [rng.randrange(points) for _ in range(rng.randint(2, 6))]
+        note(ks[0])
+        tried += len(ks)
+        if finding := disturb_again(operation, inject, ks, expected):
+            findings.append((ks, finding))
+    return points, tried, findings
+
+
+def disturb_again(operation, inject, ks, expected):
+    """What is wrong with one subject after several disturbances, beside a twin that is never disturbed, or None."""
+    if expected[0][0] == expected[1][0]:  # it cannot be seen whether the subject acted, so that the twin could
+        ks = ks[:1]
+        return disturb(operation, inject, ks[0], expected)
+    subject, twin = operation.make(), operation.make()
+    for k in ks:
+        inject(lambda: operation.act(subject), k)
+        old = operation.look(twin)
+        if (seen := operation.look(subject)) != old:
+            operation.act(twin)
+            if (new := operation.look(twin)) != seen:
+                return f"torn: {difference(seen, ((old,), (new,)))}"
+    operation.go_on(subject)
+    operation.go_on(twin)
+    return None if operation.look(subject) == operation.look(twin) else "goes on otherwise than its twin"
+
+
+# -- The table ----------------------------------------------------------------------------------------------------------
+
+INJECTORS = {"interrupts": lambda: interrupt, "python-memory": FailingPython, "malloc": FailingMalloc}
+
+
+def selected(words, without_large=False):
+    names = [name for name in OPERATIONS if all(word in name for word in words)]
+    return [name for name in names if not (without_large and name.endswith("large"))]
+
+
+def environment(what):
+    """That of the process in which these things can be injected; builds the library for malloc."""
+    if what != "malloc":
+        return os.environ
+    folder = Path(tempfile.mkdtemp())
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    target = folder / "failing_malloc.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", target, HERE / "failing_malloc.c"], check=True)
+    return os.environ | {"LD_PRELOAD": str(target), "PYTHONMALLOC": "malloc"}
+
+
+def table(what, names, most, least, seed, log):
+    """A line for each operation, and some for its findings; whether there were any. `log` holds what is under way."""
+    inject, bad = INJECTORS[what](), False
+    for i, name in enumerate(names):
+        limits = (min(most or 40, 40), 0) if name.endswith("large") else (most, least)
+
+        def note(k, i=i):
+            os.pwrite(log, f"{i:9} {k:9}".encode(), 0)
+
+        note(-1)
+        points, tried, findings = sweep(OPERATIONS[name], inject, *limits, seed, note)
+        print(f"{name:60} {points:7} points {tried:7} tried {len(findings):5} torn", flush=True)
+        for k, finding in findings[:3]:
+            print(f"    at {k}: {finding}", flush=True)
+        bad |= bool(findings)
+    return bad
+
+
+def supervise(what, names, most=None, least=0, seed=0):
+    """The table of a process of its own, and of another for the rest where one crashes; whether all is well."""
+    bad, settings = False, environment(what)
+    while names:
+        with tempfile.TemporaryFile() as log:
+            options = {"log": log.fileno(), "most": most, "least": least, "seed": seed}
+            words = [f"--{key}={x}" for key, x in options.items() if x is not None]
+            command = [sys.executable, __file__, what, *names, *words]
+            status = subprocess.run(command, env=settings, pass_fds=[log.fileno()]).returncode
+            if status >= 0:
+                return not (bad or status)
+            log.seek(0)
+            i, k = (int(x) for x in (log.read() or b"0 -1").split())
+        print(f"{names[i]:60} crashed at {k} with status {status}", flush=True)
+        bad, names = True, names[i + 1 :]
+    return not bad
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("what", choices=INJECTORS)
+    parser.add_argument("names", nargs="*", help="operations to disturb, or parts of their names; all by default")
+    parser.add_argument("--most", type=int, help="points of an operation to try, at random; all by default")
+    parser.add_argument("--least", type=int, default=0, help="how often to disturb an operation, at points again")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--log", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.log is not None:
+        limits = arguments.most, arguments.least, arguments.seed
+        return table(arguments.what, arguments.names, *limits, arguments.log)
+    parts = arguments.names or [""]
+    names = [name for name in OPERATIONS if any(part in name for part in parts)]
+    if arguments.what != "interrupts":
+        names = [name for name in names if not name.endswith("large")]
+    return not supervise(arguments.what, names, arguments.most, arguments.least, arguments.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
