@@ -59,7 +59,7 @@ class FailingPython:
         try:
             _testcapi.set_nomemory(k, k + 1)
             act()
-        except MemoryError:
+        except Exception:  # as a rule MemoryError; but a lock that cannot be had is a RuntimeError, and so on
             failed = True
         finally:
             _testcapi.remove_mem_hooks()
@@ -80,7 +80,7 @@ class FailingMalloc:
         try:
             self.armed.value = 1
             act()
-        except MemoryError:
+        except Exception:  # as a rule MemoryError; but a lock that cannot be had is a RuntimeError, and so on
             pass
         finally:
             self.armed.value = 0
@@ -208,6 +208,7 @@ def disturb_again(operation, inject, ks, expected):
 # -- The table ----------------------------------------------------------------------------------------------------------
 
 INJECTORS = {"interrupts": lambda: interrupt, "python-memory": FailingPython, "malloc": FailingMalloc}
+FOUND = 3  # exit status
 
 
 def selected(words, without_large=False):
@@ -217,17 +218,18 @@ def selected(words, without_large=False):
 
 def environment(what):
     """That of the process in which these things can be injected; builds the library for malloc."""
+    shared = os.environ | {"PYTHONFAULTHANDLER": "1"}
     if what != "malloc":
-        return os.environ
+        return shared
     folder = Path(tempfile.mkdtemp())
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     target = folder / "failing_malloc.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", target, HERE / "failing_malloc.c"], check=True)
-    return os.environ | {"LD_PRELOAD": str(target), "PYTHONMALLOC": "malloc"}
+    return shared | {"LD_PRELOAD": str(target), "PYTHONMALLOC": "malloc"}
 
 
 def table(what, names, most, least, seed, log):
-    """A line for each operation, and some for its findings; whether there were any. `log` holds what is under way."""
+    """A line for each operation, and some for its findings; the exit status. `log` holds what is under way."""
     inject, bad = INJECTORS[what](), False
     for i, name in enumerate(names):
         limits = (min(most or 40, 40), 0) if name.endswith("large") else (most, least)
@@ -241,7 +243,7 @@ def table(what, names, most, least, seed, log):
         for k, finding in findings[:3]:
             print(f"    at {k}: {finding}", flush=True)
         bad |= bool(findings)
-    return bad
+    return FOUND if bad else 0
 
 
 def supervise(what, names, most=None, least=0, seed=0):
@@ -252,12 +254,15 @@ def supervise(what, names, most=None, least=0, seed=0):
             options = {"log": log.fileno(), "most": most, "least": least, "seed": seed}
             words = [f"--{key}={x}" for key, x in options.items() if x is not None]
             command = [sys.executable, __file__, what, *names, *words]
-            status = subprocess.run(command, env=settings, pass_fds=[log.fileno()]).returncode
-            if status >= 0:
+            child = subprocess.run(command, env=settings, pass_fds=[log.fileno()], stderr=subprocess.PIPE, text=True)
+            status = child.returncode
+            if status in (0, FOUND):
                 return not (bad or status)
+            if status > 0:
+                raise RuntimeError(child.stderr)
             log.seek(0)
             i, k = (int(x) for x in (log.read() or b"0 -1").split())
-        print(f"{names[i]:60} crashed at {k} with status {status}", flush=True)
+        print(f"{names[i]:60} crashed at {k} with status {status}\n{child.stderr[-2000:]}", flush=True)
         bad, names = True, names[i + 1 :]
     return not bad
 

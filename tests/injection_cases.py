@@ -58,7 +58,7 @@ def optimizer(kind, steps=2, dtype=np.float64, seed=1, shapes=((7,), (3, 2)), **
     made = kind(arrays(seed, dtype, shapes), options.pop("lr", 0.1), **options)
     for i in range(steps):
         made.step(arrays([seed, i], dtype, shapes))
-    return SimpleNamespace(it=made, grads=arrays([seed, 99], dtype, shapes), more={})
+    return SimpleNamespace(it=made, grads=arrays([seed, 99], dtype, shapes), others=arrays(8), more={})
 
 
 def look_at_optimizer(s):
@@ -87,7 +87,7 @@ def bound(**options):
 
 
 def bind_others(s):
-    s.it.bind(arrays(7))
+    s.it.bind(s.others)
 
 
 def with_infinity(policy):
@@ -144,8 +144,7 @@ def schedule_group(s):
 
 
 def construct_again(s):
-    s.others = arrays(8, shapes=((4,),))
-    s.it.__init__(s.others, falling, l1=0.03)
+    s.it.__init__(s.others[:1], falling, l1=0.03)
 
 
 def step(s):
@@ -231,7 +230,7 @@ def lazy(kind, steps=2, seed=3, **options):
     made = kind(w, options.pop("lr", 0.1), **{"l1": 0.01, "l2": 0.1} | options)
     for i in range(steps):
         made.step(np.array([i, 5, 9]), np.array([1.0, -0.5, 2.0]))
-    return SimpleNamespace(it=made, more={})
+    return SimpleNamespace(it=made, other=np.linspace(-1, 1, 50), more={})
 
 
 def look_at_lazy(s):
@@ -255,7 +254,7 @@ def saved_lazy(kind, **options):
 
 
 def construct_lazy_again(s):
-    s.it.__init__(arrays(8, shapes=((50,),))[0], falling, l1=0.03)
+    s.it.__init__(s.other, falling, l1=0.03)
 
 
 def set_l1(s):
@@ -321,14 +320,17 @@ def targets(model, y, classes=3):
 
 def learn(model, x, y, classes=3):
     first = {"classes": np.arange(classes)} if isinstance(model, StreamingClassifier) else {}
-    model.partial_fit(x, targets(model, y, classes), **first)
+    model.partial_fit(x, y, **first)
 
 
-def estimator(kind, form, calls=0, **options):
+def estimator(kind, form, calls=0, features=6, classes=3, **options):
+    """An estimator after some calls, with the data that come next."""
     model = kind(**{"max_iter": 2, "tol": None, "random_state": 0, "alpha": 0.01} | options)
     for i in range(calls):
-        learn(model, *samples(form, seed=i))
-    return SimpleNamespace(it=model, form=form, more={})
+        x, y = samples(form, seed=i)
+        learn(model, x, targets(model, y))
+    x, y = samples(form, features, seed=20)
+    return SimpleNamespace(it=model, form=form, x=x, y=targets(model, y, classes), more={})
 
 
 LEARNED = ("n_features_in_", "classes_", "n_iter_", "coef_", "intercept_")
@@ -345,22 +347,16 @@ def look_at_estimator(s):
 def go_on_with_estimator(s):
     """More samples, of as many features and classes as it says that it knows."""
     x, y = samples(s.form, getattr(s.it, "n_features_in_", 6), seed=50)
-    learn(s.it, x, y, len(getattr(s.it, "classes_", range(3))))
+    classes = len(getattr(s.it, "classes_", range(3)))
+    learn(s.it, x, targets(s.it, y, classes), classes)
 
 
 def partial_fit(s):
-    learn(s.it, *samples(s.form, seed=20))
+    learn(s.it, s.x, s.y)
 
 
 def fit(s):
-    """Data of another width and with other classes than before."""
-    x, y = samples(s.form, 9, seed=21)
-    s.it.fit(x, targets(s.it, y, 4))
-
-
-def fit_on(s):
-    x, y = samples(s.form, seed=22)
-    s.it.fit(x, targets(s.it, y))
+    s.it.fit(s.x, s.y)
 
 
 def copy_estimator(s):
@@ -390,16 +386,17 @@ def linear_operations():
             new, old = (partial(estimator, kind, form, calls, **options) for calls in (0, 2))
             yield f"partial_fit, first, {form}: {name}", Operation(new, partial_fit, look, go_on)
             yield f"partial_fit, later, {form}: {name}", Operation(old, partial_fit, look, go_on)
-            yield f"fit, first, {form}: {name}", Operation(new, fit, look, go_on)
-            yield f"fit, later, {form}: {name}", Operation(old, fit, look, go_on)
+            other = {"features": 9, "classes": 4}  # than before
+            yield f"fit, first, {form}: {name}", Operation(partial(new, **other), fit, look, go_on)
+            yield f"fit, later, {form}: {name}", Operation(partial(old, **other), fit, look, go_on)
     for name in ("classifier, ftrl", "regressor, adagrad"):
         kind, options = models[name]
         old = partial(estimator, kind, "CSR", 2, **options)
         yield f"deepcopy: {name}", Operation(old, copy_estimator, look, go_on)
         yield f"pickle: {name}", Operation(old, pickle_estimator, look, go_on)
-        yield f"predict: {name}", Operation(old, lambda s: s.it.predict(samples("CSR")[0]), look, go_on)
+        yield f"predict: {name}", Operation(old, lambda s: s.it.predict(s.x), look, go_on)
         warm = partial(estimator, kind, "dense", 2, warm_start=True, **options)
-        yield f"fit, warm: {name}", Operation(warm, fit_on, look, go_on)
+        yield f"fit, warm: {name}", Operation(warm, fit, look, go_on)
 
 
 OPERATIONS = dict([*dense_operations(), *lazy_operations(), *linear_operations()])
