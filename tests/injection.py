@@ -151,16 +151,16 @@ def disturb(operation, inject, k, expected):
 
 
 def count(operation, inject):
-    """How many points there are to disturb, once all caches are warm."""
+    """How many points there are to disturb, once all caches are warm; of Python's allocations, at most how many."""
 
     def passed(k):
         subject = operation.make()
         return inject(lambda: operation.act(subject), k)
 
     if isinstance(inject, FailingPython):
-        end = 0
-        while found := max(passed(k) for k in range(end, end + 100)):
-            end = found
+        end = 64
+        while any(passed(k) for k in range(end, end + 16)):
+            end *= 2
         return end
     return max(passed(MANY) for _ in range(3))
 
@@ -262,7 +262,8 @@ def supervise(what, names, most=None, least=0, seed=0):
                 raise RuntimeError(child.stderr)
             log.seek(0)
             i, k = (int(x) for x in (log.read() or b"0 -1").split())
-        print(f"{names[i]:60} crashed at {k} with status {status}\n{child.stderr[-2000:]}", flush=True)
+        print(f"{names[i]:60} crashed at {k} with status {status}", flush=True)
+        print(child.stderr.partition("Extension modules:")[0][-1500:], flush=True)
         bad, names = True, names[i + 1 :]
     return not bad
 

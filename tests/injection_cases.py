@@ -214,7 +214,10 @@ def dense_operations():
     yield "clip_grad_norm", Operation(adam, lambda s: fastreg.clip_grad_norm(s.grads, 0.1), look, go_on)
     yield "step: large", Operation(large, step, look_at_large, go_on)
     yield "step, bound: large", Operation(partial(large, True), step_bound, look_at_large, go_on_bound)
-    yield "clip_grad_norm: large", Operation(large, lambda s: fastreg.clip_grad_norm(s.grads, 0.1), look_at_large, go_on)
+    yield (
+        "clip_grad_norm: large",
+        Operation(large, lambda s: fastreg.clip_grad_norm(s.grads, 0.1), look_at_large, go_on),
+    )
 
 
 # -- Lazy updates -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,182 @@
+"""Ctrl-C at any moment of any call: all of the old state or all of the new, and the object goes on from there.
+
+Here a sample of the points is tried; ``.ci/inject`` tries all of them.
+"""
+
+import random
+import signal
+import threading
+from time import perf_counter
+
+import numpy as np
+import pytest
+from injection import difference, interrupt, judge, outcomes, sweep
+from injection_cases import OPERATIONS, Operation, falling, plain
+
+import fastreg
+from fastreg.linear import StreamingRegressor
+
+
+def tries(name):
+    """At how many points; those of the linear models are scikit-learn's for the most part."""
+    if name.endswith("large"):
+        return 4
+    return 15 if "classifier" in name or "regressor" in name else 60
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_interrupt_before_any_bytecode(name):
+    _, tried, findings = sweep(OPERATIONS[name], interrupt, tries(name))
+    assert tried
+    assert not findings, (
+        f"{len(findings)} of {tried} interrupts left a state that is neither old nor new: {findings[:3]}"
+    )
+
+
+class Pair:
+    """An object that the injection must find fault with: it writes one number after the other."""
+
+    def __init__(self):
+        self.one = self.two = self.three = 0
+
+    def write(self):
+        self.one += 1
+        self.two += 1
+
+
+class Locked(Pair):
+    """Another: what is written is whole, but an interrupt leaves the lock behind."""
+
+    def __init__(self):
+        super().__init__()
+        self.lock = threading.Lock()
+
+    def write(self):
+        assert self.lock.acquire(False)
+        self.three += 1
+        self.lock.release()
+
+
+class Hidden(Pair):
+    """Another: what is torn cannot be seen at once."""
+
+    def write(self):
+        self.two += 1
+        self.three += 1
+
+
+@pytest.mark.parametrize(("kind", "found"), [(Pair, "torn"), (Locked, "cannot go on"), (Hidden, "goes on otherwise")])
+def test_the_injection_finds_what_is_torn(kind, found):
+    look = {Pair: lambda x: (x.one, x.two), Locked: lambda x: x.three, Hidden: lambda x: x.three}[kind]
+
+    def go_on(x):
+        x.write()
+        x.three += x.two
+
+    *_, findings = sweep(Operation(kind, lambda x: x.write(), look, go_on), interrupt)
+    assert findings
+    assert all(what.startswith(found) for _, what in findings)
+
+
+# -- Real signals -------------------------------------------------------------------------------------------------------
+
+
+class Alarm:
+    """Raises KeyboardInterrupt in the main thread after a delay, unless the call that it disturbs is over by then."""
+
+    def __init__(self):
+        self.armed = False
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGALRM, self.ring)
+        return self
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+
+    def ring(self, *_):
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+
+    def disturb(self, act, delay):
+        """Whether the call was disturbed."""
+        try:
+            self.armed = True
+            signal.setitimer(signal.ITIMER_REAL, delay)
+            act()
+            self.armed = False
+        except KeyboardInterrupt:
+            return True
+        return False
+
+
+def long_steps():
+    w = [np.zeros(1 << 20, np.float32), np.zeros(1 << 19, np.float32)]
+    optimizer, grads = fastreg.SGD(w, falling, momentum=0.9, threads=2), [np.ones_like(x) for x in w]
+    look = lambda: plain([optimizer.params, optimizer.state, optimizer.completed, optimizer.state_dict()])  # noqa: E731
+    return look, lambda: optimizer.step(grads)
+
+
+def long_lazy_steps():
+    rng = np.random.default_rng(0)
+    lazy = fastreg.LazySGD(np.zeros(100_000), falling, l1=1e-3)
+    indices, values = rng.integers(0, 100_000, 1_000_000), rng.standard_normal(1_000_000)
+    indptr = np.arange(0, 1_000_001, 1000)
+    look = lambda: plain([lazy.w, lazy.state_dict(), lazy.weights()])  # noqa: E731
+    return look, lambda: lazy.step_csr(values, indices, indptr)
+
+
+def long_loading():
+    w = [np.zeros(1 << 19) for _ in range(3)]
+    one, other = fastreg.Adam(w, 0.1), fastreg.Adam([x + 1 for x in w], falling)
+    other.step([x + 1 for x in w])
+    states = [other.state_dict() | {"group.0.lr": 0.2}, one.state_dict()]
+
+    def load():
+        one.load_state_dict(states[0])
+        states.reverse()
+
+    return lambda: plain([one.state, one.state_dict(), one.completed]), load
+
+
+def long_partial_fit():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((4000, 200)), rng.standard_normal(4000)
+    model = StreamingRegressor(optimizer="adagrad").partial_fit(x[:10], y[:10])
+    look = lambda: plain([model.coef_, model.intercept_, model.n_iter_])  # noqa: E731
+    return look, lambda: model.partial_fit(x, y)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that raises a signal")
+@pytest.mark.parametrize("make", [long_steps, long_lazy_steps, long_loading, long_partial_fit])
+def test_a_signal_during_a_long_call(make):
+    """Beside a twin, which makes the calls whole that the other has made."""
+    (look, act), (look_at_twin, act_twin) = make(), make()
+    start = perf_counter()
+    act()
+    act_twin()
+    duration, rng, disturbed = perf_counter() - start, random.Random(0), 0
+    with Alarm() as alarm:
+        for _ in range(8):
+            disturbed += alarm.disturb(act, max(1e-5, rng.uniform(0, 0.6) * duration))
+            old, seen = look_at_twin(), look()
+            if seen != old:
+                act_twin()
+                new = look_at_twin()
+                assert seen == new, difference(seen, ((old,), (new,)))
+    assert disturbed
+    act()
+    act_twin()
+    assert look() == look_at_twin()
+
+
+def test_what_is_expected_can_tell_the_old_state_from_the_new():
+    """Else a call that does nothing would pass."""
+    same = {name for name, operation in OPERATIONS.items() if len({repr(x) for x, _ in outcomes(operation)}) == 1}
+    assert all(name.partition(": ")[0] in ("bind", "predict") or name.endswith(("weights", "owed")) for name in same)
+    operation = OPERATIONS["bind"]
+    old, new = outcomes(operation)
+    assert old[1] == new[1]  # the steps that follow bring their own gradients
+    assert judge(operation, operation.make(), [old, new]) is None

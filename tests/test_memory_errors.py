@@ -1,0 +1,63 @@
+"""Memory that runs out at any allocation of any call: all of the old state or all of the new, and no crash.
+
+In processes of their own, since that is where a crash is seen. Here a sample of the allocations fails; ``.ci/inject``
+lets each of them fail.
+"""
+
+import platform
+import shutil
+import sysconfig
+
+import pytest
+from cases import python
+from injection import FailingPython, environment, supervise
+from injection_cases import OPERATIONS
+
+NAMES = [name for name in OPERATIONS if not name.endswith("large")]
+LINEAR = [name for name in NAMES if "classifier" in name or "regressor" in name]
+LAZY = [name for name in NAMES if name.startswith("Lazy")]
+KINDS = {"optimizers": [name for name in NAMES if name not in LINEAR + LAZY], "lazy": LAZY, "linear": LINEAR}
+
+compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+glibc = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or shutil.which(compiler) is None, reason="replaces the malloc of glibc"
+)
+
+
+@glibc
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_allocation_of_the_process_may_fail(kind, capfd):
+    well = supervise("malloc", KINDS[kind], most=12)
+    table = capfd.readouterr().out
+    assert table.count("points") == len(KINDS[kind])
+    assert well, table
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_allocation_of_python_may_fail(kind, capfd):
+    pytest.importorskip("_testcapi", reason="CPython's own test module makes allocations fail")
+    well = supervise("python-memory", KINDS[kind][::8], most=12)
+    assert well, capfd.readouterr().out
+
+
+def test_an_allocation_of_python_does_fail():
+    pytest.importorskip("_testcapi")
+    made = []
+    failed = [FailingPython()(lambda: made.append(bytearray(1 << 20)), k) for k in range(20)]
+    assert failed[0] == 1
+    assert failed[-1] == 0
+    assert 0 < len(made) < 20
+
+
+@glibc
+def test_an_allocation_of_array_data_does_fail():
+    code = """
+import numpy as np
+from injection import FailingMalloc
+made, inject = [], FailingMalloc()
+for k in range(20):
+    inject(lambda: made.append(np.zeros(1000)), k)
+assert 10 < len(made) < 18, len(made)  # an array is an object, its shape and its data: one allocation each
+"""
+    done = python("-c", code, **environment("malloc"))
+    assert done.returncode == 0, done.stderr
