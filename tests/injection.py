@@ -1,9 +1,9 @@
 """Disturbs the operations of injection_cases.py at one point after the other, and judges what is left.
 
-Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (a superset of where Ctrl-C
-can come), the failure of one of Python's own allocations (_testcapi.set_nomemory), and that of a malloc of anyone in the
-process, such as NumPy's of array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject runs,
-it prints a table: operation, injections, states that were neither old nor new.
+Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (Ctrl-C comes between some
+of them only), the failure of one of Python's own allocations (_testcapi.set_nomemory), and that of a malloc of anyone in
+the process, such as NumPy's of array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject
+runs, it prints a table: operation, injections, states that were neither old nor new.
 """
 
 import argparse
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 MANY = 1 << 30
 
 
-# -- What is injected: functions (act, k) that call act, disturb it at point k, and tell how many points were passed -----
+# -- What is injected: functions (act, k) that call act, disturb it at point k, and return how many points it passed ---
 
 
 def interrupt(act, k):
@@ -87,11 +87,11 @@ class FailingMalloc:
         return self.seen.value
 
 
-# -- What is judged -----------------------------------------------------------------------------------------------------
+# -- What is judged ---------------------------------------------------------------------------------------------------
 
 
 def outcomes(operation):
-    """What can be seen of an undisturbed subject, and of the same after it has gone on: of the old state and the new."""
+    """What can be seen of an undisturbed subject, and once it has gone on: of the old state and of the new."""
     result = []
     for acts in (False, True):
         subject = operation.make()
@@ -205,7 +205,7 @@ def disturb_again(operation, inject, ks, expected):
     return None if operation.look(subject) == operation.look(twin) else "goes on otherwise than its twin"
 
 
-# -- The table ----------------------------------------------------------------------------------------------------------
+# -- The table --------------------------------------------------------------------------------------------------------
 
 INJECTORS = {"interrupts": lambda: interrupt, "python-memory": FailingPython, "malloc": FailingMalloc}
 FOUND = 3  # exit status
