@@ -163,6 +163,10 @@ def through_pickle(s):
     s.more = copies(pickle.loads(pickle.dumps(s.it)))
 
 
+def clip(s):
+    fastreg.clip_grad_norm(s.grads, 0.1)
+
+
 def copies(x):
     return {"params": x.params, "state": x.state_dict()}
 
@@ -211,12 +215,12 @@ def dense_operations():
     yield "__init__: bound", Operation(partial(bound, kind=fastreg.Adam), construct_again, look, go_on)
     yield "deepcopy: Adam", Operation(adam, deepcopy, look, go_on)
     yield "pickle: Adam", Operation(adam, through_pickle, look, go_on)
-    yield "clip_grad_norm", Operation(adam, lambda s: fastreg.clip_grad_norm(s.grads, 0.1), look, go_on)
+    yield "clip_grad_norm", Operation(adam, clip, look, go_on)
     yield "step: large", Operation(large, step, look_at_large, go_on)
     yield "step, bound: large", Operation(partial(large, True), step_bound, look_at_large, go_on_bound)
     yield (
         "clip_grad_norm: large",
-        Operation(large, lambda s: fastreg.clip_grad_norm(s.grads, 0.1), look_at_large, go_on),
+        Operation(large, clip, look_at_large, go_on),
     )
 
 

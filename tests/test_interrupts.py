@@ -28,9 +28,7 @@ def tries(name):
 def test_an_interrupt_before_any_bytecode(name):
     _, tried, findings = sweep(OPERATIONS[name], interrupt, tries(name))
     assert tried
-    assert not findings, (
-        f"{len(findings)} of {tried} interrupts left a state that is neither old nor new: {findings[:3]}"
-    )
+    assert not findings, f"{len(findings)} of {tried} interrupts left neither the old state nor the new: {findings[:3]}"
 
 
 class Pair:
@@ -78,7 +76,7 @@ def test_the_injection_finds_what_is_torn(kind, found):
     assert all(what.startswith(found) for _, what in findings)
 
 
-# -- Real signals -------------------------------------------------------------------------------------------------------
+# -- Real signals -----------------------------------------------------------------------------------------------------
 
 
 class Alarm:
