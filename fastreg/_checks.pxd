@@ -41,9 +41,14 @@ cdef inline IndexType index_type(ndarray indices) noexcept:
     return INT32 if PyArray_NBYTES(indices) == 4*PyArray_SIZE(indices) else INT64
 
 
+cdef inline bint is_aligned_bfloat16(ndarray a) noexcept:
+    """NumPy asks no alignment of bfloat16 where it is a structure of two bytes, as it is from torch."""
+    return is_bfloat16(a) and <size_t>PyArray_DATA(a) % 2 == 0
+
+
 cdef inline bint is_plain(ndarray a) noexcept:
     """A float32, float64 or bfloat16 array in native byte order, aligned and dense."""
-    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT or is_bfloat16(a))
+    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT or is_aligned_bfloat16(a))
             and PyArray_ISBEHAVED_RO(a) and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
 
 

@@ -70,7 +70,7 @@ def bad_array(a, name, writable=False):
         )
     if writable and not a.flags.writeable:
         return ValueError(f"{name}: expected a writable array, got a read-only one; it is updated in place")
-    if not a.flags.aligned:
+    if not a.flags.aligned or (is_bfloat16(a.dtype) and address(a) % 2):
         return ValueError(f"{name}: expected an array aligned to its dtype, got a misaligned one; pass {name}.copy()")
     if not a.flags.forc:
         return ValueError(

@@ -139,7 +139,7 @@ cdef class Seal:
         changed = self.version != self.section.version
         self.section.unlock()
         if changed:
-            raise RuntimeError("expected an object that nobody changes while it is pickled or copied, got a changed one")
+            raise RuntimeError("expected an object that stays as it is while it is copied or pickled, got a change")
         return broken_seal, ()
 
 

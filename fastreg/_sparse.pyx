@@ -416,7 +416,8 @@ cdef class Lazy:
         cdef ndarray places = None if indices is None else as_index(indices, "indices")
         if self.w is None:
             raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
-        cdef bint locked = enter(self.section, False, places is not None and PyArray_SIZE(places)*self.t.width < GIL_FREE)
+        cdef bint brief = places is not None and PyArray_SIZE(places)*self.t.width < GIL_FREE
+        cdef bint locked = enter(self.section, False, brief)
         try:
             return self.peek(places)
         finally:

@@ -312,8 +312,8 @@ cdef class Tensors:
     cdef int direct(self, const Span* span) except -1:
         """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out.
 
-        It holds until the settings change, but for a tensor's first step. Adam's bias corrections, which change at every
-        step, are worked out here.
+        It holds until the settings change, but for a tensor's first step. Adam's bias corrections, which change at
+        every step, are worked out here.
         """
         cdef Py_ssize_t i
         cdef Task* t
