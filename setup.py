@@ -26,6 +26,12 @@ FLAGS = {
 }
 # At -Ofast and the like gcc and clang link a file that switches the process that imports the module to flush-to-zero.
 LINK = {"unix": ["-O3", *PRECISE], "msvc": []}
+# A debug build, "address,undefined" or "thread": see .ci/sanitize. At -O1 nothing is vectorised: one variant is enough.
+SANITIZE = os.environ.get("FASTREG_SANITIZE", "")
+if SANITIZE:
+    CHECKS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
+    FLAGS["unix"] = ["-O1", "-g", "-fno-omit-frame-pointer", *CHECKS, *PRECISE, "-ffp-contract=off"]
+    LINK["unix"] = [*CHECKS, *PRECISE]
 # What CFLAGS, LDFLAGS, CC or Python's own configuration may not ask for. _kernels.pxd refuses what comes another way.
 UNSAFE = re.compile(
     r"""-Ofast | -mdaz-ftz | -mpc\d+ | -mrecip.* | -mfpmath=.*(387|both) | -mlow-precision-.* | -ftz | -fp-model.* |
@@ -108,7 +114,7 @@ modules = [
     "_section",
     "_sparse",
     "_tensors",
-    *(["_kernels_avx2"] if X86 else []),
+    *(["_kernels_avx2"] if X86 and not SANITIZE else []),
 ]
 
 setup(
