@@ -25,8 +25,9 @@ class Optimizer:
         memory in common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of
         the settings below but `on_nonfinite` and `threads`, for its tensors alone. Weights are memory, not objects: an
         optimizer over ``parameter.detach()`` does not follow a torch parameter that is given other memory later, by
-        ``module.double()``, ``module.to(...)``, ``load_state_dict(assign=True)``, ``parameter.data = ...`` or
-        ``share_memory_()``. It would train the old memory, and nobody would notice. Construct it anew after these.
+        ``module.double()``, ``module.to(...)``, ``load_state_dict(assign=True)`` or ``parameter.data = ...``. It would
+        train the old memory, without an error. Construct it anew after these, and after ``share_memory_()``, which
+        frees the old memory.
     lr : float or callable
         Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
         before every step, and with 0 at construction.
