@@ -238,7 +238,7 @@ cdef class Tensors:
         self.section.begin("step")
         try:
             self.make_plans(plan)
-            self.point_to_gradients(grads)
+            _held = self.point_to_gradients(grads)  # until the end: a buffer that is let go of may be resized
             if on_nonfinite != "propagate":
                 i = nonfinite(self.tasks, self.count, threads)
                 if i >= 0 and on_nonfinite == "skip":
@@ -296,18 +296,18 @@ cdef class Tensors:
             self.slots[i].settled = False
         return 0
 
-    cdef int point_to_gradients(self, grads) except -1:
-        """Points the tasks to these gradients, or to the bound ones."""
+    cdef list point_to_gradients(self, grads):
+        """Points the tasks to these gradients, or to the bound ones; returns what holds them."""
         if grads is not None:
-            self.point(grads)
-        elif self.bound is None:
+            return self.point(grads)
+        if self.bound is None:
             raise ValueError("grads: expected gradients, or a call of bind(grads) before the first step()")
-        elif self.is_bound:
+        if self.is_bound:
             self.check_weights()
         else:
             self.point(self.bound)
             self.is_bound = True
-        return 0
+        return self.bound
 
     cdef int direct(self, const Span* span) except -1:
         """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out.
