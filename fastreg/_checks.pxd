@@ -18,6 +18,7 @@ cdef double slow_double(object x, str name) except? -1
 cdef bint is_bfloat16(ndarray a) noexcept
 cdef int check(double x, str name, bint single, bint finite=*) except -1
 cdef list guard(list arrays)
+cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL
 
 
 cdef inline ndarray as_array(object x, str name):

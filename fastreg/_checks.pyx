@@ -4,7 +4,10 @@ The slow half, in _diagnose.py, wraps other buffers without a copy and finds the
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
-from numpy cimport import_array, ndarray, NPY_NOTYPE, NPY_VOID, PyArray_TYPE
+from numpy cimport (
+    import_array, ndarray, NPY_NOTYPE, NPY_VOID, PyArray_DATA, PyArray_DescrFromType, PyArray_EquivTypenums,
+    PyArray_ISCARRAY_RO, PyArray_ITEMSIZE, PyArray_SIZE, PyArray_TYPE,
+)
 
 from fastreg._kernels cimport CAPSULE
 
@@ -57,3 +60,15 @@ cdef list guard(list arrays):
             guards.append(ref(a))
             a = a.base
     return guards
+
+
+cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL:
+    """Where n elements of NumPy's type `number` lie one after the other, for a kernel that takes all of this on trust.
+
+    They are aligned to their size: bfloat16 may come as a type without an alignment of its own. The array may be longer.
+    """
+    if (a is None or not (PyArray_TYPE(a) == number or PyArray_EquivTypenums(PyArray_TYPE(a), number))
+            or not PyArray_ISCARRAY_RO(a) or <size_t>PyArray_DATA(a) % <size_t>PyArray_ITEMSIZE(a) != 0
+            or PyArray_SIZE(a) < n):
+        raise _diagnose.bad_memory(a, PyArray_DescrFromType(number), n, name)
+    return PyArray_DATA(a)

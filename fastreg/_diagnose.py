@@ -80,6 +80,14 @@ def bad_array(a, name, writable=False):
     return None
 
 
+def bad_memory(a, dtype, n, name):
+    """Why an array cannot be handed to a kernel as n elements of this dtype, one after the other."""
+    got = "none" if a is None else f"{a.size} of dtype {a.dtype.str}, strides {a.strides} and aligned={a.flags.aligned}"
+    return ValueError(
+        f"{name}: expected at least {n} elements of dtype {dtype.str} in an aligned, contiguous array, got {got}"
+    )
+
+
 def bad_pair(w, g, w_name="w", g_name="grad"):
     """Why the weights w cannot be updated with the gradient g."""
     error = bad_array(w, w_name, writable=True) or bad_array(g, g_name)
