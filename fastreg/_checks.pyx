@@ -65,7 +65,7 @@ cdef list guard(list arrays):
 cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL:
     """Where n elements of NumPy's type `number` lie one after the other, for a kernel that takes all of this on trust.
 
-    They are aligned to their size: bfloat16 may come as a type without an alignment of its own. The array may be longer.
+    They are aligned to their size: bfloat16 may come as a type without an alignment of its own. There may be more.
     """
     if (a is None or not (PyArray_TYPE(a) == number or PyArray_EquivTypenums(PyArray_TYPE(a), number))
             or not PyArray_ISCARRAY_RO(a) or <size_t>PyArray_DATA(a) % <size_t>PyArray_ITEMSIZE(a) != 0

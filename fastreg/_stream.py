@@ -4,13 +4,14 @@ The weights lie as (features, columns), one column for each class: a sample touc
 with once for all columns. The state lives from call to call, so that it makes no difference how a stream is cut.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from fastreg._learn import Learner, survey
+from fastreg._learn import Learner, keep, mean_loss, record_type, survey
 
 LOSSES = {  # in the order of losses.pxd, with the largest second derivative, the corner of hinge aside
     "log_loss": 0.25,
@@ -19,11 +20,12 @@ LOSSES = {  # in the order of losses.pxd, with the largest second derivative, th
     "squared_error": 1.0,
     "huber": 1.0,
 }
-CHUNK = 1 << 15  # samples between two looks at the keyboard
+CHUNK = 1 << 15  # samples between two looks at the keyboard, where there are any
+LONG = 1 << 27  # values times columns of a call that can be interrupted: seconds
 
 
 class Optimizer(NamedTuple):
-    """What a record holds beside its weights, and where it starts."""
+    """How the compiled code knows it, and where its state starts."""
 
     direction: str
     second: float  # the direction's second number
@@ -38,30 +40,25 @@ OPTIMIZERS = {
 }
 
 
-def check(x):
-    """The kernels trust the indices of a CSR matrix, which SciPy's constructors do not look at."""
-    starts, stop = x.indptr, x.indptr[-1]
-    indices = x.indices[: max(stop, 0)]
-    if starts[0] != 0 or (np.diff(starts) < 0).any() or stop > min(len(x.indices), len(x.data)):
-        raise ValueError("X: expected a CSR matrix whose indptr rises from 0 to the number of its entries, got another")
-    if indices.min(initial=0) < 0 or indices.max(initial=-1) >= x.shape[1]:
-        raise ValueError(f"X: expected a CSR matrix with indices from 0 to {x.shape[1] - 1}, got others")
-
-
 class Samples:
-    """The rows of an array or a CSR matrix, as the kernels read them: no row has an index twice."""
+    """The rows of an array or a CSR matrix that can be trusted (_csr.py), as the kernels read them: without duplicates.
+
+    Their values stay the caller's memory, but nobody can free or shorten it meanwhile.
+    """
 
     def __init__(self, x):
-        self.shared = not sparse.issparse(x)
+        self.shared, self.features = not sparse.issparse(x), x.shape[1]
+        self.borrowed = getattr(x, "borrowed", False)  # the indices are the caller's memory, too
         if self.shared:
-            self.data, self.indices = x, np.arange(x.shape[1])
+            values, self.indices = x.ravel(), np.arange(x.shape[1])
             self.starts = np.arange(x.shape[0] + 1) * x.shape[1]
         else:
-            check(x)
             if not x.has_canonical_format:
                 x = x.copy()
                 x.sum_duplicates()
-            self.data, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
+            values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
+        self.guards = keep([values, self.indices])
+        self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
         self.longest = int(np.diff(self.starts).max(initial=0))
 
     def __len__(self):
@@ -90,6 +87,17 @@ class Samples:
         return np.where(np.isfinite(sizes), sizes, 0.0)
 
 
+class Task(NamedTuple):
+    """What the samples are to teach."""
+
+    rates: Callable  # gives the learning rates after so many steps
+    strengths: tuple  # l1 and l2; for FTRL, which adds them once and not at every step, they grow with the samples seen
+    loss: str
+    epsilon: float
+    careful: bool  # whether to cut rates that would take a sample beyond the minimum of its own loss
+    unit: float  # if not 0, the rate for features of size 1, in place of `rates`: the weights' shrinks with the size
+
+
 class Stream:
     """The weights and the intercept of a linear model, and what their optimizer remembers.
 
@@ -105,24 +113,26 @@ class Stream:
 
     def __init__(self, features, columns, dtype, optimizer, intercept):
         direction, second, first, stamp = OPTIMIZERS[optimizer]
-        fields = [("stamp", "i8" if direction == "Adagrad" else "f8", len(stamp))] if stamp else []
-        fields += [(name, dtype, columns) for name in ("w", "a", "b")[: 1 + len(first)]]
-        size = np.dtype(fields, align=True).itemsize
-        if size <= 16:  # whole records in a cache line
-            fields.append(("", f"V{(1 << (size - 1).bit_length()) - size}"))
-        records = np.zeros(features, np.dtype(fields, align=True))
+        records = np.zeros(features, record_type(direction, dtype, columns))
         if stamp:
             records["stamp"] = stamp
         for name, x in zip("ab", first):
             records[name] = x
         own = [np.full(columns, x, dtype) for x in (0.0, *first)] if intercept else []
         self.optimizer, self.learner = optimizer, Learner(records, direction, second, own)
-        self.sizes = 0.0, 0  # the sum of the samples' sizes, and how many had one
-        self.scale = 1.0  # their mean, when they were last 1, 2, 4, 8, ... samples
-        self._told = None
+        self._told = None  # version, weights (columns, features) and intercept, when they were last read
 
     def __getstate__(self):
         return vars(self) | {"_told": None}
+
+    def copy(self):
+        """All of it, at one moment."""
+        return self._around(self.learner.copy())
+
+    def _around(self, learner):
+        new = object.__new__(Stream)
+        new.__dict__ = vars(self) | {"learner": learner, "_told": None}
+        return new
 
     @property
     def shape(self):
@@ -135,78 +145,118 @@ class Stream:
         return self.learner.records["w"].dtype
 
     @property
-    def intercept(self):
-        """The intercept of each column, or None."""
-        return self.learner.intercept[0] if self.learner.intercept else None
-
-    @property
     def has_intercept(self):
         """Whether there is one."""
         return bool(self.learner.intercept)
-
-    def suits(self, x, columns, optimizer, intercept):
-        """Whether training on x can go on from here."""
-        here = self.optimizer, self.has_intercept, self.shape, self.dtype
-        return (optimizer, intercept, (x.shape[1], columns), x.dtype) == here
 
     @property
     def completed(self):
         """Samples seen."""
         return self.learner.completed
 
+    @property
+    def scale(self):
+        """The mean size of the samples, when they were last 1, 2, 4, 8, ... samples."""
+        return self.learner.scale
+
     def _scales(self, sizes):
-        """The scale at each of these samples, the same ones however a stream is cut; and what `sizes` will be then.
+        """The scale at each of these samples, however a stream is cut; and the sum and the count of sizes after them.
 
         It changes when the samples have doubled, since Adagrad pays a pass over all weights for every change.
         """
-        totals = np.cumsum(np.concatenate([[self.sizes[0]], sizes]))[1:]
-        counts = self.sizes[1] + np.cumsum(sizes > 0)
+        total, count = self.learner.sizes
+        totals = np.cumsum(np.concatenate([[total], sizes]))[1:]
+        counts = count + np.cumsum(sizes > 0)
         doubled = (sizes > 0) & (counts & (counts - 1) == 0)
         scales = np.concatenate([[self.scale], totals[doubled] / counts[doubled]])[np.cumsum(doubled)]
-        return scales, (float(totals[-1]), int(counts[-1]))
+        return scales, float(totals[-1]), int(counts[-1])
 
-    def learn(self, samples, order, targets, weights, rates, strengths, loss, epsilon, careful, unit):
+    def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
         """A step for each sample of `order`, in order; the sum of their losses.
 
-        `rates` gives the learning rates after so many steps; `careful` is whether to cut those that would take a sample
-        beyond the minimum of its own loss. `unit`, if not 0, is the rate for features of size 1, in place of `rates`:
-        that of the weights is as much smaller as the features are larger. `strengths` are l1 and l2; for FTRL, which
-        adds its strengths once and not at every step, they grow with the samples seen.
+        It happens whole or not at all. A call that takes long works on a copy, in pieces, between which an interrupt
+        may come. So does, without the copy, one that is `private`: if it fails, its only owner drops the stream.
         """
+        if private:
+            return self._pieces(samples, order, targets, weights, task, epochs)
+        values = len(order) * int(samples.starts[-1]) // max(1, len(samples)) * self.shape[1]
+        if values > LONG and values > 4 * self.learner.records.size * self.shape[1]:
+            return self.learner.exchange(
+                lambda copy: self._around(copy)._pieces(samples, order, targets, weights, task, epochs)
+            )
+        return self.learner.learn(lambda: self._prepared(samples, order, targets, weights, task, epochs))
+
+    def _pieces(self, samples, order, targets, weights, task, epochs):
         total = 0.0
-        for start in range(0, len(order), CHUNK):
+        for start in range(0, max(1, len(order)), CHUNK):
             part = slice(start, start + CHUNK)
-            steps = self.completed + np.arange(len(order[part]))
-            scales, sizes = self._scales(samples.sizes(order[part])) if unit else (self.scale, self.sizes)
-            lr = unit / scales if unit else rates(steps)
-            times = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-            table = np.stack(np.broadcast_arrays(lr, *(x * times for x in strengths))).reshape(3, -1)
-            total += self.learner.learn(
-                samples, order[part], targets, None if weights is None else weights[part],
-                np.ascontiguousarray(table, dtype=float), list(LOSSES).index(loss), epsilon,
-                LOSSES[loss] if careful else 0.0, unit,
-            )  # fmt: skip
-            self.sizes, self.scale = sizes, float(np.ravel(scales)[-1])
+            own = order[part], targets, None if weights is None else weights[part]
+            total += self.learner.learn(lambda own=own: self._prepared(samples, *own, task, epochs))
         return total
 
+    def _prepared(self, samples, order, targets, weights, task, epochs):
+        """What Learner.learn takes."""
+        steps, (total, count), scales = self.completed + np.arange(len(order)), self.learner.sizes, self.scale
+        if task.unit and len(order):
+            scales, total, count = self._scales(samples.sizes(order))
+        lr = task.unit / scales if task.unit else task.rates(steps)
+        times = steps + 1.0 if self.optimizer == "ftrl" else 1.0
+        table = np.stack(np.broadcast_arrays(lr, *(x * times for x in task.strengths))).reshape(3, -1)
+        table = np.ascontiguousarray(table, dtype=float)
+        self._check_rates(table[0])
+        return (
+            samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
+            LOSSES[task.loss] if task.careful else 0.0, task.unit, total, count, float(np.ravel(scales)[-1]), epochs,
+        )  # fmt: skip
+
+    def _check_rates(self, lr):
+        """The kernels round them to the dtype of the weights; FTRL divides by them."""
+        with np.errstate(all="ignore"):
+            rounded = lr.astype(self.dtype)
+            bad = ~np.isfinite(rounded) | ((rounded == 0) & (lr > 0))
+            if self.optimizer == "ftrl":
+                bad |= ~np.isfinite(1 / rounded)
+        if bad.any():
+            lost = "can hold and invert" if self.optimizer == "ftrl" else "can hold"
+            raise ValueError(
+                f"eta0, learning_rate: expected learning rates that {self.dtype}, the dtype of the weights, {lost}, got"
+                f" {lr[bad][0]!r}"
+            )
+
+    def _read(self):
+        """Version, weights (columns, features) and intercept, of one moment."""
+        told = self._told
+        if told is None or told[0] != self.learner.version:
+            version, weights, intercept = self.learner.read(self.shape[0])
+            weights.flags.writeable = False  # it is what margins are made of until the next step
+            told = self._told = version, weights.T, intercept
+        return told
+
     def coef(self):
-        """The weights as they are now, (columns, features)."""
-        if self._told is None or self._told[0] != self.completed:
-            told = self.learner.weights().T
-            told.flags.writeable = False  # it is what margins are made of until the next step
-            self._told = self.completed, told
-        return self._told[1]
+        """The weights as they are now, (columns, features), read-only."""
+        return self._read()[1]
+
+    def intercept(self):
+        """The intercept as it is now, an entry a column; zero for none."""
+        return self.learner.read_intercept()
 
     def margins(self, x):
         """x·w plus intercept, (samples, columns); for few non-zeros, without a look at all weights."""
-        if sparse.issparse(x):
-            check(x)
-        stale = self._told is None or self._told[0] != self.completed
+        told = self._told
+        stale = told is None or told[0] != self.learner.version
         if stale and sparse.issparse(x) and 10 * x.nnz < x.shape[1]:
-            stop = x.indptr[-1]  # there may be room behind
-            features, places = np.unique(x.indices[:stop], return_inverse=True)
-            few = sparse.csr_matrix((x.data[:stop], places, x.indptr), (x.shape[0], len(features)))
-            margins = few @ self.learner.weights(features.astype(np.int64))
+            features, places = np.unique(x.indices, return_inverse=True)
+            few = sparse.csr_matrix((x.data, places, x.indptr), (x.shape[0], len(features)))
+            _, weights, intercept = self.learner.read(x.shape[1], features.astype(np.int64))
+            margins = few @ weights
         else:
-            margins = x @ self.coef().T
-        return margins if self.intercept is None else margins + self.intercept
+            _, coef, intercept = self._read()
+            if x.shape[1] != coef.shape[1]:
+                raise ValueError(f"X: expected {coef.shape[1]} features, as in the first call, got {x.shape[1]}")
+            margins = x @ coef.T
+        return margins + intercept if self.has_intercept else margins
+
+    def loss(self, margins, targets, weights, task):
+        """The mean loss of samples with these margins, (samples, columns)."""
+        margins = np.ascontiguousarray(margins, dtype=float)
+        return mean_loss(margins, targets, weights, list(LOSSES).index(task.loss), task.epsilon)

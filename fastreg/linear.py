@@ -16,7 +16,7 @@ try:
     from scipy.special import expit
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils import check_array, check_random_state, compute_class_weight
+    from sklearn.utils import check_array, check_random_state
     from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -25,12 +25,22 @@ except ImportError as error:
         f'fastreg.linear: expected scikit-learn 1.6 or later, pip install "scikit-learn>=1.6"; {error}'
     ) from error
 
-from fastreg._stream import OPTIMIZERS, Samples, Stream
+from fastreg._csr import trusted
+from fastreg._labels import (
+    check_class_weight,
+    check_listed,
+    codes_of,
+    kind_of,
+    same_classes,
+    short,
+    sorted_classes,
+    weights_of,
+)
+from fastreg._stream import OPTIMIZERS, Samples, Stream, Task
+from fastreg._visits import stream, visits
 from fastreg.convert import from_sklearn
 
 __all__ = ["StreamingClassifier", "StreamingRegressor"]
-
-MOST = 16  # visits of a sample in an epoch, on average
 
 
 class _Streaming(BaseEstimator):
@@ -73,8 +83,8 @@ class _Streaming(BaseEstimator):
             raise ValueError(
                 f"random_state: expected a whole number, a RandomState or None, got {self.random_state!r}"
             ) from None
-        if self.eta0 == 0:
-            raise ValueError("eta0: expected a positive number, got 0")
+        if self.eta0 is not None and (self.eta0 == 0 or 1 / float(self.eta0) > LARGEST):
+            raise ValueError(f"eta0: expected a positive number that has a finite inverse, got {self.eta0!r}")
         if self._schedule() == "optimal" and self.alpha == 0:
             raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
         if self._schedule() != "constant" and self.optimizer != "sgd":
@@ -90,7 +100,7 @@ class _Streaming(BaseEstimator):
 
     def _number(self, name, low, high):
         x = getattr(self, name)
-        if not isinstance(x, Real) or isinstance(x, bool) or not low <= x <= high or x == inf:
+        if not isinstance(x, Real) or isinstance(x, bool) or not low <= x <= high or x > LARGEST:
             bound = f" to {high:g}" if high < inf else ""
             raise ValueError(f"{name}: expected a finite number from {low:g}{bound}, got {x!r}")
 
@@ -107,10 +117,10 @@ class _Streaming(BaseEstimator):
         """The learning rates after so many steps each: as many, or one for all."""
         schedule = self._schedule()
         if callable(schedule):
-            rates = np.array([schedule(t) for t in steps.tolist()], float)
-            if not (np.isfinite(rates) & (rates >= 0)).all():
+            rates = [schedule(t) for t in steps.tolist()]
+            if not all(isinstance(x, Real) and 0 <= x <= LARGEST for x in rates):
                 raise ValueError("learning_rate: expected a callable that returns finite numbers, not negative")
-            return rates
+            return np.array(rates, float)
         if schedule == "optimal":
             weight = self.alpha**-0.25  # a typical one, in L. Bottou's heuristic
             first = weight / max(1.0, self._steepest(weight)) if self.eta0 is None else self.eta0
@@ -124,26 +134,67 @@ class _Streaming(BaseEstimator):
 
     # Training
 
+    def _snapshot(self):
+        """The same parameters and the same model, of one moment; what is written on it, nobody sees.
+
+        A model is replaced by one store of `__dict__`, which no interrupt divides: at any time, attributes fit each
+        other.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__ = dict(vars(self))
+        return twin
+
+    def _take(self, twin):
+        """Become what the twin is."""
+        now = vars(self) | {name: x for name, x in vars(twin).items() if name not in self._get_param_names()}
+        if "feature_names_in_" not in vars(twin):
+            now.pop("feature_names_in_", None)
+        self.__dict__ = now
+        return self
+
+    def _task(self):
+        return Task(
+            self._rates, from_sklearn(self.alpha, self.l1_ratio), self.loss, float(self.epsilon),
+            careful=self.optimizer == "sgd" and self._is_auto(),
+            unit=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
+        )  # fmt: skip
+
     def _begin(self, x, columns):
-        self._stream = Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept)
+        return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept)
+
+    def _go_on(self, x, columns):
+        """A copy of the stream, for warm starts."""
+        now = {"optimizer": self.optimizer, "fit_intercept": self.fit_intercept, "features in X": x.shape[1]}
+        now["columns of weights"] = columns
+        was = self._stream.optimizer, self._stream.has_intercept, *self._stream.shape
+        for (name, x), expected in zip(now.items(), was):
+            self._warm(name, x, expected, x == expected)
+        return self._stream.copy()
+
+    def _warm(self, name, x, expected, same):
+        if not same:
+            raise ValueError(
+                f"warm_start: expected {name} as in the last fit, {short(expected)}, got {short(x)}; with"
+                " warm_start=False, fit begins anew"
+            )
 
     def _fit(self, x, targets, weights, columns):
         """Epochs over a set of data, until the losses no longer fall."""
         if weights is not None and not weights.any():
             raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
-        samples, rng = Samples(x), check_random_state(self.random_state)
-        if not (
-            self.warm_start
-            and hasattr(self, "_stream")
-            and self._stream.suits(x, columns, self.optimizer, self.fit_intercept)
-        ):
-            self._begin(x, columns)
-        order, weights = visits(samples, targets, weights) if self.shuffle else stream(len(samples), weights)
+        rng = check_random_state(self.random_state)
+        if self.warm_start and hasattr(self, "_stream"):
+            self._stream = self._go_on(x, columns)
+            x = self._cast(x)
+        else:
+            self._stream = self._begin(x, columns)
+        samples, task = Samples(x), self._task()
+        order, own = visits(samples, targets, weights) if self.shuffle else stream(len(samples), weights)
         best, patience, began = inf, self.n_iter_no_change, time.perf_counter()
         for epoch in range(1, self.max_iter + 1):
             places = rng.permutation(len(order)) if self.shuffle else slice(None)
-            loss = self._pass(samples, order[places], targets, None if weights is None else weights[places])
-            self.n_iter_ = epoch
+            shares = None if own is None else own[places]
+            loss = self._learn(samples, order[places], targets, shares, task, epochs=epoch, private=True)
             if self.verbose:
                 self._tell(f"epoch {epoch}", loss, time.perf_counter() - began)
             if self.tol is not None:
@@ -156,27 +207,40 @@ class _Streaming(BaseEstimator):
                 warnings.warn(
                     f"max_iter: the loss still fell after {self.max_iter} epochs", ConvergenceWarning, stacklevel=3
                 )
-        if not (np.isfinite(self._stream.coef()).all() and np.isfinite(self.intercept_).all()):
+        if not (np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all()):
             raise ValueError(DIVERGED)
-        return self
+        self._compare(x, targets, weights, task)
+
+    def _compare(self, x, targets, weights, task):
+        """A warning where the model is worse than one that knows nothing of the features: fit cannot have converged."""
+        told = self._stream.loss(self._stream.margins(x), targets, weights, task)
+        base = [np.zeros(self._stream.shape[1])]
+        if self.fit_intercept:
+            base += self._constants(targets, np.ones(len(targets)) if weights is None else weights)
+        best = min(self._stream.loss(np.broadcast_to(c, (len(targets), len(c))), targets, weights, task) for c in base)
+        if not told <= best * (1 + WORSE):
+            warnings.warn(
+                f"fit: the mean loss is {told:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant: expected"
+                " features of similar size (StandardScaler, MaxAbsScaler), and eta0 and max_iter that let the losses"
+                " fall",
+                ConvergenceWarning, stacklevel=4,
+            )  # fmt: skip
 
     def _partial_fit(self, x, targets, weights, columns):
         """One pass over the next piece of a stream."""
-        began = time.perf_counter()
-        if not hasattr(self, "_stream"):
-            samples = Samples(x)
-            self._begin(x, columns)
+        began, first = time.perf_counter(), not hasattr(self, "_stream")
+        if first:
+            self._stream = self._begin(x, columns)
         else:
-            samples = Samples(self._cast(x))
+            x = self._cast(x)
             for name, was in (("optimizer", self._stream.optimizer), ("fit_intercept", self._stream.has_intercept)):
                 if getattr(self, name) != was:
                     raise ValueError(f"{name}: expected {was!r}, as the stream began, got {getattr(self, name)!r}")
+        samples = Samples(x)
         order, weights = stream(len(samples), weights)
-        loss = self._pass(samples, order, targets, weights)
-        self.n_iter_ = 1
+        loss = self._learn(samples, order, targets, weights, self._task(), private=first)
         if self.verbose:
             self._tell(f"{self._stream.completed} samples", loss, time.perf_counter() - began)
-        return self
 
     def _cast(self, x):
         """Samples in the dtype of the first ones."""
@@ -184,21 +248,19 @@ class _Streaming(BaseEstimator):
         if x.dtype == dtype:
             return x
         with np.errstate(over="ignore"):
-            x = x.astype(dtype)
+            if issparse(x):
+                x.data = x.data.astype(dtype)  # the matrix is our own; SciPy would sort and sum what nobody checked
+            else:
+                x = x.astype(dtype)
         if not np.isfinite(x.data if issparse(x) else x).all():
             raise ValueError(
                 f"X: expected numbers that {dtype}, the dtype of the first samples, can hold, got larger ones"
             )
         return x
 
-    def _pass(self, samples, order, targets, weights):
+    def _learn(self, samples, order, *args, **kwargs):
         """A step for each sample of `order`; the mean of their losses."""
-        strengths = from_sklearn(self.alpha, self.l1_ratio)
-        total = self._stream.learn(
-            samples, order, targets, weights, self._rates, strengths, self.loss, float(self.epsilon),
-            careful=self.optimizer == "sgd" and self._is_auto(),
-            unit=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
-        )  # fmt: skip
+        total = self._stream.learn(samples, order, *args, **kwargs)
         if not np.isfinite(total):
             raise ValueError(DIVERGED)
         return total / max(1, len(order))
@@ -209,10 +271,16 @@ class _Streaming(BaseEstimator):
         print(f"{when}: mean loss {loss:.6g}, {kept} of {coef.size} weights not zero, {seconds:.2f} s", flush=True)
 
     def _weights(self, sample_weight, x):
+        """A copy: what is checked is what is used."""
         if sample_weight is None:
             return None
-        weights = np.full(x.shape[0], sample_weight) if isinstance(sample_weight, Real) else sample_weight
-        weights = check_array(weights, ensure_2d=False, dtype=np.float64, order="C", input_name="sample_weight")
+        try:
+            weights = np.full(x.shape[0], sample_weight) if isinstance(sample_weight, Real) else np.array(sample_weight)
+            weights = check_array(weights, ensure_2d=False, dtype=np.float64, order="C", input_name="sample_weight")
+        except (TypeError, ValueError) as error:
+            if "sample_weight" in str(error):
+                raise
+            raise ValueError(f"sample_weight: expected numbers, got {short(sample_weight)}; {error}") from error
         if weights.shape != x.shape[:1]:
             raise ValueError(f"sample_weight: expected one for each of {x.shape[0]} samples, got shape {weights.shape}")
         return self._usable(weights, "sample_weight")
@@ -229,56 +297,38 @@ class _Streaming(BaseEstimator):
     @property
     def coef_(self):
         """The weights as they are now, exact zeros where the penalty has removed a feature."""
-        self._fitted("coef_")
-        return self._shaped(self._stream.coef())
+        return self._shaped(self._fitted("coef_").coef())
 
     @property
     def intercept_(self):
         """The intercept; zero without one."""
-        self._fitted("intercept_")
-        stream = self._stream
-        return np.zeros(len(stream.coef())) if stream.intercept is None else stream.intercept.copy()
+        return self._fitted("intercept_").intercept()
+
+    @property
+    def n_iter_(self):
+        """The epochs of the last fit; 1 after partial_fit."""
+        return self._fitted("n_iter_").learner.epochs
 
     def _fitted(self, name):
-        if not hasattr(self, "_stream"):
+        stream = vars(self).get("_stream")
+        if stream is None:
             raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
+        return stream
 
     def _margins(self, x):
+        """Of a snapshot, if the caller needs anything else of the model."""
         check_is_fitted(self)
-        x = validate_data(self, x, accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        x = validate_data(self, trusted(x), accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         margins = self._stream.margins(x)
         return margins[:, 0] if margins.shape[1] == 1 else margins
 
 
+LARGEST = float(np.finfo(float).max)
+WORSE = 0.005  # relatively: more than a constant is what no optimum is; rounding and a last step aside
 DIVERGED = (
     "eta0: expected a learning rate small enough for these features, got weights or losses that are no longer finite;"
     " scale the features (StandardScaler, MaxAbsScaler) or lower eta0"
 )
-
-
-def stream(count, weights):
-    """The samples to visit, as they come, and their weights; one of weight zero is none."""
-    order = np.arange(count)
-    if weights is None:
-        return order, None
-    return order[weights > 0], weights[weights > 0]
-
-
-def visits(samples, targets, weights):
-    """The samples to visit in an epoch, in an order that depends on them alone, and the weights of the visits.
-
-    A sample of weight k is visited k times, which is the same as k copies of weight 1; a fraction is spread over the
-    next whole number of visits. Weights are relative: those of the visits average to 1.
-    """
-    order = np.arange(len(samples))
-    if weights is not None:
-        times = np.ceil(weights / max(1.0, weights.mean() / MOST)).astype(np.intp)
-        order = np.repeat(order, times)
-        weights = (weights / np.maximum(times, 1))[order]
-        weights = weights / weights.mean()
-    key = samples.prints[order] + np.pi * targets[order] + (0 if weights is None else np.e * weights)
-    by_content = np.argsort(key)  # equal samples may change places
-    return order[by_content], None if weights is None else weights[by_content]
 
 
 class StreamingClassifier(ClassifierMixin, _Streaming):
@@ -391,18 +441,31 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         StreamingClassifier
             This one.
         """
+        twin = self._snapshot()
+        twin._train_set(X, y, sample_weight)
+        return self._take(twin)
+
+    def _train_set(self, x, y, sample_weight):
         self._check_parameters()
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C")
+        check_class_weight(self.class_weight)
+        x, y = self._validated(x, y, reset=True)
         check_classification_targets(y)
-        weights = self._weights(sample_weight, X)
+        kind_of(y, "y")
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y: expected at least two classes, got one class, {classes[0]!r}")
-        weights = self._by_class(weights, classes, codes, y)
-        if not np.array_equal(getattr(self, "classes_", classes), classes):
-            vars(self).pop("_stream", None)  # not a warm start: it knows other classes
+        weights = self._by_class(self._weights(sample_weight, x), classes, codes, y)
+        if self.warm_start and hasattr(self, "_stream"):
+            self._warm("classes", classes, self.classes_, same_classes(classes, self.classes_))
         self.classes_ = classes
-        return self._fit(X, self._targets(codes), weights, self._columns())
+        self._fit(x, self._targets(codes), weights, self._columns())
+
+    def _validated(self, x, y, reset):
+        check_listed(y, "y")
+        return validate_data(
+            self, trusted(x, borrowed=not reset), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C",
+            reset=reset,
+        )  # fmt: skip
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Train on the next samples of a stream, each visited once, in order.
@@ -421,26 +484,31 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         StreamingClassifier
             This one.
         """
+        twin = self._snapshot()
+        first = not hasattr(twin, "_stream")
+        twin._train_piece(X, y, classes, sample_weight, first)
+        return self._take(twin) if first else self
+
+    def _train_piece(self, x, y, classes, sample_weight, first):
         self._check_parameters()
-        first = not hasattr(self, "_stream")
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", reset=first)
-        known = np.unique(classes) if first and classes is not None else getattr(self, "classes_", None)
+        check_class_weight(self.class_weight)
+        x, y = self._validated(x, y, reset=first)
+        told = None if classes is None else sorted_classes(classes)
+        known = told if first else self.classes_
         if known is None:
             raise ValueError("classes: expected all classes in the first call of partial_fit, got None")
-        if classes is not None and not np.array_equal(known, np.unique(classes)):
-            raise ValueError(f"classes: expected {known!r}, as in the first call, got {classes!r}")
+        if told is not None and not same_classes(known, told):
+            raise ValueError(f"classes: expected {short(known)}, as in the first call, got {short(classes)}")
         if len(known) < 2:
-            raise ValueError(f"classes: expected at least two classes, got {classes!r}")
-        if not np.isin(y, known).all():
-            raise ValueError(f"y: expected labels among the classes {known!r}, got {np.setdiff1d(y, known)!r} too")
-        if self.class_weight == "balanced":
+            raise ValueError(f"classes: expected at least two classes, got {short(classes)}")
+        codes = codes_of(y, known)
+        if isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight: expected a dict or None with partial_fit, which cannot balance what is to come"
             )
-        codes = np.searchsorted(known, y)
-        weights = self._by_class(self._weights(sample_weight, X), known, codes, y)
+        weights = self._by_class(self._weights(sample_weight, x), known, codes, y)
         self.classes_ = known
-        return self._partial_fit(X, self._targets(codes), weights, self._columns())
+        self._partial_fit(x, self._targets(codes), weights, self._columns())
 
     def _columns(self):
         return 1 if len(self.classes_) == 2 else len(self.classes_)
@@ -453,10 +521,18 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         """Sample weights times those of the classes."""
         if self.class_weight is None:
             return weights
-        if not isinstance(self.class_weight, dict) and self.class_weight != "balanced":
-            raise ValueError(f"class_weight: expected a dict, 'balanced' or None, got {self.class_weight!r}")
-        own = np.asarray(compute_class_weight(self.class_weight, classes=classes, y=y), float)[codes]
-        return self._usable(own if weights is None else own * weights, "class_weight")
+        own = weights_of(self.class_weight, classes, codes, y)
+        with np.errstate(over="ignore"):
+            return self._usable(own if weights is None else own * weights, "class_weight")
+
+    def _constants(self, targets, weights):
+        """Margins of models that know nothing of the features, a column each, among them one of the best."""
+        codes = np.arange(len(self.classes_)) if self._columns() > 1 else [1]
+        p = np.array([weights[targets == code].sum() for code in codes]) / weights.sum()
+        if self.loss == "log_loss":
+            p = np.clip(p, 1e-300, 1 - 1e-16)
+            return [np.log(p / (1 - p))]
+        return [2 * p - 1] if self.loss == "squared_hinge" else [np.where(p > 0.5, 1.0, -1.0)]
 
     def _shaped(self, coef):
         return coef
@@ -467,9 +543,10 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
 
     def predict(self, X):
         """The class with the largest margin for each sample."""
-        margins = self._margins(X)
+        now = self._snapshot()
+        margins = now._margins(X)
         places = (margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)
-        return self.classes_[places]
+        return now.classes_[places]
 
     def _has_proba(self):
         if self.loss != "log_loss":
@@ -554,7 +631,9 @@ class StreamingRegressor(RegressorMixin, _Streaming):
         StreamingRegressor
             This one.
         """
-        return self._fit(*self._checked(X, y, sample_weight, reset=True), 1)
+        twin = self._snapshot()
+        twin._fit(*twin._checked(X, y, sample_weight, reset=True), 1)
+        return self._take(twin)
 
     def partial_fit(self, X, y, sample_weight=None):
         """Train on the next samples of a stream, each visited once, in order.
@@ -571,14 +650,25 @@ class StreamingRegressor(RegressorMixin, _Streaming):
         StreamingRegressor
             This one.
         """
-        return self._partial_fit(*self._checked(X, y, sample_weight, reset=not hasattr(self, "_stream")), 1)
+        twin = self._snapshot()
+        first = not hasattr(twin, "_stream")
+        twin._partial_fit(*twin._checked(X, y, sample_weight, reset=first), 1)
+        return self._take(twin) if first else self
 
     def _checked(self, x, y, sample_weight, reset):
         self._check_parameters()
         x, y = validate_data(
-            self, x, y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C", y_numeric=True, reset=reset
-        )
-        return x, np.ascontiguousarray(y, dtype=float), self._weights(sample_weight, x)
+            self, trusted(x, borrowed=not reset), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C",
+            y_numeric=True, reset=reset,
+        )  # fmt: skip
+        return x, np.array(y, dtype=float), self._weights(sample_weight, x)
+
+    def _constants(self, targets, weights):
+        """Predictions of models that know nothing of the features: the mean, and the median."""
+        order = np.argsort(targets)
+        total = np.cumsum(weights[order])
+        median = targets[order][np.searchsorted(total, total[-1] / 2)]
+        return [np.array([targets @ (weights / weights.sum())]), np.array([median])]
 
     def _shaped(self, coef):
         return coef[0]

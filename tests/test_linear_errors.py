@@ -2,35 +2,48 @@
 
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
-from linear_cases import LOSSES, OPTIMIZERS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import LOSSES, bits, data, in_pieces, is_classifier, make, stored
 from scipy import sparse
 
-from fastreg import _stream
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
-NUMBER = ["a", None, np.nan, np.inf, -1e-3, True, [1.0], 1j]
-WHOLE = ["a", None, 1.5, 0, -1, True, np.nan]
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+
+NUMBER = ["a", None, np.nan, np.inf, -1e-3, True, [1.0], 1j, 10**400, np.array([1.0, 2.0]), np.ones(1)]
+WHOLE = ["a", None, 1.5, 0, -1, True, np.nan, np.array([1, 2])]
 BAD = {
-    "loss": ["squared_error", "log", None, 3, np.array([1, 2])],
-    "optimizer": ["adam", None, 3, ["sgd"]],
+    "loss": ["squared_error", "log", None, 3, np.array([1, 2]), np.array(["hinge"])],
+    "optimizer": ["adam", None, 3, ["sgd"], np.array(["sgd", "ftrl"])],
     "alpha": NUMBER,
     "l1_ratio": [*NUMBER, 1.0001],
     "learning_rate": ["fast", None, 0.1, np.array([1, 2])],
-    "eta0": [x for x in NUMBER if x is not None] + [0, 0.0],
+    "eta0": [x for x in NUMBER if x is not None] + [0, 0.0, 1e-320],
     "power_t": NUMBER,
-    "fit_intercept": [None, "no", 1],
+    "fit_intercept": [None, "no", 1, np.array([True, False])],
     "max_iter": WHOLE,
     "tol": [x for x in NUMBER if x is not None],
     "n_iter_no_change": WHOLE,
-    "shuffle": [None, "no", 1],
-    "random_state": ["a", -1, 1.5],
-    "class_weight": ["even", 3, {0: -1.0}, {0: np.nan}, {0: np.inf}],
-    "warm_start": [None, "no", 1],
-    "verbose": [None, "loud", -1, 1.5],
+    "shuffle": [None, "no", 1, np.array([True, False])],
+    "random_state": ["a", -1, 1.5, np.ones(2), [1, 2], np.random.default_rng()],
+    "class_weight": [
+        *("even", 3, [1, 2], (1, 2), np.array([1, 2]), np.array("balanced"), np.ones((2, 2)), float),
+        *(
+            {0: -1.0},
+            {0: np.nan},
+            {0: np.inf},
+            {0: "1"},
+            {0: None},
+            {0: 10**400},
+            {0: np.ones(2)},
+            {"0": 1.0},
+            {7: 2.0},
+        ),
+    ],
+    "warm_start": [None, "no", 1, np.array([True, False])],
+    "verbose": [None, "loud", -1, 1.5, np.array([1, 2])],
 }
 PARAMETERS = [(name, x) for name, values in BAD.items() for x in values]
 
@@ -77,11 +90,28 @@ def test_parameters_that_do_not_go_together(model):
     refuses(model, r"^class_weight: expected a dict or None with partial_fit", model.partial_fit, x, y)
 
 
-@pytest.mark.parametrize("rate", [lambda t: -0.1, lambda t: np.nan, lambda t: np.inf])
+@pytest.mark.parametrize("rate", [-0.1, np.nan, np.inf, None, "a", 1j, np.ones(1), [0.1], 10**400])
 def test_learning_rates_that_are_none(rate):
     x, y = data("log_loss")
-    model = in_pieces(make("log_loss", "sgd"), x, y, 10).set_params(learning_rate=rate)
+    model = in_pieces(make("log_loss", "sgd"), x, y, 10).set_params(learning_rate=lambda t: rate)
     refuses(model, r"^learning_rate: expected a callable that returns finite", model.partial_fit, x, y)
+
+
+TINY = {"ftrl": [1e-39, 1e-50], "adagrad": [1e-50], "sgd": [1e-50]}
+
+
+@pytest.mark.parametrize("optimizer", TINY)
+def test_learning_rates_that_float32_cannot_hold(optimizer):
+    """Or cannot invert, where they are divided by."""
+    x, y = data("log_loss")
+    for rate in (*TINY[optimizer], 1e39):
+        options = {"eta0": rate, "learning_rate": "constant"}
+        model = make("log_loss", optimizer, **options)
+        for call in (model.fit, lambda *own: model.partial_fit(*own, [0, 1])):
+            with pytest.raises(ValueError, match=r"^eta0, learning_rate: expected learning rates that float32"):
+                call(x.astype(np.float32), y)
+        if rate < 1:
+            assert np.isfinite(in_pieces(make("log_loss", optimizer, **options), x, y, 10).coef_).all()
 
 
 def test_a_stream_keeps_what_its_state_depends_on(model):
@@ -95,6 +125,25 @@ def test_a_stream_keeps_what_its_state_depends_on(model):
         refuses(single, r"^X: expected numbers that float32", single.partial_fit, stored(x * 1e300, form, float), y)
     single.partial_fit(x, y)
     assert single.coef_.dtype == np.float32
+
+
+SAMPLE_WEIGHTS = {
+    "texts": ["a"] * 30,
+    "numbers and None": [*np.ones(29), None],
+    "complex": np.full(30, 1j),
+    "an object": object(),
+    "a text": "balanced",
+    "a dict": {0: 1.0},
+    "ragged": [[1.0], [1.0, 2.0]] * 15,
+    "an array without dimensions": np.array(2.0),
+}
+
+
+@pytest.mark.parametrize("case", SAMPLE_WEIGHTS)
+def test_sample_weights_of_odd_types(model, case):
+    x, y = data("log_loss")
+    for call in (model.fit, model.partial_fit):
+        refuses(model, r"sample_weight", call, x, y, sample_weight=SAMPLE_WEIGHTS[case])
 
 
 def spoilt(x, value):
@@ -170,18 +219,36 @@ def test_csr_matrices_that_lie(model, case, index):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_divergence_is_an_error_and_stays_one(loss):
-    """The step that diverged has been made: its weights are lost, and every further call says so."""
+    """A call of partial_fit that diverged has been made: its weights are lost, and every further call says so."""
     x, y = data(loss, density=1)
+    model = in_pieces(make(loss, "sgd", learning_rate="constant", eta0=0.1, alpha=0.0), x, y, 10)
     x[:] = 1e100
-    model = make(loss, "sgd", learning_rate="constant", eta0=1e200, alpha=0.0)
-    with pytest.raises(ValueError, match=r"^eta0: expected a learning rate small enough for these features"):
-        in_pieces(model, x, y, 10)
-    with pytest.raises(ValueError, match=r"^eta0: expected"):
-        model.partial_fit(x, y)
+    model.set_params(eta0=1e200)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^eta0: expected a learning rate small enough for these features"):
+            model.partial_fit(x, y)
     with pytest.raises(ValueError, match=r"^eta0: expected"):
         model.fit(x, y)
     model.set_params(learning_rate="auto", eta0=None, alpha=1e-4, max_iter=2, tol=None).fit(x / 1e100, y)
     assert np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_fit_that_diverges_leaves_the_model_that_was(loss):
+    x, y = data(loss, density=1)
+    model = make(loss, "sgd", learning_rate="constant", eta0=1e200, alpha=0.0)
+    known = {"classes": np.unique(y)} if is_classifier(loss) else {}
+    for call, more in ((model.fit, {}), (model.partial_fit, known)):
+        with pytest.raises(ValueError, match=r"^eta0: expected a learning rate small enough for these features"):
+            call(1e100 * np.ones_like(x), y, **more)
+        assert not hasattr(model, "coef_")
+        assert not hasattr(model, "n_features_in_")
+    in_pieces(model.set_params(eta0=0.1), x, y, 10)
+    before = bits(model)
+    with pytest.raises(ValueError, match=r"^eta0: expected"):
+        model.set_params(eta0=1e200).fit(1e100 * np.ones((30, 3)), y)
+    assert bits(model) == before
+    assert model.n_features_in_ == 12
 
 
 def test_the_last_step_of_fit_may_diverge_too():
@@ -189,78 +256,6 @@ def test_the_last_step_of_fit_may_diverge_too():
     options = {"learning_rate": "constant", "eta0": 1e308, "shuffle": False, "max_iter": 1, "tol": None}
     with pytest.raises(ValueError, match=r"^eta0: expected"):
         make("hinge", "sgd", **options).fit(np.zeros((2, 1)), [0, 1], [1e-3, 10])
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_an_interrupt_leaves_a_model_that_goes_on(optimizer, monkeypatch):
-    """The samples before it count, those after it do not."""
-    x, y = data("log_loss")
-    monkeypatch.setattr(_stream, "CHUNK", 5)
-    model, rates, calls = make("log_loss", optimizer, eta0=0.1), StreamingClassifier._rates, []
-
-    def interrupted(self, steps):
-        calls.append(steps[0])
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return rates(self, steps)
-
-    monkeypatch.setattr(StreamingClassifier, "_rates", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        model.partial_fit(x, y, [0, 1])
-    done = model._stream.completed
-    assert 0 < done < 30
-    model.partial_fit(x[done:], y[done:])
-    assert bits(model) == bits(in_pieces(make("log_loss", optimizer, eta0=0.1), x, y, 30))
-
-
-def test_two_threads_at_once_are_told():
-    """Either one after the other, or an error; never both in one set of weights."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((100_000, 20))
-    y = (x[:, 0] > 0).astype(int)
-    model, errors = StreamingClassifier().partial_fit(x[:1], y[:1], [0, 1]), []
-
-    def train():
-        for _ in range(4):
-            try:
-                model.partial_fit(x, y)
-            except RuntimeError as error:
-                errors.append(str(error))
-
-    threads = [threading.Thread(target=train) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(e.startswith("partial_fit: expected one call at a time, got another") for e in errors)
-    assert np.isfinite(model.partial_fit(x, y).coef_).all()
-    assert model.score(x, y) > 0.95
-
-
-def test_reading_while_another_thread_trains_waits():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((20_000, 20))
-    y = (x[:, 0] > 0).astype(int)
-    model, errors, done = StreamingClassifier().partial_fit(x[:1], y[:1], [0, 1]), [], threading.Event()
-
-    def read():
-        while not done.is_set():
-            try:
-                model.predict(x[:3])
-            except Exception as error:
-                errors.append(error)
-
-    threads = [threading.Thread(target=read) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for start in range(0, len(y), 100):
-            model.partial_fit(x[start : start + 100], y[start : start + 100])
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert not errors
 
 
 @pytest.mark.parametrize("absent", ["sklearn", "scipy"])

@@ -10,6 +10,10 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
+from fastreg._stream import Samples
+from fastreg._visits import visits
+
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 SETTINGS = {"ftrl": {}, "adagrad": {}, "sgd": {"learning_rate": "optimal", "eta0": 0.5}}
 pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
 
@@ -146,18 +150,118 @@ def test_warm_starts(loss, optimizer):
     model.set_params(warm_start=False).fit(x, y)
     once = make(loss, optimizer, max_iter=1, **options).fit(x, y)
     assert bits(model) == bits(once)
-    model.set_params(warm_start=True, fit_intercept=False).fit(x, y)
-    assert bits(model) == bits(make(loss, optimizer, fit_intercept=False, max_iter=1, **options).fit(x, y))
-    model.fit(x[:, :5], y)
-    assert model.coef_.shape[-1] == 5
 
 
-def test_a_warm_start_with_other_classes_begins_anew():
-    x, y = data("log_loss")
+OTHERS = {
+    "features": ({}, lambda x, y: (x[:, :5], y), "expected features in X as in the last fit, 12, got 5"),
+    "classes": ({}, lambda x, y: (x, y + 4), r"expected classes .*\[0, 1, 2\]\), got array\(\[4, 5, 6\]\)"),
+    "fewer classes": ({}, lambda x, y: (x[y < 2], y[y < 2]), "expected classes"),
+    "classes of another kind": ({}, lambda x, y: (x, y.astype(str)), "expected classes"),
+    "optimizer": (
+        {"optimizer": "adagrad"},
+        lambda x, y: (x, y),
+        "expected optimizer as in the last fit, 'ftrl', got 'ad",
+    ),
+    "intercept": ({"fit_intercept": False}, lambda x, y: (x, y), "expected fit_intercept as in the last fit, True"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_warm_start_with_others_is_refused(case):
+    x, _ = data("log_loss")
+    y = np.arange(30) % 3
+    options, change, match = OTHERS[case]
     model = make("log_loss", warm_start=True, random_state=0, max_iter=3, tol=None).fit(x, y)
-    flipped = make("log_loss", random_state=0, max_iter=3, tol=None).fit(x, 5 - y)
-    assert bits(model.fit(x, 5 - y)) == bits(flipped)
-    np.testing.assert_array_equal(model.classes_, [4, 5])
+    before = bits(model)
+    with pytest.raises(ValueError, match=rf"^warm_start: {match}"):
+        model.set_params(**options).fit(*change(x, y))
+    assert bits(model) == before
+    assert model.n_features_in_ == 12
+    anew = model.set_params(warm_start=False).fit(*change(x, y))
+    other = make("log_loss", **{"random_state": 0, "max_iter": 3, "tol": None} | options).fit(*change(x, y))
+    assert bits(anew) == bits(other)
+
+
+@pytest.mark.parametrize("form", ["dense", np.int32])
+def test_a_warm_start_keeps_its_dtype(form):
+    """As partial_fit does, and scikit-learn."""
+    x, y = data("log_loss")
+    x = x.astype(np.float32)
+    options = {"warm_start": True, "random_state": 0, "max_iter": 3, "tol": None}
+    one, other = (make("log_loss", **options).fit(stored(x, form, float), y) for _ in range(2))
+    assert bits(one.fit(stored(x, form, np.float32), y)) == bits(other.fit(stored(x, form, float), y))
+    assert one.coef_.dtype == float
+
+
+WEIGHTS = {
+    "small integers": lambda rng: rng.integers(0, 5, 60),
+    "large integers": lambda rng: rng.integers(1, 1000, 60),
+    "twos and threes": lambda rng: rng.choice([2, 3], 60),
+    "halves": lambda rng: rng.integers(0, 5, 60) / 2,
+    "all equal": lambda rng: np.full(60, 0.3),
+    "far apart": lambda rng: rng.choice([1e-12, 1.0, np.pi], 60),
+    "any": lambda rng: rng.random(60),
+    "balanced": None,
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weights_are_relative(optimizer, kind):
+    """Through `tol`, too: what is the same objective has the same epochs, and the same model but for rounding."""
+    x, y = data("log_loss", 60)
+    weights = WEIGHTS[kind](np.random.default_rng(0)) if WEIGHTS[kind] else np.where(y, 60 / 7, 60 / 53)
+    expected = make("log_loss", optimizer, random_state=0).fit(x, y, weights)
+    for factor in (0.5, 3.0, 0.1, 10.0, 1e-30, 1e30, np.pi):
+        model = make("log_loss", optimizer, random_state=0).fit(x, y, weights * factor)
+        assert model.n_iter_ == expected.n_iter_
+        np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-9, atol=1e-12)
+        if kind in ("small integers", "twos and threes", "all equal"):
+            assert bits(model) == bits(expected)
+        classes = make("log_loss", optimizer, random_state=0, class_weight={0: factor, 1: factor}).fit(x, y, weights)
+        assert classes.n_iter_ == expected.n_iter_
+
+
+def test_visits_stay_few():
+    """On average, whatever the weights; and a common factor makes no more of them."""
+    samples = Samples(data("log_loss", 60)[0])
+    for weights in (*(f(np.random.default_rng(0)) for f in WEIGHTS.values() if f), np.r_[1e-300, np.ones(59)]):
+        order, shares = visits(samples, np.zeros(60), 1.0 * weights)
+        assert len(order) <= 17 * 60
+        np.testing.assert_allclose(shares.mean(), 1)
+        total = np.bincount(order, shares, minlength=60)
+        np.testing.assert_allclose(total / total.sum(), weights / weights.sum(), rtol=1e-8, atol=1e-15)
+    assert len(visits(samples, np.zeros(60), np.full(60, 7.0))[0]) == 60
+
+
+CONSTANT = {
+    "features that are not scaled": ("squared_error", "ftrl", {}, lambda x, y: (1e4 + x, 1e4 + y)),
+    "an intercept that cannot move": ("log_loss", "sgd", {"alpha": 100.0, "l1_ratio": 1.0}, lambda x, y: (x, y > 1)),
+    "a rate that is too small": ("squared_hinge", "adagrad", {"eta0": 1e-9}, lambda x, y: (x, y > 1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:max_iter")
+@pytest.mark.parametrize("case", CONSTANT)
+def test_a_fit_that_is_worse_than_a_constant_warns(case):
+    loss, optimizer, options, change = CONSTANT[case]
+    x, y = change(*data("squared_error", 100))
+    with pytest.warns(ConvergenceWarning, match=r"^fit: the mean loss is .* after \d+ epochs, and .* for a constant"):
+        make(loss, optimizer, random_state=0, **options).fit(x, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        make(loss, optimizer, random_state=0, **options | {"alpha": 0.5}).fit(*data(loss, 100))
+
+
+@pytest.mark.parametrize(("loss", "optimizer"), [(loss, optimizer) for loss, optimizer in PAIRS if optimizer != "sgd"])
+def test_a_strong_penalty_leaves_the_constant(loss, optimizer):
+    """The intercept is not penalised: no warning, where it is all there is."""
+    x, y = data(loss, 200, density=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = make(loss, optimizer, alpha=100.0, l1_ratio=1.0, random_state=0, tol=1e-6).fit(x, y)
+    assert not model.coef_.any()
+    assert not make(loss, optimizer, fit_intercept=False, alpha=100.0, l1_ratio=1.0).fit(x, y).coef_.any()
 
 
 def test_the_random_state_decides():

@@ -12,6 +12,7 @@ from scipy import sparse
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
 
 

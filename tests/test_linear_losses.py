@@ -34,7 +34,7 @@ class Probe:
         """The loss, to 6 digits, and what one step of length 1 takes from the intercept."""
         known = {"classes": [-1, 1]} if is_classifier(self.loss) else {}
         vars(self.model).pop("_stream", None)
-        self.model.partial_fit([[0.0]], [y], sample_weight=[0.0], **known)
+        self.model.partial_fit([[0.0]], [y], sample_weight=[0.0], **known)  # begins a stream
         capsys.readouterr()
         intercept = self.model._stream.learner.intercept[0]
         intercept[:] = margin

@@ -12,6 +12,9 @@ from fastreg import _stream
 from fastreg.linear import StreamingClassifier
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+
+
 def halves(t):
     return 0.1 * 0.5 ** (t // 10)
 
