@@ -74,6 +74,15 @@ def whole_numbers(a, name):
         raise ValueError(f"X: expected a CSR matrix whose {name} are whole numbers, got dtype {a.dtype}")
 
 
+def within(indices, most):
+    """A copy, as int64; ValueError where one lies outside."""
+    whole_numbers(indices, "indices")
+    indices = np.array(indices, np.int64)
+    if indices.min(initial=0) < 0 or indices.max(initial=-1) >= most:
+        raise ValueError(f"X: expected a matrix with indices from 0 to {most - 1}, got others")
+    return indices
+
+
 def one_dimension(a, name):
     if a.ndim != 1:
         raise ValueError(f"X: expected a CSR matrix whose {name} have one dimension, got shape {a.shape}")
@@ -83,18 +92,19 @@ def _from_places(x, rows, columns):
     """From COO, or by way of it."""
     try:
         if x.format == "bsr":
-            starts_of(np.asarray(x.indptr), rows // x.blocksize[0], min(len(x.indices), len(x.data)))
+            x = copy(x)
+            high, wide = x.blocksize
+            x.indices = within(np.asarray(x.indices), columns // wide)
+            x.indptr = starts_of(np.asarray(x.indptr), rows // high, min(len(x.indices), len(x.data)))
         elif x.format == "lil" and [*map(len, x.rows)] != [*map(len, x.data)]:
             raise ValueError("rows and values of different lengths")
         x = x.tocoo()
         data, row, column = (np.asarray(a) for a in (x.data, *x.coords))
         places = []
         for a, most in ((row, rows), (column, columns)):
-            whole_numbers(a, "indices")
-            a = np.array(a)
-            if a.shape != data.shape or a.min(initial=0) < 0 or a.max(initial=0) >= max(most, 1):
-                raise ValueError(f"X: expected as many indices as values, from 0 to below {most}, got others")
-            places.append(a)
+            if a.shape != data.shape:
+                raise ValueError(f"X: expected as many indices as values, {len(data)}, got {len(a)}")
+            places.append(within(a, most))
         return sparse.coo_array((data, tuple(places)), (rows, columns)).tocsr()
     except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         if str(error).startswith("X:"):

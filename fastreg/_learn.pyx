@@ -31,7 +31,7 @@ cdef dict FIELDS = {"Plain": ("w",), "Adagrad": ("w", "a"), "FTRL": ("w", "a", "
 
 cdef enum:
     LANES = 4
-    BORROWED = 1 << 14  # indices of the caller's that are copied at a time: they stay in cache
+    BORROWED = 1 << 12  # indices of the caller's that are copied at a time: they stay in cache
 
 
 def record_type(str direction, dtype, Py_ssize_t columns):
@@ -419,10 +419,14 @@ cdef inline index last_index(Py_ssize_t columns, index zero) noexcept nogil:
 cdef void borrow(const index* indices, index* out, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
     """A copy of indices that have been checked; one that somebody has changed since is the first feature's, inside."""
     cdef index last = last_index(columns, <index>0)
+    cdef index outside = 0
     cdef Py_ssize_t k
     memcpy(out, indices, n*sizeof(index))
     for k in range(n):
-        out[k] = out[k] if (out[k] >= 0) & (out[k] <= last) else 0
+        outside |= (out[k] < 0) | (out[k] > last)
+    if outside != 0:
+        for k in range(n):
+            out[k] = out[k] if out[k] >= 0 and out[k] <= last else 0
 
 
 def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode loss, double epsilon):
@@ -444,18 +448,18 @@ def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode loss, 
     return sum/total
 
 
-def survey(samples):
+def survey(samples, bint fingerprints):
     """Of each sample the squared length, how many features are not zero, and a number that depends on them alone.
 
-    That number is the inner product with a vector of pseudo-random numbers.
+    That number, None if it is not asked for, is the inner product with a vector of pseudo-random numbers.
     """
     cdef Sparse job
     cdef bint single = dtype_of(samples.data) == FLOAT32
     point_to(&job, samples, NPY_FLOAT if single else NPY_DOUBLE)
-    cdef ndarray squares = np.zeros(job.count), counts = np.zeros(job.count), prints = np.zeros(job.count)
+    cdef ndarray squares = np.zeros(job.count), counts = np.zeros(job.count), prints = np.zeros(job.count) if fingerprints else None
     cdef double* s = <double*>PyArray_DATA(squares)
     cdef double* c = <double*>PyArray_DATA(counts)
-    cdef double* p = <double*>PyArray_DATA(prints)
+    cdef double* p = <double*>PyArray_DATA(prints) if fingerprints else NULL
     with nogil:
         if single:
             survey_values(&job, <const float*>job.data, s, c, p)
@@ -478,21 +482,30 @@ cdef void survey_samples(const Sparse* job, const floating* x, const index* indi
     cdef Py_ssize_t s, i, j, k, n
     for s in range(job.count):
         k, n = job.starts[s], job.starts[s + 1] - job.starts[s]
-        i = 0 if job.shared else k
         for j in range(LANES):
-            square[j] = count[j] = sum[j] = 0
+            square[j] = count[j] = 0
         while n >= LANES:
             for j in range(LANES):
                 square[j] += <double>x[k + j]*<double>x[k + j]
                 count[j] += x[k + j] != 0
-                sum[j] += x[k + j]*random(indices[i + j])
-            k, i, n = k + LANES, i + LANES, n - LANES
+            k, n = k + LANES, n - LANES
         for j in range(n):
             square[j] += <double>x[k + j]*<double>x[k + j]
             count[j] += x[k + j] != 0
-            sum[j] += x[k + j]*random(indices[i + j])
         squares[s] = (square[0] + square[1]) + (square[2] + square[3])
         counts[s] = count[0] + count[1] + count[2] + count[3]
+        if prints == NULL:
+            continue
+        k, n = job.starts[s], job.starts[s + 1] - job.starts[s]
+        i = 0 if job.shared else k
+        for j in range(LANES):
+            sum[j] = 0
+        while n >= LANES:
+            for j in range(LANES):
+                sum[j] += x[k + j]*random(indices[i + j])
+            k, i, n = k + LANES, i + LANES, n - LANES
+        for j in range(n):
+            sum[j] += x[k + j]*random(indices[i + j])
         prints[s] = (sum[0] + sum[1]) + (sum[2] + sum[3])
 
 

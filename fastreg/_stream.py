@@ -5,7 +5,6 @@ with once for all columns. The state lives from call to call, so that it makes n
 """
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -59,29 +58,31 @@ class Samples:
             values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
         self.guards = keep([values, self.indices])
         self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
+        self._surveyed = None
         self.longest = int(np.diff(self.starts).max(initial=0))
 
     def __len__(self):
         return len(self.starts) - 1
 
-    @cached_property
-    def surveyed(self):
+    def surveyed(self, fingerprints=False):
         """What `survey` tells of each sample; a pass over all features, so not before it is asked for."""
-        return survey(self)
+        if self._surveyed is None or (fingerprints and self._surveyed[2] is None):
+            self._surveyed = survey(self, fingerprints)
+        return self._surveyed
 
     @property
     def squares(self):
         """The squared length of each sample."""
-        return self.surveyed[0]
+        return self.surveyed()[0]
 
     @property
-    def prints(self):
+    def fingerprints(self):
         """A number for each sample that depends on its features alone."""
-        return self.surveyed[2]
+        return self.surveyed(fingerprints=True)[2]
 
     def sizes(self, order):
         """The root mean square of each sample's features, as far as they are not zero; 0 where that says nothing."""
-        squares, counts, _ = self.surveyed
+        squares, counts, _ = self.surveyed()
         with np.errstate(invalid="ignore"):
             sizes = np.sqrt(squares[order] / counts[order])
         return np.where(np.isfinite(sizes), sizes, 0.0)
@@ -211,6 +212,8 @@ class Stream:
 
     def _check_rates(self, lr):
         """The kernels round them to the dtype of the weights; FTRL divides by them."""
+        if lr.min(initial=1) >= 1e-30 and lr.max(initial=1) <= 1e30:
+            return
         with np.errstate(all="ignore"):
             rounded = lr.astype(self.dtype)
             bad = ~np.isfinite(rounded) | ((rounded == 0) & (lr > 0))

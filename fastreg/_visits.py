@@ -29,7 +29,7 @@ def visits(samples, targets, weights):
         order = np.repeat(order, times.astype(np.intp))
         weights = np.ones(len(order)) if whole else (weights / np.maximum(times, 1))[order]
         weights = weights / weights.mean()
-    key = samples.prints[order] + np.pi * targets[order] + (0 if weights is None else np.e * weights)
+    key = samples.fingerprints[order] + np.pi * targets[order] + (0 if weights is None else np.e * weights)
     by_content = np.argsort(key)  # equal samples may change places
     return order[by_content], None if weights is None else weights[by_content]
 

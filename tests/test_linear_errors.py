@@ -107,9 +107,9 @@ def test_learning_rates_that_float32_cannot_hold(optimizer):
     for rate in (*TINY[optimizer], 1e39):
         options = {"eta0": rate, "learning_rate": "constant"}
         model = make("log_loss", optimizer, **options)
-        for call in (model.fit, lambda *own: model.partial_fit(*own, [0, 1])):
+        for call, more in ((model.fit, ()), (model.partial_fit, ([0, 1],))):
             with pytest.raises(ValueError, match=r"^eta0, learning_rate: expected learning rates that float32"):
-                call(x.astype(np.float32), y)
+                call(x.astype(np.float32), y, *more)
         if rate < 1:
             assert np.isfinite(in_pieces(make("log_loss", optimizer, **options), x, y, 10).coef_).all()
 

@@ -11,7 +11,6 @@ from sklearn.linear_model import SGDClassifier
 from fastreg import _stream
 from fastreg.linear import StreamingClassifier
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 
 
