@@ -21,9 +21,12 @@ def kind_of(x, name):
     if not listed and x.dtype.kind != "O":
         kinds = {KINDS.get(x.dtype.kind, x.dtype.name)}
     else:
+        types = set(map(type, x if listed else x.ravel()))
+        if any(own.__hash__ is None for own in types):
+            raise ValueError(f"{name}: expected labels such as numbers or texts, got {short(x)}")
         kinds = {
             next((kind for known, kind in TYPES if issubclass(own, known)), own.__name__)
-            for own in set(map(type, x if listed else x.ravel()))
+            for own in types
         }
     if len(kinds) > 1 or "NoneType" in kinds:
         raise ValueError(
@@ -51,8 +54,8 @@ def sorted_classes(classes):
         known = np.unique(known)
     except TypeError as error:
         raise ValueError(f"classes: expected labels that can be sorted, got {short(classes)}") from error
-    if (known != known).any():
-        raise ValueError(f"classes: expected labels, got NaN among {short(classes)}")
+    if (known != known).any() or (known.dtype.kind == "f" and np.isinf(known).any()):
+        raise ValueError(f"classes: expected labels, got NaN or infinity among {short(classes)}")
     return known
 
 

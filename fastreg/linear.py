@@ -449,8 +449,8 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         self._check_parameters()
         check_class_weight(self.class_weight)
         x, y = self._validated(x, y, reset=True)
-        check_classification_targets(y)
         kind_of(y, "y")
+        check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y: expected at least two classes, got one class, {classes[0]!r}")

@@ -1,0 +1,167 @@
+"""Labels are compared as they are, never after NumPy has made one type of them; class weights belong to classes."""
+
+import numpy as np
+import pytest
+from linear_cases import bits, data, in_pieces, make
+
+from fastreg.linear import StreamingClassifier
+
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+
+MANY = np.arange(30)
+DAYS = np.datetime64("2020-01-01") + MANY
+KINDS = {
+    "numbers": MANY,
+    "floats": MANY / 2,
+    "unsigned": MANY.astype(np.uint8),
+    "texts": MANY.astype(str),
+    "objects that are texts": MANY.astype(str).astype(object),
+    "objects that are numbers": MANY.astype(object),
+    "bytes": MANY.astype("S"),
+    "days": DAYS,
+}
+SAME = {"numbers": "number", "floats": "number", "unsigned": "number", "objects that are numbers": "number"}
+SAME |= {"texts": "text", "objects that are texts": "text"}
+
+
+@pytest.mark.parametrize("samples", [1, 2, 300, 1000])
+@pytest.mark.parametrize("classes", [2, 11, 30])
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_another_kind_are_refused(kind, classes, samples):
+    """Whatever the number of either, which decides how NumPy looks for one in the other."""
+    known = KINDS[kind][:classes]
+    x = np.random.default_rng(0).standard_normal((samples, 3))
+    model = StreamingClassifier(optimizer="sgd").partial_fit(x, known[np.arange(samples) % classes], known)
+    before = bits(model)
+    others = {name: labels for name, labels in KINDS.items() if SAME.get(name, name) != SAME.get(kind, kind)}
+    others["bools"] = np.arange(30) % 2 == 0
+    for labels in others.values():
+        y = labels[:classes][np.arange(samples) % classes]
+        for own in (y, y.astype(object), y.tolist()):
+            with pytest.raises(ValueError, match=r"^y: expected labels"):
+                model.partial_fit(x, own)
+            with pytest.raises(ValueError, match=r"^classes: expected "):
+                model.partial_fit(x, known[np.arange(samples) % classes], labels[: max(2, classes)])
+    assert bits(model) == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_the_same_kind_train(kind):
+    x = np.random.default_rng(0).standard_normal((60, 3))
+    places = np.arange(60) % 30
+    expected = StreamingClassifier(optimizer="sgd").partial_fit(x, places, MANY)
+    for other in (name for name in KINDS if SAME.get(name, name) == SAME.get(kind, kind)):
+        if {kind, other} == {"floats", other} != {"floats"} or {kind, other} == {kind, "floats"} != {"floats"}:
+            continue  # halves are other numbers
+        labels = KINDS[other]
+        if SAME.get(kind) == "text" or kind == "bytes":
+            order = np.argsort(labels)
+            x_, y = x, labels[order][places]
+        else:
+            x_, y = x, labels[places]
+        model = StreamingClassifier(optimizer="sgd").partial_fit(x_, y, KINDS[kind])
+        assert bits(model) == bits(expected)
+        assert bits(StreamingClassifier(optimizer="sgd").partial_fit(x_, y.tolist(), KINDS[kind].tolist())) == bits(
+            expected
+        )
+
+
+NEAR = {
+    "integers that float64 cannot tell apart": (np.array([2**53, 2**53 + 2]), np.full(4, 2**53 + 1, np.uint64)),
+    "a float beside them": (np.array([2**53 + 1, 2**53 + 3]), np.full(4, 2.0**53)),
+    "a text that is longer": (np.array(["a", "b"]), np.array(["a", "bc", "a", "b"])),
+    "a text with a blank": (np.array(["a", "b"], object), np.array(["a ", "b", "a", "b"])),
+}
+
+
+@pytest.mark.parametrize("case", NEAR)
+def test_labels_that_are_nearly_classes(case):
+    known, y = NEAR[case]
+    model = StreamingClassifier()
+    with pytest.raises(ValueError, match=r"^y: expected labels among the classes .* too$"):
+        model.partial_fit(np.ones((4, 2)), y, known)
+
+
+ODD = {
+    "None": [None, 1, 0, 1],
+    "None among texts": np.array([None, "a", "b", "a"], object),
+    "texts and numbers": ["a", 1, 0, 1],
+    "texts and numbers as objects": np.array(["a", 1, 0, 1], object),
+    "bools and numbers": [True, 0, 1, 0],
+    "NaN": [np.nan, 1.0, 0.0, 1.0],
+    "NaN as an object": np.array([np.nan, 1.0, 0.0, 1.0], object),
+    "NaN among texts": np.array([np.nan, "a", "b", "a"], object),
+    "infinity": [np.inf, 1.0, 0.0, 1.0],
+    "bytes and texts": ["a", b"a", "b", "b"],
+    "tuples": [(0, 1), (1, 2), (0, 1), (1, 2)],
+    "dicts": np.array([{}, {}, {}, {}], object),
+    "complex": [0, 1j, 0, 1j],
+    "lists": np.array([[1], [2, 3], [1], [1]], object),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_odd_labels(case):
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    y = ODD[case]
+    new, model = StreamingClassifier(), StreamingClassifier().partial_fit(x, [0, 1, 0, 1], [0, 1])
+    before = bits(model)
+    for call in (
+        lambda: new.fit(x, y),
+        lambda: new.partial_fit(x, y, [0, 1]),
+        lambda: new.partial_fit(x, [0, 1, 0, 1], y),
+        lambda: model.partial_fit(x, y),
+        lambda: model.fit(x, y),
+        lambda: model.partial_fit(x, [0, 1, 0, 1], y),
+    ):
+        with pytest.raises(ValueError, match=r"(?i)(y|classes|label|nan|infinity|complex)"):
+            call()
+    assert not hasattr(new, "classes_")
+    assert bits(model) == before
+
+
+def test_pandas_labels():
+    pandas = pytest.importorskip("pandas")
+    x, y = data("log_loss", classes=3)
+    expected = in_pieces(StreamingClassifier(), x, y, 10)
+    for kind in (object, "category", "string"):
+        series = pandas.Series(y, dtype=kind)
+        assert bits(StreamingClassifier().partial_fit(x, series, np.unique(y))) == bits(expected)
+
+
+CLASS_WEIGHTS = {
+    "a key that is no class": ({"one": 1.0, "four": 2.0}, r"expected classes among .*\['four'\] too"),
+    "keys of another kind": ({0: 1.0, 1: 2.0}, r"expected classes among"),
+    "negative": ({"one": -1.0}, "expected finite numbers, not negative, got -1.0 for 'one'"),
+    "NaN": ({"three": np.nan}, "expected finite numbers"),
+    "a text": ({"three": "2"}, "expected finite numbers"),
+}
+
+
+@pytest.mark.parametrize("case", CLASS_WEIGHTS)
+def test_class_weights_that_fit_no_class(case):
+    weights, match = CLASS_WEIGHTS[case]
+    x, y = data("log_loss", classes=3)
+    model = in_pieces(StreamingClassifier(), x, y, 10).set_params(class_weight=weights)
+    before = bits(model)
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match=rf"^class_weight: {match}"):
+            call(x, y)
+    assert bits(model) == before
+
+
+def test_class_weights_of_pandas_are_refused():
+    pandas = pytest.importorskip("pandas")
+    x, y = data("log_loss")
+    for weights in (pandas.Series({0: 1.0, 1: 2.0}), pandas.DataFrame({0: [1.0]})):
+        for call in (lambda model: model.fit(x, y), lambda model: model.partial_fit(x, y, [0, 1])):
+            with pytest.raises(ValueError, match=r"^class_weight: expected a dict, 'balanced' or None, got"):
+                call(StreamingClassifier(class_weight=weights))
+
+
+def test_class_weights_for_classes_that_are_absent_are_left_alone():
+    """A fold need not have every class."""
+    x, y = data("log_loss")
+    weights = {0: 1.0, 1: 2.0, 2: 3.0}
+    models = [make("log_loss", class_weight=w, max_iter=3, tol=None, random_state=0) for w in (weights, {1: 2.0})]
+    assert bits(models[0].fit(x, y)) == bits(models[1].fit(x, y))
