@@ -230,6 +230,7 @@ def test_copies_of_a_model(how):
     read_beside(train, lambda: COPIES[how](model), check)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # one epoch is not enough, and quick
 def test_a_model_that_is_fitted_anew():
     """Weights, number of features and predictions belong together, whichever of two fits was the last."""
     model, sizes = StreamingRegressor(max_iter=1, tol=None), [30, 60]
