@@ -24,10 +24,7 @@ def kind_of(x, name):
         types = set(map(type, x if listed else x.ravel()))
         if any(own.__hash__ is None for own in types):
             raise ValueError(f"{name}: expected labels such as numbers or texts, got {short(x)}")
-        kinds = {
-            next((kind for known, kind in TYPES if issubclass(own, known)), own.__name__)
-            for own in types
-        }
+        kinds = {next((kind for known, kind in TYPES if issubclass(own, known)), own.__name__) for own in types}
     if len(kinds) > 1 or "NoneType" in kinds:
         raise ValueError(
             f"{name}: expected labels of one kind, such as numbers or texts, got {' and '.join(sorted(kinds))}"

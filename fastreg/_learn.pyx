@@ -456,7 +456,8 @@ def survey(samples, bint fingerprints):
     cdef Sparse job
     cdef bint single = dtype_of(samples.data) == FLOAT32
     point_to(&job, samples, NPY_FLOAT if single else NPY_DOUBLE)
-    cdef ndarray squares = np.zeros(job.count), counts = np.zeros(job.count), prints = np.zeros(job.count) if fingerprints else None
+    cdef ndarray squares = np.zeros(job.count), counts = np.zeros(job.count)
+    cdef ndarray prints = np.zeros(job.count) if fingerprints else None
     cdef double* s = <double*>PyArray_DATA(squares)
     cdef double* c = <double*>PyArray_DATA(counts)
     cdef double* p = <double*>PyArray_DATA(prints) if fingerprints else NULL

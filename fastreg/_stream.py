@@ -241,7 +241,7 @@ class Stream:
 
     def intercept(self):
         """The intercept as it is now, an entry a column; zero for none."""
-        return self.learner.read_intercept()
+        return self.learner.read_intercept() if self.has_intercept else np.zeros(self.shape[1])
 
     def margins(self, x):
         """x·w plus intercept, (samples, columns); for few non-zeros, without a look at all weights."""

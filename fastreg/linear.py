@@ -351,8 +351,9 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         1 for L1 alone, 0 for L2 alone, as in scikit-learn.
     learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable
         With "sgd": "optimal" is 1/(alpha·t + 1/eta0), "invscaling" eta0/(t + 1)^power_t; a callable is given t, the
-        samples seen. "auto" is "optimal", but no step takes a sample beyond the minimum of its own loss: features need
-        not be scaled for it to converge. The other optimizers have "constant" (auto) alone.
+        samples seen. "auto" is "optimal", but no step takes a sample beyond the minimum of its own loss, if that is not
+        "hinge". It is not enough for features of very different sizes: scale them (StandardScaler, MaxAbsScaler). The
+        other optimizers have "constant" (auto) alone.
     eta0 : float, optional
         The first learning rate. By default 1/4 over the size of the features that the samples so far have (their root
         mean square; looked at again when the samples have doubled) for "ftrl" and "adagrad", L. Bottou's heuristic for
@@ -366,15 +367,17 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         case.
     n_iter_no_change : int, default 5
     shuffle : bool, default True
-        True: the data of :meth:`fit` are a set. Their order does not matter, a weight of k means the same as k copies
-        (up to a mean weight of 16, beyond which visits would get too many), and weights are relative. False: they are a
-        stream, taken exactly as :meth:`partial_fit` does.
+        True: the data of :meth:`fit` are a set. Their order does not matter. Weights are relative: times a constant,
+        they give the same model, but for rounding. Whole weights without a common factor are numbers of copies, to the
+        bit, as long as their mean is at most 16; beyond it, visits would get too many. False: the data are a stream,
+        taken exactly as :meth:`partial_fit` does, and a weight multiplies a sample's gradient.
     random_state : int, RandomState or None
         For the shuffling.
     class_weight : dict, "balanced" or None
-        Multiplies sample weights; "balanced" is for :meth:`fit` only.
+        Multiplies sample weights; a class that is absent counts 1. "balanced" is for :meth:`fit` only.
     warm_start : bool, default False
-        Let :meth:`fit` go on from where the last one ended.
+        Let :meth:`fit` go on from where the last one ended: an error if classes, features, optimizer or fit_intercept
+        are others. The dtype stays the first one's.
     verbose : int, default 0
         Print a line for every epoch or call of partial_fit.
 
@@ -391,9 +394,20 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
     A call of :meth:`partial_fit` costs O(non-zeros), whatever the number of features; reading `coef_` costs a pass over
     all of them. Margins need exp for the log-loss, so that results can differ in the last bits between machines.
 
-    Errors are raised before anything has changed, with two exceptions. Training that diverges ends in a ValueError,
-    with weights that are lost: fit anew. An interrupt, or an error in a callable, comes between samples, every so many
-    thousand: those before it have been learned. One thread at a time may train; another gets a RuntimeError.
+    A call happens whole or not at all, whatever stops it: an error, an interrupt, memory that runs out. Only a call of
+    :meth:`partial_fit` that diverges has been made when it raises its ValueError: its weights are lost, fit anew. An
+    interrupt waits for the end of a call of partial_fit, unless that takes seconds. A callable is asked for all
+    learning rates of such a call before the first step.
+
+    One call of partial_fit at a time may train a model; another gets a RuntimeError. Calls of fit do not disturb each
+    other: the last one's model stays. Who reads a model that another thread trains, copies or pickles it, gets that of
+    one moment. A thread that changes the values of X during a call changes what is learned; what it does to the indices
+    of a sparse matrix can do no more than that.
+
+    A ConvergenceWarning tells when :meth:`fit` ends worse than a constant would be: features are not scaled, or, with
+    "sgd", a strong penalty has made the intercept slow, which learns at the same rate as the weights.
+
+    Labels are compared as they are: the text "1" is not the number 1, nor is True.
 
     References
     ----------
