@@ -1,8 +1,8 @@
 """Disturbs the operations of injection_cases.py at one point after the other, and judges what is left.
 
-Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (Ctrl-C comes between some
-of them only), the failure of one of Python's own allocations (_testcapi.set_nomemory), and that of a malloc of anyone in
-the process, such as NumPy's of array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject
+Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (Ctrl-C comes before some
+of them only), the failure of one of Python's own allocations (_testcapi.set_nomemory), and the failure of any malloc in
+the process, such as NumPy's for array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject
 runs, it prints a table: operation, injections, states that were neither old nor new.
 """
 
