@@ -7,6 +7,7 @@ import numpy as np
 from fastreg import _diagnose, _threads, reference
 from fastreg._bfloat16 import wide
 from fastreg._boundary import l1_penalty
+from fastreg._checks import guard
 from fastreg._layout import Layout, split_factors, split_groups
 from fastreg._settings import CHECKS, Group, Setting
 from fastreg._state import checked, save
@@ -110,6 +111,7 @@ class Optimizer:
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
+        _guards = guard(weights)  # before callables are asked: they could resize what the weights are views of
         if restored is None:
             states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
         else:

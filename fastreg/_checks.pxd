@@ -17,7 +17,7 @@ cdef ndarray slow_array(object x, str name)
 cdef double slow_double(object x, str name) except? -1
 cdef bint is_bfloat16(ndarray a) noexcept
 cdef int check(double x, str name, bint single, bint finite=*) except -1
-cdef list guard(list arrays)
+cpdef list guard(list arrays)
 cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL
 
 

@@ -3,3 +3,5 @@
 from typing import Any
 
 __pyx_capi__: dict[str, Any]
+
+def guard(arrays: list[Any]) -> list[Any]: ...

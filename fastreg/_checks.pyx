@@ -52,7 +52,7 @@ cdef int check(double x, str name, bint single, bint finite=True) except -1:
     return 0
 
 
-cdef list guard(list arrays):
+cpdef list guard(list arrays):
     """Weak references to arrays and to those that they are views of: NumPy resizes no array that has one, ever."""
     guards = []
     for a in arrays:
@@ -68,7 +68,7 @@ cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NUL
     They are aligned to their size: bfloat16 may come as a type without an alignment of its own. There may be more.
     """
     if (a is None or not (PyArray_TYPE(a) == number or PyArray_EquivTypenums(PyArray_TYPE(a), number))
-            or not PyArray_ISCARRAY_RO(a) or <size_t>PyArray_DATA(a) % <size_t>PyArray_ITEMSIZE(a) != 0
-            or PyArray_SIZE(a) < n):
+            or not PyArray_ISCARRAY_RO(a) or PyArray_SIZE(a) < n
+            or (PyArray_SIZE(a) > 0 and <size_t>PyArray_DATA(a) % <size_t>PyArray_ITEMSIZE(a) != 0)):
         raise _diagnose.bad_memory(a, PyArray_DescrFromType(number), n, name)
     return PyArray_DATA(a)

@@ -24,7 +24,7 @@ def trusted(x, borrowed=False):
     as Learner.learn does, and it shows in the attribute `borrowed` of what is returned.
     """
     if not sparse.issparse(x):
-        return x
+        return native(x) if isinstance(x, np.ndarray) else x
     if len(x.shape) != 2:
         raise ValueError(f"X: expected 2 dimensions, got a sparse array of shape {x.shape}")
     if x.format == "csr":
@@ -39,6 +39,7 @@ def _compressed(x, borrowed):
     x = copy(x)  # shallow; SciPy's constructors take ten times as long
     rows, columns = x.shape if x.format == "csr" else x.shape[::-1]
     data, indices, indptr = (np.asarray(a) for a in (x.data, x.indices, x.indptr))
+    data = native(data)
     one_dimension(data, "values")
     whole_numbers(indices, "indices")
     starts = starts_of(indptr, rows, min(len(data), len(indices)))
@@ -54,6 +55,11 @@ def _compressed(x, borrowed):
     x.borrowed = found is indices
     x.has_canonical_format = canonical
     return x
+
+
+def native(a):
+    """In native byte order: scikit-learn would make byte-swapped float32 float64, and so the model."""
+    return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
 def starts_of(indptr, rows, most):
@@ -99,7 +105,7 @@ def _from_places(x, rows, columns):
         elif x.format == "lil" and [*map(len, x.rows)] != [*map(len, x.data)]:
             raise ValueError("rows and values of different lengths")
         x = x.tocoo()
-        data, row, column = (np.asarray(a) for a in (x.data, *x.coords))
+        data, row, column = (np.asarray(a) for a in (native(x.data), *x.coords))
         places = []
         for a, most in ((row, rows), (column, columns)):
             if a.shape != data.shape:

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.utils import compute_class_weight
 
 MOST = float(np.finfo(float).max)
-KINDS = {"b": "bools", "i": "numbers", "u": "numbers", "f": "numbers", "U": "texts", "T": "texts", "S": "bytes"}
-TYPES = (((bool, np.bool_), "bools"), (Number, "numbers"), (str, "texts"), (bytes, "bytes"))
+KINDS = {"b": "numbers", "i": "numbers", "u": "numbers", "f": "numbers", "U": "texts", "T": "texts", "S": "bytes"}
+TYPES = (((Number, np.bool_), "numbers"), (str, "texts"), (bytes, "bytes"))
 
 
 def kind_of(x, name):

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastreg import reference
 from fastreg._base import as_weights
+from fastreg._checks import guard
 from fastreg._diagnose import DTYPES
 from fastreg._layout import split_factor
 from fastreg._settings import CHECKS, SCHEDULES, finite, representable
@@ -32,6 +33,7 @@ class _Lazy(Lazy):
         w = as_weights(w, "w")
         if w.dtype not in DTYPES:
             raise TypeError(f"w: expected dtype float32 or float64 for lazy updates, got {w.dtype}")
+        _guards = guard([w])  # before callables are asked: they could resize what w is a view of
         strengths = {"lr": lr, "l1": l1, "l2": l2}
         checked = {key: CHECKS[key](key, x) for key, x in (strengths | own).items()}
         numbers = [finite(key, x(0)) if callable(x) else x for key, x in checked.items() if key in strengths]

@@ -407,7 +407,7 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
     A ConvergenceWarning tells when :meth:`fit` ends worse than a constant would be: features are not scaled, or, with
     "sgd", a strong penalty has made the intercept slow, which learns at the same rate as the weights.
 
-    Labels are compared as they are: the text "1" is not the number 1, nor is True.
+    Labels are compared as Python compares them: the text "1" is not the number 1, but True is.
 
     References
     ----------

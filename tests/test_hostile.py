@@ -192,3 +192,19 @@ def test_keywords_that_lie_about_equality(equal):
     with pytest.raises(TypeError, match=r"^l1_update\(\)"):
         fastreg.l1_update(w, np.ones(9), **{Key("lr"): 0.5, "l1": 0.0})
     np.testing.assert_array_equal(w, np.ones(9))
+
+
+@pytest.mark.parametrize(
+    "make", [fastreg.SGD, fastreg.FTRL, fastreg.LazySGD, fastreg.LazyFTRL], ids=lambda c: c.__name__
+)
+def test_a_schedule_cannot_take_the_memory_away_at_construction(make):
+    """Of weights that are a view: nothing in a view tells that its memory has gone."""
+    base = np.ones(100)
+
+    def schedule(n):
+        with pytest.raises(ValueError, match="cannot resize"):
+            base.resize(100_000, refcheck=False)
+        return 0.5
+
+    make(base[:50], schedule)
+    assert base.size == 100
