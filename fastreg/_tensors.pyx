@@ -146,7 +146,7 @@ cdef class Tensors:
         cdef const char* start
         written = [(x, i) for i, w in enumerate(self.weights) for x in [w, *self.states[i]] if x.size]
         self.blocks = <Block*>allocate(len(written), sizeof(Block))
-        for x, i in sorted(written, key=lambda entry: _diagnose.address(entry[0])):
+        for _, i, x in sorted([(address(x), i, x) for x, i in written], key=lambda entry: entry[:2]):
             start = <const char*>PyArray_DATA(x)
             if self.filled and start < self.blocks[self.filled - 1].end:
                 one, other = self.names[self.blocks[self.filled - 1].index], self.names[i]
@@ -437,6 +437,11 @@ cdef class Tensors:
         return self.section.seal()
 
 
+cdef object address(ndarray a):
+    """Where an array's data starts."""
+    return <size_t>PyArray_DATA(a)
+
+
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
     cdef void* memory = PyMem_Calloc(count + 1, size)
     if memory == NULL:
@@ -502,15 +507,15 @@ def clip_grad_norm(list names, list grads, double max_norm):
     cdef Py_ssize_t i
     cdef list arrays = [as_array(x, f"grads[{name}]") for x, name in zip(grads, names)]
     end = 0
-    for address, i in sorted((_diagnose.address(g), i) for i, g in enumerate(arrays)):
+    for start, i in sorted([(address(g), i) for i, g in enumerate(arrays)]):
         g = arrays[i]
         if not is_target(g):
             raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)
         if PyArray_SIZE(g) == 0:
             continue
-        if address < end:
+        if start < end:
             raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
-        end = address + PyArray_NBYTES(g)
+        end = start + PyArray_NBYTES(g)
     for g in arrays:
         sums(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), &sum_abs, &sum_squares)
         total += sum_squares

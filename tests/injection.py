@@ -263,7 +263,7 @@ def supervise(what, names, most=None, least=0, seed=0):
             log.seek(0)
             i, k = (int(x) for x in (log.read() or b"0 -1").split())
         print(f"{names[i]:60} crashed at {k} with status {status}", flush=True)
-        print(child.stderr.partition("Extension modules:")[0][-1500:], flush=True)
+        print(child.stderr[child.stderr.rfind("Fatal") :].partition("Extension modules:")[0].strip(), flush=True)
         bad, names = True, names[i + 1 :]
     return not bad
 
@@ -276,7 +276,7 @@ def main():
     parser.add_argument("--least", type=int, default=0, help="how often to disturb an operation, at points again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()  # names may follow options
     if arguments.log is not None:
         limits = arguments.most, arguments.least, arguments.seed
         return table(arguments.what, arguments.names, *limits, arguments.log)

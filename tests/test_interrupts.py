@@ -132,7 +132,7 @@ def long_lazy_steps():
 
 
 def long_loading():
-    """Two states in turn: which is next follows from the optimizer alone, so that no interrupt divides the two."""
+    """Two states in turn: the optimizer tells which is next, so that an interrupt cannot divide the two."""
     w = [np.zeros(1 << 19) for _ in range(3)]
     one, other = fastreg.Adam(w, 0.1), fastreg.Adam([x + 1 for x in w], falling)
     other.step([x + 1 for x in w])
