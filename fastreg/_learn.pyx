@@ -36,7 +36,9 @@ cdef enum:
 
 def record_type(str direction, dtype, Py_ssize_t columns):
     """The dtype of a feature's record: the weights of all columns, their state, and when they were last up to date."""
-    fields = [(name, dtype, (columns,)) for name in FIELDS[direction]]
+    fields = []
+    for name in FIELDS[direction]:
+        fields.append((name, dtype, (columns,)))
     if direction != "FTRL":
         fields.insert(0, ("stamp", "i8", (1,)) if direction == "Adagrad" else ("stamp", "f8", (2,)))
     size = np.dtype(fields, align=True).itemsize
@@ -258,7 +260,7 @@ cdef class Learner:
         cdef Rows now
         direction = list(DIRECTIONS)[<int>self.t.direction]
         cdef Learner new = Learner(np.empty_like(self.records), direction, (<double*>&self.t.d)[1],
-                                   [np.empty_like(x) for x in self.intercept])
+                                   list(map(np.empty_like, self.intercept)))
         self.section.lock(False)
         with nogil:
             memcpy(new.start, self.start, size)

@@ -12,6 +12,9 @@
 # What only reads does it between lock(False) and unlock(), and waits for a commit under way. What holds the GIL from
 # beginning to end needs no lock while nobody has it: `enter` and `leave`, which save a tenth of a small lazy step.
 
+cimport cython
+
+
 cdef extern from *:
     """
     #ifdef Py_GIL_DISABLED
@@ -23,6 +26,7 @@ cdef extern from *:
     bint FREE_THREADED "FASTREG_FREE_THREADED"
 
 
+@cython.final
 cdef class Section:
     cdef readonly unsigned long long version  # how many commits there were
     cdef bint writing                         # whether a call that writes is under way

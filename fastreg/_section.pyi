@@ -1,15 +1,17 @@
 """Critical sections of the objects that are changed in place, and what a fork does about them."""
 
-from typing import Any
+from typing import Any, Self, final
 
-__pyx_capi__: dict[str, Any]
+@final
+class Gate: ...
 
+@final
 class Section:
-    @property
-    def version(self) -> int: ...
+    version: int
 
+@final
 class Seal:
-    def __init__(self, section: Section) -> None: ...
+    def __new__(cls, section: Section) -> Self: ...
     def __reduce__(self) -> tuple[Any, tuple[()]]: ...
 
 def broken_seal() -> None: ...

@@ -34,12 +34,15 @@ cdef enum:
     PAUSE = 50           # microseconds between two looks
     PATIENCE = 10000000  # microseconds that a fork waits for commits, and commits for a fork, at most
 
+
+@cython.final
 cdef class Gate:
     """What all sections of the process share."""
 
     cdef Py_ssize_t locked  # how many sections are
     cdef int forking        # how many threads are about to fork
     cdef long long forks    # how many processes lie between this one and the first
+
 
 cdef Gate gate = Gate()
 
@@ -52,6 +55,7 @@ cdef void pause() noexcept:
         PyThread_acquire_lock_timed(never, PAUSE, 0)
 
 
+@cython.final
 cdef class Section:
     """The critical section of one object."""
 
@@ -125,6 +129,7 @@ cdef void pass_gate() noexcept:
         waited += PAUSE
 
 
+@cython.final
 cdef class Seal:
     """Behind arrays that pickle or deepcopy read at their leisure: an error where they have been changed meanwhile."""
 

@@ -206,7 +206,8 @@ cdef class Lazy:
     cdef ndarray table(self, Py_ssize_t count):
         """The strengths of so many steps to come, one row for each of lr, l1 and l2; asks the schedules."""
         cdef double[3] strengths
-        cdef double[:, ::1] table = np.empty((3, count))
+        cdef ndarray table = np.empty((3, count))
+        cdef double* rows = <double*>PyArray_DATA(table)
         cdef Py_ssize_t s, i
         for s in range(count):
             strengths = self.strengths.given
@@ -214,8 +215,8 @@ cdef class Lazy:
                 strengths[STRENGTHS.index(name)] = as_double(schedule(self.t.steps + s), name)
             admit(&self.t, self.factor, self.fractional, strengths)
             for i in range(3):
-                table[i, s] = strengths[i]
-        return np.asarray(table)
+                rows[i*count + s] = strengths[i]
+        return table
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
@@ -484,7 +485,7 @@ cdef class Lazy:
             last = np.array([self.t.d.plain.lr, self.t.l1, self.t.l2])
             stamps = None if self.stamps is None else self.stamps.copy()
             strengths = {name: self.strength(i) for i, name in enumerate(STRENGTHS)}
-            return self.t.steps, now, last, stamps, [array.copy() for array in self._arrays], strengths
+            return self.t.steps, now, last, stamps, list(map(np.copy, self._arrays)), strengths
         finally:
             self.section.unlock()
 

@@ -5,6 +5,8 @@ has taken, the counts of the optimizer and the settings of its groups. So one co
 all of it new (_section.pyx). What a step means is the affair of optimizers.py: for each group it hands over a `Plan` of
 plain numbers (_settings.py), and directions as the reference's tuples, whose fields are those of the struct of the same
 name, in the same order.
+
+No list comprehension here makes its entries: where memory runs out in one, Cython 3.3.1 releases an entry twice.
 """
 from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -23,6 +25,8 @@ from fastreg._kernels cimport (
 )
 from fastreg._parallel cimport nonfinite, scale, sums, update
 from fastreg._section cimport enter, leave, Section
+
+from operator import attrgetter, itemgetter
 
 import cython
 from numpy import asarray
@@ -117,7 +121,7 @@ cdef class Tensors:
         cdef ndarray w
         self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
         self.settings, self.planned, self.section = settings, [None]*len(spans), Section()
-        self.dtypes = [w.dtype for w in weights]
+        self.dtypes = list(map(attrgetter("dtype"), weights))
         self.guards = guard([*weights, *(s for state in states for s in state), *(f for f in factors if f is not None)])
         self.count, self.groups = len(weights), len(spans)
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
@@ -144,9 +148,13 @@ cdef class Tensors:
         cdef Py_ssize_t i
         cdef ndarray x
         cdef const char* start
-        written = [(x, i) for i, w in enumerate(self.weights) for x in [w, *self.states[i]] if x.size]
+        written = []  # and no comprehension: see the head of this file
+        for i in range(self.count):
+            for x in (self.weights[i], *self.states[i]):
+                if PyArray_SIZE(x) > 0:
+                    written.append((address(x), i, x))
         self.blocks = <Block*>allocate(len(written), sizeof(Block))
-        for _, i, x in sorted([(address(x), i, x) for x, i in written], key=lambda entry: entry[:2]):
+        for _, i, x in sorted(written, key=itemgetter(0, 1)):
             start = <const char*>PyArray_DATA(x)
             if self.filled and start < self.blocks[self.filled - 1].end:
                 one, other = self.names[self.blocks[self.filled - 1].index], self.names[i]
@@ -186,8 +194,7 @@ cdef class Tensors:
                 t.g = NULL
                 continue
             if type(<object>g) is not ndarray:  # start again with arrays: making them may run Python code
-                named = zip(grads, self.names)
-                return self.point([None if x is None else asarray(as_array(x, f"grads[{n}]")) for x, n in named])
+                return self.point(as_arrays(grads, self.names))
             if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
                 name = self.names[i]
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
@@ -437,6 +444,14 @@ cdef class Tensors:
         return self.section.seal()
 
 
+cdef list as_arrays(list grads, list names):
+    """Gradients as arrays over the same memory; None stays."""
+    cdef list arrays = []
+    for x, name in zip(grads, names):
+        arrays.append(None if x is None else asarray(as_array(x, f"grads[{name}]")))
+    return arrays
+
+
 cdef object address(ndarray a):
     """Where an array's data starts."""
     return <size_t>PyArray_DATA(a)
@@ -505,9 +520,12 @@ def clip_grad_norm(list names, list grads, double max_norm):
     cdef ndarray g
     cdef double total = 0, sum_abs = 0, sum_squares = 0, norm, coefficient
     cdef Py_ssize_t i
-    cdef list arrays = [as_array(x, f"grads[{name}]") for x, name in zip(grads, names)]
+    cdef list arrays = as_arrays(grads, names)
+    cdef list places = []
+    for i in range(len(arrays)):
+        places.append((address(arrays[i]), i))
     end = 0
-    for start, i in sorted([(address(g), i) for i, g in enumerate(arrays)]):
+    for start, i in sorted(places):
         g = arrays[i]
         if not is_target(g):
             raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)

@@ -229,6 +229,8 @@ def busy():
 
     thread = threading.Thread(target=train)
     thread.start()
+    while model._stream.completed == 10:
+        time.sleep(0.001)
     yield model, x, y
     stop.set()
     thread.join()
