@@ -101,17 +101,18 @@ class Optimizer:
 
         `restored` is what Tensors.restore takes but for the settings, where they do not start anew.
         """
-        names, weights, factors, groups, settings = [], [], [], [], []
+        names, weights, factors, groups, settings, guards = [], [], [], [], [], []
         for layout, (values, own_settings, own_factors) in zip(attributes["_layouts"], parts):
-            flat = zip(layout.names, layout.flatten(values, "params"))
-            own = [as_weights(x, f"params[{name}]") for name, x in flat]
+            own = []
+            for name, x in zip(layout.names, layout.flatten(values, "params")):
+                own.append(as_weights(x, f"params[{name}]"))
+                guards += guard(own[-1:])  # at once: a caller's code could resize what the weights are views of
             scalars, arrays = split_factors(layout, own, own_factors)
             groups.append(Group(self, attributes["_known"], layout, len(weights), own, scalars))
             settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
-        _guards = guard(weights)  # before callables are asked: they could resize what the weights are views of
         if restored is None:
             states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
         else:

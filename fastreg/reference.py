@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 inf = float("inf")
+LARGEST = float(np.finfo(float).max)
 
 
 # -- Directions -------------------------------------------------------------------------------------------------------
@@ -626,7 +627,7 @@ def elastic_net_penalty(w, l1, l2):
 def _update(w, grad, lr, l1, l2, mode, theta):
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(map(repr, MODES))}, got {mode!r}")
-    theta = theta if theta <= np.finfo(float).max else inf  # an int may be larger
+    theta = theta if theta <= LARGEST else inf  # an int may be larger
     if theta != inf and mode != "truncated":
         raise ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
     m = Truncated(theta) if mode == "truncated" else MODES[mode]()
