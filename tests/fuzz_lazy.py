@@ -1,0 +1,168 @@
+"""Random sequences for fuzz.py: lazy updates beside dense steps."""
+
+import copy
+import pickle
+
+import numpy as np
+from fuzz_sequence import Done, Finding, HostileError, Rate, Sequence
+from fuzz_values import (
+    BAD_NUMBERS,
+    INDICES,
+    TAKEN_INDICES,
+    damaged_file,
+    damaged_indices,
+    damaged_starts,
+    formed,
+    tampered,
+)
+from lazy_cases import CASES, make, make_dense, scatter, snapshot
+
+
+class Lazy(Sequence):
+    """Lazy weights, beside a dense optimizer with the same gradients."""
+
+    def run(self):
+        draw = self.draw
+        self.name, self.rows = draw.choice(list(CASES)), draw.choice([1, 2, 15, 17, 33, 100, 3000])
+        self.shape = draw.choice([(self.rows,), (self.rows, 1), (self.rows, 3)])
+        factor = draw.choice([None, None, 0.5, draw.generator().integers(0, 2, self.shape).astype(float)])
+        w, self.rate = draw.numbers(self.shape, special=0), Rate()
+        strengths = {"l1": draw.choice([0.0, 0.05]), "l2": draw.choice([0.0, 0.1])}
+        lr = draw.choice([0.1, self.rate])
+        self.dense = make_dense(self.name, w.copy(), Rate() if callable(lr) else lr, penalty_factor=factor, **strengths)
+        self.it = make(self.name, w, lr, penalty_factor=factor, **strengths)
+        for _ in range(draw.randint(3, 20)):
+            draw.choice(self.OPERATIONS)(self)
+            self.compare()
+
+    def compare(self):
+        self.require(self.it.completed == self.dense.completed, "the number of steps is not that of the dense steps")
+        if self.it.completed:  # before, warm_start=False is told by w
+            close = np.allclose(self.it.weights(), self.dense.params, rtol=1e-9, atol=1e-10, equal_nan=True)
+            self.require(close, "the weights are not those of dense steps")
+
+    def unchanged_by(self, what, act, *errors):
+        """Whether it succeeds; if not, nothing has changed."""
+        before = snapshot(self.it)
+        ok, _ = self.attempt(what, act, *errors)
+        self.require(ok or snapshot(self.it) == before, f"{what}: an error, and nevertheless a change")
+        return ok
+
+    def gradient(self, n):
+        indices = np.array([self.draw.randrange(self.rows) for _ in range(n)], np.int64)
+        return indices, self.draw.numbers((n, *self.shape[1:]), special=0)
+
+    def step_dense(self, indices, values):
+        self.dense.step(scatter(indices, values, self.shape))
+
+    def step(self):
+        indices, values = self.gradient(self.draw.choice([0, 1, 2, 5, 16, 40, 700]))
+        kind = self.draw.choice(list(INDICES))
+        forms, taken = formed(self.draw, values, odd=0.1)
+        ok = self.unchanged_by(f"step, {kind}", lambda: self.it.step(INDICES[kind](indices), forms))
+        self.require(ok or kind not in TAKEN_INDICES or not taken or values.ndim > 1, "a good gradient was refused")
+        if ok:
+            self.step_dense(indices, values)
+
+    def step_csr(self):
+        indices, values = self.gradient(self.draw.choice([0, 1, 5, 40, 300]))
+        cuts = sorted(self.draw.randint(0, len(indices)) for _ in range(self.draw.randint(0, 5)))
+        indptr, kind = np.array([0, *cuts, len(indices)]), self.draw.choice(list(INDICES))
+        odd = [INDICES[kind](x) if self.draw.chance(0.5) else x for x in (indices, indptr)]
+        if self.unchanged_by(f"step_csr, {kind}", lambda: self.it.step_csr(values, *odd)):
+            for start, stop in zip(indptr[:-1], indptr[1:]):
+                self.step_dense(indices[start:stop], values[start:stop])
+        damaged = damaged_starts(self.draw, indptr)
+        if self.unchanged_by("step_csr, damaged", lambda: self.it.step_csr(values, indices, damaged)):
+            for start, stop in zip(damaged[:-1], damaged[1:]):  # it was another indptr, and none that is wrong
+                self.step_dense(indices[start:stop], values[start:stop])
+
+    def step_damaged(self):
+        """Indices outside, or values of another length."""
+        indices, values = self.gradient(self.draw.choice([1, 5, 40]))
+        how = self.draw.randrange(2)
+        if how == 0:
+            bad = damaged_indices(self.draw, indices, self.rows)
+            ok = self.unchanged_by("step, indices outside", lambda: self.it.step(bad, values))
+        elif how == 1:
+            ok = self.unchanged_by("step, too few values", lambda: self.it.step(indices, values[:-1]))
+        self.require(not ok, "what cannot be a gradient was taken")
+
+    def set(self):
+        name = self.draw.choice(["lr", "l1", "l2"])
+        x = self.draw.choice([0.05, 0.2]) if self.draw.chance(0.7) else self.draw.choice(BAD_NUMBERS)
+        if self.unchanged_by(f"{name} = {x!r}", lambda: setattr(self.it, name, x)):
+            try:
+                self.dense.param_groups[0][name] = x
+            except (TypeError, ValueError) as error:
+                raise Finding(f"{name} = {x!r} was taken, which the dense optimizer refuses") from error
+
+    def flush(self):
+        self.it.flush()
+        self.require(not self.it.owed, "weights have pending penalties after flush()")
+
+    def read(self):
+        indices, _ = self.gradient(7)
+        kind = self.draw.choice(list(INDICES))
+        whole = self.it.weights()
+        ok, some = self.attempt(f"weights, {kind}", lambda: self.it.weights(INDICES[kind](indices)))
+        self.require(
+            not ok or np.array_equal(some, whole[indices], equal_nan=True), "some weights are not those of all"
+        )
+        repr(self.it)
+
+    def replace(self):
+        how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+        self.it = how(self.it)
+        self.rate = self.it.lr if callable(self.it.lr) else Rate()
+
+    def load(self):
+        saved = self.it.state_dict()
+        if self.draw.chance(0.5):
+            saved = tampered(self.draw, saved)
+        elif self.draw.chance(0.5):
+            saved = damaged_file(self.draw, saved)
+        if saved is not None and self.unchanged_by(
+            "load_state_dict", lambda: self.it.load_state_dict(saved), Exception
+        ):
+            self.restart()
+
+    def restart(self):
+        """The dense optimizer cannot follow; what there is must still work."""
+        if self.it.w.flags.writeable:
+            self.it.flush()
+        raise Done
+
+    def interfere(self):
+        """A step whose schedule does something to it, or to the indices."""
+        indices, values = self.gradient(self.draw.choice([2, 20]))
+        act = self.draw.choice(self.HOSTILE)
+        rate = Rate()
+        rate.act = lambda: act(self, indices, values)
+        ok, _ = self.attempt("lr, hostile", lambda: setattr(self.it, "lr", rate), KeyboardInterrupt)
+        if not ok:  # it was asked at once
+            return
+        rate.act = lambda: act(self, indices, values)
+        self.unchanged_by(f"step, {act.__name__}", lambda: self.it.step(indices, values), KeyboardInterrupt)
+        self.restart()
+
+    def raises(self, indices, values):
+        raise self.draw.choice([HostileError, KeyboardInterrupt])
+
+    def points_elsewhere(self, indices, values):
+        indices[self.draw.randrange(len(indices))] = self.draw.choice([-1, self.rows, 2**62])
+
+    def resizes(self, indices, values):
+        self.draw.choice([indices, values]).resize(self.draw.choice([0, 1]), refcheck=False)
+
+    def steps(self, indices, values):
+        self.it.step(indices, values)
+
+    def constructs(self, indices, values):
+        type(self.it).__init__(self.it, np.zeros(3), 0.1)
+
+    def freezes(self, indices, values):
+        self.it.w.flags.writeable = False
+
+    HOSTILE = (raises, points_elsewhere, resizes, steps, constructs, freezes)
+    OPERATIONS = (step, step, step, step_csr, step_csr, step_damaged, set, flush, read, replace, load, interfere)

@@ -1,0 +1,211 @@
+"""Random sequences for fuzz.py: linear models on odd matrices, beside a twin that gets plain ones."""
+
+import copy
+import os
+import pickle
+import signal
+import threading
+
+import numpy as np
+from fuzz_sequence import Done, HostileError, Rate, Sequence
+from fuzz_values import SAME, lying, rebuilt, same_dense
+from scipy import sparse
+
+from fastreg.linear import StreamingClassifier, StreamingRegressor
+
+LEARNED = ("coef_", "intercept_", "n_iter_", "n_features_in_", "classes_")
+
+
+class Linear(Sequence):
+    """A linear model that gets odd matrices, beside a twin that gets the canonical ones."""
+
+    def run(self):
+        draw = self.draw
+        self.classify, self.features = draw.chance(0.5), draw.choice([1, 2, 5, 17, 60])
+        self.classes = draw.choice([2, 3])
+        kind = StreamingClassifier if self.classify else StreamingRegressor
+        options = {
+            "loss": draw.choice(kind._losses), "optimizer": draw.choice(["ftrl", "sgd", "adagrad"]),
+            "alpha": draw.choice([0, 1e-4, 0.1]), "l1_ratio": draw.choice([0, 0.15, 1]), "max_iter": 2, "tol": None,
+            "fit_intercept": draw.chance(0.7), "shuffle": draw.chance(0.7), "random_state": 0,
+        }  # fmt: skip
+        self.rate = Rate()
+        if options["optimizer"] == "sgd" and draw.chance(0.4):
+            options["learning_rate"] = self.rate
+        self.it, self.twin = kind(**options), kind(**options)
+        for _ in range(draw.randint(2, 8)):
+            draw.choice(self.OPERATIONS)(self)
+            self.compare()
+
+    def look(self, model):
+        seen = [getattr(model, name, None) for name in LEARNED]
+        return [None if x is None else np.asarray(x).tobytes() for x in seen]
+
+    def compare(self):
+        for name, x, y in zip(LEARNED, self.look(self.it), self.look(self.twin)):
+            self.require(x == y, f"{name} is not the twin's")
+
+    def samples(self):
+        n, dtype = self.draw.choice([1, 2, 7, 30]), self.draw.choice([np.float32, np.float64])
+        x = self.draw.numbers((n, self.features), dtype, special=0)
+        margins = x.sum(axis=1, dtype=float) + self.draw.numbers(n, special=0)
+        y = (np.argsort(np.argsort(margins)) * self.classes // n) if self.classify else margins
+        return x, y
+
+    def odd(self, x):
+        """The same matrix in an odd form, and in the plain one."""
+        if self.draw.chance(0.3):
+            return same_dense(self.draw, x), x
+        plain = sparse.csr_matrix(x)
+        name = self.draw.choice(list(SAME))
+        self.done.append(f"X: {name}, {x.dtype}")
+        return SAME[name](plain), plain
+
+    def train(self, method, x, plain, y, weights=None):
+        more = {"classes": np.arange(self.classes)} if self.classify and method == "partial_fit" else {}
+        before = self.look(self.it)
+        ok, error = self.attempt(method, lambda: getattr(self.it, method)(x, y, sample_weight=weights, **more))
+        if ok:
+            getattr(self.twin, method)(plain, y, sample_weight=weights, **more)
+            return
+        self.require(self.look(self.it) == before or "eta0" in str(error), f"{method}: an error, and a change")
+        twin_ok, _ = self.attempt(
+            f"{method} of the twin", lambda: getattr(self.twin, method)(plain, y, sample_weight=weights, **more)
+        )
+        self.require(not twin_ok, f"refused in an odd form only: {error}")
+        if "eta0" in str(error):
+            raise Done
+
+    def partial_fit(self):
+        x, y = self.samples()
+        self.train("partial_fit", *self.forms(x), y, self.weights(len(y)))
+
+    def fit(self):
+        x, y = self.samples()
+        if self.draw.chance(0.3):
+            self.features = self.draw.choice([1, 3, 40])
+        self.train("fit", *self.forms(x), y, self.weights(len(y)))
+
+    def forms(self, x):
+        """Both, in the dtype that the model makes of the odd one."""
+        odd, plain = self.odd(x)
+        dtype = np.asarray(odd.data if sparse.issparse(odd) else odd).dtype
+        return odd, plain if dtype.kind == "f" and dtype.itemsize == 4 else plain.astype(float)
+
+    def weights(self, n):
+        return self.draw.choice([None, None, None, np.ones(n), self.draw.generator().random(n), 2.0, -np.ones(n)])
+
+    def predict(self):
+        if self.look(self.it)[0] is None:
+            return
+        x, _ = self.samples()
+        x = np.zeros((3, self.it.n_features_in_), x.dtype) if x.shape[1] != self.it.n_features_in_ else x
+        odd, plain = self.forms(x)
+        (ok, mine), (_, other) = (
+            self.attempt("predict", lambda m=m, z=z: m.predict(z)) for m, z in ((self.it, odd), (self.twin, plain))
+        )
+        self.require(ok, f"refused in an odd form: {mine}")
+        self.require(np.allclose(mine, other, rtol=1e-5, atol=1e-6, equal_nan=True), "other predictions")
+
+    def refuse(self):
+        """A matrix that lies, or targets that do not fit."""
+        x, y = self.samples()
+        matrix, certain = lying(self.draw, sparse.csr_matrix(x))
+        method, before = self.draw.choice(["fit", "partial_fit", "predict"]), self.look(self.it)
+        more = {"classes": np.arange(self.classes)} if self.classify and method == "partial_fit" else {}
+        arguments = [matrix] if method == "predict" else [matrix, y]
+        ok, _ = self.attempt(f"{method} of a damaged matrix", lambda: getattr(self.it, method)(*arguments, **more))
+        self.require(not (ok and certain), "a matrix that cannot be one was taken")
+        self.require(ok or self.look(self.it) == before, "an error, and a change")
+        if ok:
+            raise Done
+
+    def refuse_targets(self):
+        x, y = self.samples()
+        bad = self.draw.choice([y[:-1], None, y[:, None, None], np.full(len(y), "a"), np.full(len(y), np.nan)])
+        before = self.look(self.it)
+        ok, _ = self.attempt("fit with bad targets", lambda: self.it.fit(x, bad))
+        self.require(not ok or bad is not None, "targets that are None were taken")
+        self.require(ok or self.look(self.it) == before, "an error, and a change")
+        if ok:
+            raise Done
+
+    def replace(self):
+        how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+        self.it = how(self.it)
+        if callable(self.it.learning_rate):
+            self.rate = self.it.learning_rate
+
+    def interfere(self):
+        """A learning rate that changes the matrix that was checked, calls the model or raises."""
+        if not callable(self.it.learning_rate):
+            return
+        x, y = self.samples()
+        x = sparse.csr_matrix(x)
+        act = self.draw.choice(self.HOSTILE)
+        self.rate.act = lambda: act(self, x, y)
+        before = self.look(self.it)
+        more = {"classes": np.arange(self.classes)} if self.classify else {}
+        ok, _ = self.attempt(act.__name__, lambda: self.it.partial_fit(x, y, **more), KeyboardInterrupt)
+        self.rate.act = None
+        self.require(ok or self.look(self.it) == before, f"{act.__name__}: an error, and a change")
+        if ok:
+            raise Done
+
+    def raises(self, x, y):
+        raise self.draw.choice([HostileError, KeyboardInterrupt])
+
+    def points_elsewhere(self, x, y):
+        x.indices[:] = self.draw.choice([-1, 500_000_000])
+
+    def falls(self, x, y):
+        x.indptr[:] = x.indptr[::-1].copy()
+
+    def resizes(self, x, y):
+        self.draw.choice([x.indices, x.data, x.indptr]).resize(self.draw.choice([0, 1]), refcheck=False)
+
+    def trains(self, x, y):
+        self.it.partial_fit(x, y)
+
+    def beside_a_writer(self):
+        """Another thread turns indices and starts of the matrix into anything while it is read: errors, no crash."""
+        x, y = self.samples()
+        x, stop = rebuilt(sparse.csr_matrix(np.tile(x, (20, 1)))), threading.Event()
+        rng = self.draw.generator()
+
+        def write():
+            while not stop.is_set():
+                x.indices[rng.integers(0, max(1, x.nnz), 3) % max(1, len(x.indices))] = rng.integers(-5, 2**30)
+                x.indptr[rng.integers(0, len(x.indptr))] = rng.integers(-5, 2**30)
+
+        if not x.nnz:
+            return
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            for _ in range(3):
+                self.attempt("fit beside a writer", lambda: self.it.fit(x, np.tile(y, 20)))
+        finally:
+            stop.set()
+            thread.join()
+        raise Done
+
+    def fork(self):
+        """A child trains and predicts."""
+        x, y = self.samples()
+        child = os.fork()
+        if not child:
+            signal.alarm(20)
+            try:
+                self.it.fit(x, y).predict(x)
+            except ValueError:  # of one class, say
+                pass
+            finally:
+                os._exit(0)
+        self.require(os.waitpid(child, 0)[1] == 0, "a forked child has hung or crashed")
+
+    HOSTILE = (raises, points_elsewhere, falls, resizes, trains)
+    OPERATIONS = (
+        *[partial_fit] * 8, *[fit] * 4, *[predict] * 3, *[refuse] * 4, refuse_targets, replace, *[interfere] * 3,
+        beside_a_writer, *([fork] if hasattr(os, "fork") else []),
+    )  # fmt: skip
