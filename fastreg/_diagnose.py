@@ -105,6 +105,14 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
     return bad_overlap(w_name, g_name)
 
 
+def bad_state(w, s, name):
+    """Weights are no longer like their state, or like their factors: somebody has changed one of them in place."""
+    return ValueError(
+        f"params[{name}]: expected weights like their state, of dtype {s.dtype}, shape {s.shape} and strides"
+        f" {s.strides}, got dtype {dtype_name(w.dtype)}, shape {w.shape} and strides {w.strides}"
+    )
+
+
 def bad_overlap(first, second):
     """Two arrays share memory."""
     return ValueError(

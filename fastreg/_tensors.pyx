@@ -132,7 +132,7 @@ cdef class Tensors:
         for i, w in enumerate(weights):
             if not is_target(w):
                 raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
-            self.tasks[i] = task(w, states[i], factors[i])
+            self.tasks[i] = task(names[i], w, states[i], factors[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), scalars[i], 0, 1, 1, False)
             self.size += PyArray_SIZE(w)
         self.sort_blocks()
@@ -494,7 +494,7 @@ cdef double fill(AnyDirection* direction, object fields) except -1:
     return largest
 
 
-cdef Task task(ndarray w, list states, object factors) except *:
+cdef Task task(name, ndarray w, list states, object factors) except *:
     cdef Task t
     cdef (void*)[3] state
     cdef ndarray s
@@ -503,14 +503,14 @@ cdef Task task(ndarray w, list states, object factors) except *:
     state[0] = state[1] = state[2] = NULL
     for i, s in enumerate(states):
         if not (is_target(s) and is_alike(w, s, dtype)):
-            raise AssertionError("the state of a tensor must be like its weights")
+            raise _diagnose.bad_state(w, s, name)
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
         s = factors
         if not (is_plain(s) and is_alike(w, s, dtype)):
-            raise AssertionError("the factors of a tensor must be like its weights")
+            raise _diagnose.bad_state(w, s, name)
         t.f = PyArray_DATA(s)
     return t
 

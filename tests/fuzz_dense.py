@@ -114,7 +114,7 @@ class Optimizers(Sequence):
         return self.draw.choice([(n,), (n, 2), (2, n), ()])
 
     def renew_twin(self):
-        self.twin = copy.deepcopy(self.it)
+        self.twin = self.copied(copy.deepcopy)
         self.twin.threads = 1
         if self.bound:
             self.twin_bound = [np.zeros_like(w, subok=False) for w in self.twin.params]
@@ -216,9 +216,20 @@ class Optimizers(Sequence):
         """By a copy, which has no bound gradients."""
         how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
         self.it.param_groups[0].update({})
-        self.it, self.bound = how(self.it), False
+        made = self.copied(how)
+        self.it, self.bound = made, False
         self.twin = how(self.twin)
         self.rate = next((x for x in [self.it.param_groups[0]["lr"]] if callable(x)), Rate())
+
+    def copied(self, how):
+        ok, made = self.attempt("copy", lambda: how(self.it))
+        if not ok:
+            pairs = zip(self.it.params, self.it.state.values())
+            self.require(
+                any(x.shape != w.shape for w, state in pairs for x in state.values()), "no copy of good weights"
+            )
+            raise Done  # of other shape than their state: somebody has resized them to the same size
+        return made
 
     def read(self):
         self.it.penalty(self.draw.choice([None, "group", "tensor"]))

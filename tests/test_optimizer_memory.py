@@ -1,5 +1,6 @@
 """Optimizers as Python objects: references, memory, what a step allocates, and that nothing outlives its owner."""
 
+import copy
 import gc
 import sys
 import tracemalloc
@@ -176,3 +177,14 @@ def test_many_tensors(count):
     for w, g in zip(expected, grads, strict=True):
         fastreg.Adam(w, 0.1, l1=0.1).step(g)
     assert [w.tobytes() for w in params] == [w.tobytes() for w in expected]
+
+
+@pytest.mark.filterwarnings("ignore:Setting the shape")  # deprecated in NumPy 2.5
+@pytest.mark.parametrize("of", ["weights", "state"])
+def test_a_copy_of_weights_that_no_longer_fit_their_state_is_refused(of):
+    w = np.ones((2, 3))
+    optimizer = fastreg.Adam([w])
+    changed = w if of == "weights" else optimizer.state["0"]["exp_avg"]
+    changed.shape = (3, 2)
+    with pytest.raises(ValueError, match=r"^params\[0\]: expected weights like their state"):
+        copy.deepcopy(optimizer)
