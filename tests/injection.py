@@ -31,7 +31,9 @@ def interrupt(act, k):
 
     def trace(frame, event, arg):
         nonlocal passed
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        if event == "call":
+            frame.f_trace = trace  # Python 3.13 heeds f_trace_opcodes where this is set
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             passed += 1
             if passed == k + 1:
@@ -39,6 +41,7 @@ def interrupt(act, k):
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 heeds it where some frame had it before
     try:
         sys.settrace(trace)
         act()
