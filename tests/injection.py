@@ -8,6 +8,7 @@ runs, it prints a table: operation, injections, states that were neither old nor
 
 import argparse
 import ctypes
+import gc
 import os
 import random
 import subprocess
@@ -40,7 +41,8 @@ def interrupt(act, k):
                 raise KeyboardInterrupt
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # what callbacks of the collector raise (hypothesis has one) is a warning, and lost
     sys._getframe().f_trace_opcodes = True  # Python 3.12 heeds it where some frame had it before
     try:
         sys.settrace(trace)
@@ -49,6 +51,8 @@ def interrupt(act, k):
         pass
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return passed
 
 
