@@ -108,7 +108,7 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
 def bad_state(w, s, name):
     """Weights are no longer like their state, or like their factors: somebody has changed one of them in place."""
     return ValueError(
-        f"params[{name}]: expected weights like their state, of dtype {s.dtype}, shape {s.shape} and strides"
+        f"{name}: expected weights like their state, of dtype {s.dtype}, shape {s.shape} and strides"
         f" {s.strides}, got dtype {dtype_name(w.dtype)}, shape {w.shape} and strides {w.strides}"
     )
 

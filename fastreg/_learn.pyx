@@ -239,8 +239,7 @@ cdef class Learner:
         self.section.lock(False)
         with nogil:
             kernels.rows(&self.t, &job)
-        if self.own[0] != NULL:
-            memcpy(PyArray_DATA(intercept), self.own[0], PyArray_NBYTES(intercept))
+        self.copy_intercept(intercept)
         version = self.section.version
         self.section.unlock()
         return version, out, intercept
@@ -249,10 +248,13 @@ cdef class Learner:
         """A copy; zero for none."""
         cdef ndarray intercept = np.zeros(self.t.width, self.records.dtype["w"].base)
         self.section.lock(False)
-        if self.own[0] != NULL:
-            memcpy(PyArray_DATA(intercept), self.own[0], PyArray_NBYTES(intercept))
+        self.copy_intercept(intercept)
         self.section.unlock()
         return intercept
+
+    cdef void copy_intercept(self, ndarray out) noexcept:
+        if self.own[0] != NULL:
+            memcpy(PyArray_DATA(out), self.own[0], PyArray_NBYTES(out))
 
     def copy(self):
         """All of it, at one moment."""

@@ -3,14 +3,14 @@
 #     self.section.begin("step")      one call that writes at a time; another one gets a RuntimeError
 #     try:
 #         ...                         everything that may raise, and everything that may run a caller's code
-#         self.section.lock(True)     the commit: no Python code, no allocation, nothing that can fail
+#         self.section.lock(True)     the commit: no caller's code, nothing that can fail halfway
 #         ...
 #         self.section.unlock()
 #     finally:
 #         self.section.end()
 #
 # What only reads does it between lock(False) and unlock(), and waits for a commit under way. What holds the GIL from
-# beginning to end needs no lock while nobody has it: `enter` and `leave`, which save a tenth of a small lazy step.
+# beginning to end needs no lock while nobody has it: `enter` and `leave`, for small steps (CallOfStep, Lazy).
 
 cimport cython
 

@@ -1,10 +1,10 @@
 """Layer 4, critical sections: calls that change one object happen whole, one at a time, and readers see whole states.
 
-A call that writes first prepares everything, during which it can fail and may run a caller's code, and then commits:
-between `lock` and `unlock` no Python code runs, so that no interrupt divides it. Whoever reads or commits meanwhile, in
-another thread, waits its turn. A fork waits for the commits under way, so that the child finds whole states; locks that
-other threads held are void there. threading.Lock serves none of this: an interrupt can come between its acquisition and
-the `try` after it, a child inherits it locked, and a trainer that takes it again at once starves those who wait.
+A call that writes first prepares everything, during which it can fail and may run a caller's code. Then it commits,
+between `lock` and `unlock`, by code that no interrupt can stop halfway. Whoever reads or commits in another thread
+meanwhile waits its turn. A fork waits for the commits under way, so that the child finds whole states; locks that other
+threads held are void there. threading.Lock serves none of this: an interrupt can come between its acquisition and the
+`try` after it, a child inherits it locked, and a thread that steps in a loop starves those who wait to read.
 
 The numbers here are protected by the GIL, and in free-threaded builds by Cython's critical sections.
 """
@@ -131,7 +131,7 @@ cdef void pass_gate() noexcept:
 
 @cython.final
 cdef class Seal:
-    """Behind arrays that pickle or deepcopy read at their leisure: an error where they have been changed meanwhile."""
+    """Stands behind arrays that pickle or deepcopy read later: an error where they have been changed meanwhile."""
 
     cdef Section section
     cdef unsigned long long version

@@ -126,7 +126,6 @@ class Group(MutableMapping):
     def attach(self, tensors, k):
         """From now on the settings are those of group k there."""
         self._tensors, self._k = tensors, k
-        return self
 
     @property
     def _settings(self):

@@ -124,7 +124,7 @@ cdef class Lazy:
             (<double*>&t.d)[1] = second
             for i, a in enumerate(arrays):
                 if not (is_target(a) and is_alike(w, a, t.dtype)):
-                    raise AssertionError("the state must be like the weights")
+                    raise _diagnose.bad_state(w, a, "w")
                 if i == 0:
                     t.a = PyArray_DATA(a)
                 else:
@@ -138,7 +138,7 @@ cdef class Lazy:
                 t.stamp_pitch = sizeof(Stamp) if t.direction == PLAIN else sizeof(long long)
             if factor_array is not None:
                 if not (is_plain(factor_array) and is_alike(w, factor_array, t.dtype)):
-                    raise AssertionError("the factors must be like the weights")
+                    raise _diagnose.bad_state(w, factor_array, "w")
                 t.f = PyArray_DATA(factor_array)
                 fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
             guards = guard([w, *arrays])
@@ -160,8 +160,7 @@ cdef class Lazy:
     def _change(self, **changes):
         """Set some of the strengths, all or none."""
         cdef Strengths given
-        if self.w is None:
-            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.check_made()
         evaluated = evaluate(changes, self.t.steps)
         with cython.critical_section(self):
             given, before = self.strengths, self.schedules
@@ -220,10 +219,15 @@ cdef class Lazy:
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    cdef int begin(self, str method) except -1:
-        """Not two threads at once, nor a schedule that steps what it is asked for."""
+    cdef int check_made(self) except -1:
+        """A subclass may have left out our __init__."""
         if self.w is None:
             raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        return 0
+
+    cdef int begin(self, str method) except -1:
+        """Not two threads at once, nor a schedule that steps what it is asked for."""
+        self.check_made()
         return self.section.begin(method)
 
     cdef int check_weights(self) except -1:
@@ -415,8 +419,7 @@ cdef class Lazy:
             A new array, of the shape of w for None, else (n,) or (n, width).
         """
         cdef ndarray places = None if indices is None else as_index(indices, "indices")
-        if self.w is None:
-            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.check_made()
         cdef bint brief = places is not None and PyArray_SIZE(places)*self.t.width < GIL_FREE
         cdef bint locked = enter(self.section, False, brief)
         try:
@@ -453,8 +456,7 @@ cdef class Lazy:
     def owed(self):
         """Whether any weight in w is not what it should be by now."""
         block = 1024
-        if self.w is None:
-            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.check_made()
         self.section.lock(False)
         try:
             for start in range(0, self.t.rows, block):
@@ -476,8 +478,7 @@ cdef class Lazy:
     def _record(self):
         """What the next steps depend on beside w: clock, last strengths, copies of the arrays; and strengths."""
         cdef Clock c
-        if self.w is None:
-            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        self.check_made()
         self.section.lock(False)
         try:
             c = self.t.clock

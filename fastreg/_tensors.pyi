@@ -6,8 +6,6 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from fastreg._section import Section
-
 _Array = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 @final
@@ -17,7 +15,6 @@ class Tensors:
     states: list[list[_Array]]
     factors: list[_Array | None]
     settings: tuple[dict[str, Any], ...]
-    section: Section
     completed: int
     skipped: int
     def __new__(

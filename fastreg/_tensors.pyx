@@ -104,7 +104,7 @@ cdef class Tensors:
     cdef readonly list names, weights, states, factors
     cdef readonly long long completed, skipped
     cdef readonly tuple settings
-    cdef readonly Section section
+    cdef Section section
     cdef list planned  # by group the settings that the tasks were given, or None
     cdef list dtypes, guards
     cdef list bound, bound_guards
@@ -503,14 +503,14 @@ cdef Task task(name, ndarray w, list states, object factors) except *:
     state[0] = state[1] = state[2] = NULL
     for i, s in enumerate(states):
         if not (is_target(s) and is_alike(w, s, dtype)):
-            raise _diagnose.bad_state(w, s, name)
+            raise _diagnose.bad_state(w, s, f"params[{name}]")
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
         s = factors
         if not (is_plain(s) and is_alike(w, s, dtype)):
-            raise _diagnose.bad_state(w, s, name)
+            raise _diagnose.bad_state(w, s, f"params[{name}]")
         t.f = PyArray_DATA(s)
     return t
 

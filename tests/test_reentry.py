@@ -97,6 +97,18 @@ def results(acts, bound):
     return look(s)
 
 
+def told_of(s, act):
+    """Lets the schedule act on the subject; the list that is returned tells whether it has."""
+    called = []
+
+    def tell():
+        called.append(1)
+        act(s)
+
+    s.schedule.act = tell
+    return called
+
+
 @pytest.mark.parametrize("bound", [False, True], ids=["step", "bound"])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_schedule_that_writes(name, bound):
@@ -105,16 +117,12 @@ def test_a_schedule_that_writes(name, bound):
     def step(s):
         s.it.step(*s.arguments)
 
-    act, s, called = WRITERS[name], subject(bound), []
+    act, s = WRITERS[name], subject(bound)
     whole = [results([], bound), results([act], bound), results([step], bound), results([step, act], bound)]
     if (name, bound) != ("bind(None)", True) and (name, bound) != ("__init__", True):  # nothing is bound any more
         whole.append(results([act, step], bound))
 
-    def act_once():
-        called.append(1)
-        act(s)
-
-    s.schedule.act = act_once
+    called = told_of(s, act)
     try:
         step(s)
     except (RuntimeError, ValueError) as error:
@@ -208,16 +216,12 @@ def test_a_schedule_that_writes_lazy_weights(kind, name, how):
         part = slice(place, place + 1)
         return lambda s: s.it.step(s.arguments[0][part], s.arguments[1][part])
 
-    step, act, s, called = LAZY[how], LAZY[name], lazy_subject(kind), []
+    step, act, s = LAZY[how], LAZY[name], lazy_subject(kind)
     whole = [after(), after(act), after(step), after(step, act), after(act, step)]
     if (how, name) == ("step_csr", "l2"):  # a setting holds from the next step on, also of the same call
         whole.append(after(one(0), act, one(1)))
 
-    def act_once():
-        called.append(1)
-        act(s)
-
-    s.schedule.act = act_once
+    called = told_of(s, act)
     try:
         step(s)
     except RuntimeError as error:
