@@ -6,7 +6,6 @@ lets each of them fail.
 
 import platform
 import shutil
-import sys
 import sysconfig
 
 import pytest
@@ -25,11 +24,38 @@ glibc = pytest.mark.skipif(
 )
 
 
-@pytest.mark.skipif(
-    sys.version_info >= (3, 12),
-    reason="under CPython 3.13 with NumPy 2.5 the process dies at some points; why has not been found out",
-)
+# A generator cannot be allocated, in code that has run often: CPython 3.12.1 and 3.13.0 die at one of the next calls.
+GENERATOR = """
+import _testcapi
+
+def run(numbers=(0, 0, 0)):
+    return any(numbers[k] for k in (0, 1, 2))
+
+for _ in range(200):
+    run()
+for k in range(1, 8):
+    try:
+        _testcapi.set_nomemory(k, k + 1)
+        run()
+    except MemoryError:
+        pass
+    finally:
+        _testcapi.remove_mem_hooks()
+    for _ in range(200):
+        run()
+"""
+
+
+@pytest.fixture(scope="module")
+def interpreter():
+    """One that survives on its own, without fastreg and NumPy, what it is to survive with them."""
+    pytest.importorskip("_testcapi", reason="CPython's own test module makes allocations fail")
+    if python("-S", "-c", GENERATOR).returncode < 0:
+        pytest.skip(f"Python {platform.python_version()} itself dies where a generator cannot be allocated")
+
+
 @glibc
+@pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_allocation_of_the_process_may_fail(kind, capfd):
     well = supervise("malloc", KINDS[kind], most=12)
@@ -38,9 +64,9 @@ def test_any_allocation_of_the_process_may_fail(kind, capfd):
     assert well, table
 
 
+@pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_allocation_of_python_may_fail(kind, capfd):
-    pytest.importorskip("_testcapi", reason="CPython's own test module makes allocations fail")
     well = supervise("python-memory", KINDS[kind][::8], most=12)
     assert well, capfd.readouterr().out
 
