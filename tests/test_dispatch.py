@@ -15,7 +15,11 @@ from fastreg import _cpu, _dispatch, reference
 
 VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
 SHOW = "import fastreg; fastreg.show_config()"
-CHOICE = "import sys; from fastreg import _dispatch as d; print(d.name, *(m for m in sys.modules if '_kernels' in m))"
+CHOICE = """
+import sys
+from fastreg import _dispatch
+print(_dispatch.name, *(name for name in sys.modules if name.startswith("fastreg._kernels")))
+"""
 needs_avx2 = pytest.mark.skipif(
     "AVX2" not in _dispatch.available(), reason="no AVX2: not built, or not in this processor"
 )
