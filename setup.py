@@ -1,12 +1,17 @@
 """The extension modules; everything else about the build stands in pyproject.toml."""
 
+import hashlib
 import os
 import platform
 import re
+import runpy
+import shutil
 import sys
 import sysconfig
+import time
+from pathlib import Path
 
-import numpy
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
@@ -32,7 +37,7 @@ if SANITIZE:
     CHECKS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
     FLAGS["unix"] = ["-O1", "-g", "-fno-omit-frame-pointer", *CHECKS, *PRECISE, "-ffp-contract=off"]
     LINK["unix"] = [*CHECKS, *PRECISE]
-# What CFLAGS, LDFLAGS, CC or Python's own configuration may not ask for. _kernels.pxd refuses what comes another way.
+# What CFLAGS, LDFLAGS, CC or Python's own configuration may not ask for. _kernels/table.pxd refuses what comes another way.
 UNSAFE = re.compile(
     r"""-Ofast | -mdaz-ftz | -mpc\d+ | -mrecip.* | -mfpmath=.*(387|both) | -mlow-precision-.* | -ftz | -fp-model.* |
     -f( fast-math | unsafe-math-optimizations | associative-math | reciprocal-math | finite-math-only | approx-func |
@@ -40,23 +45,41 @@ UNSAFE = re.compile(
         fp-contract=(on|fast.*) | fp-model=(fast|aggressive) | fp-eval-method=.* )""",
     re.VERBOSE,
 )
-AVX2 = {"unix": ["-mavx2"], "msvc": ["/arch:AVX2"]}
-# The target, not the machine: macOS builds for either processor on the other, and for both at once (universal2).
-X86 = sysconfig.get_platform().endswith(("x86_64", "amd64")) and "arm64" not in os.environ.get("ARCHFLAGS", "")
 ABI3 = platform.python_implementation() == "CPython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+KERNELS = runpy.run_path("fastreg/_kernels/variants.py")
+# The target, not the machine: macOS builds for either processor on the other, and for both at once (universal2).
+TARGET = "arm64" if "arm64" in os.environ.get("ARCHFLAGS", "") else sysconfig.get_platform()
+VARIANTS = {f"fastreg._kernels.{v.module}": v for v in KERNELS["compiled"](TARGET)}
+if SANITIZE:
+    VARIANTS = {name: variant for name, variant in VARIANTS.items() if variant is KERNELS["BASELINE"]}
 
-def extension(name):
+TRANSLATED, COMPILED = Path("build/cython"), Path("build/extensions")
+
+
+def extension(name, source=None):
     macros = [("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")]
     if ABI3:
         macros.append(("Py_LIMITED_API", "0x030b0000"))
     return Extension(
-        f"fastreg.{name}",
-        [f"fastreg/{name}.pyx"],
-        include_dirs=[numpy.get_include()],
+        name,
+        [source or name.replace(".", "/") + ".pyx"],
+        include_dirs=[np.get_include()],
         define_macros=macros,
         py_limited_api=ABI3,
     )
+
+
+def variants_of(kernels):
+    """An extension for each instruction set: the translated kernels under another name, since Cython takes half a minute."""
+    source = Path(kernels.sources[0])
+    text = source.read_text(encoding="utf-8")
+    for name, variant in VARIANTS.items():
+        own = source.with_name(f"{variant.module}.c")
+        replaced = re.sub(rf"(?<![A-Za-z]){KERNELS['SOURCE']}(?![A-Za-z])", variant.module, text)
+        if not own.exists() or own.read_text(encoding="utf-8") != replaced:
+            own.write_text(replaced, encoding="utf-8")
+        yield extension(name, str(own))
 
 
 def split_unsafe(command):
@@ -89,11 +112,29 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext):
         dialect = "msvc" if self.compiler.compiler_type == "msvc" else "unix"
-        flags = FLAGS[dialect] + (AVX2[dialect] if ext.name.endswith("_avx2") else [])
+        flags = FLAGS[dialect] + (list(VARIANTS[ext.name].flags[dialect]) if ext.name in VARIANTS else [])
         inherited = [x for x in getattr(self.compiler, "compiler_so", []) if re.fullmatch(r"-[fm][\w=+,.-]+", x)]
         ext.extra_compile_args, ext.extra_link_args = flags, LINK[dialect]
         ext.define_macros = [*ext.define_macros, ("FASTREG_FLAGS", f'"{" ".join(inherited + flags)}"')]
-        super().build_extension(ext)
+        built, kept = Path(self.get_ext_fullpath(ext.name)), self.kept(ext)
+        start = time.monotonic()
+        if kept.exists():
+            built.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, built)
+        else:
+            super().build_extension(ext)
+            shutil.rmtree(kept.parent.parent, ignore_errors=True)
+            kept.parent.mkdir(parents=True)
+            shutil.copyfile(built, kept)
+        print(f"{ext.name}: ready after {time.monotonic() - start:.0f} s", flush=True)
+
+    def kept(self, ext):
+        """Where the result of an earlier build is, if all that it depends on is the same."""
+        commands = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so", "compiler_type")]
+        versions = sys.version, np.__version__
+        digest = hashlib.sha256(repr((commands, ext.extra_compile_args, ext.define_macros, versions)).encode())
+        digest.update(Path(ext.sources[0]).read_bytes())
+        return COMPILED / ext.name / digest.hexdigest() / Path(self.get_ext_fullpath(ext.name)).name
 
 
 class BdistWheel(bdist_wheel):
@@ -104,30 +145,21 @@ class BdistWheel(bdist_wheel):
         super().finalize_options()
 
 
-modules = [
-    "_boundary",
-    "_checks",
-    "_cpu",
-    "_kernels_baseline",
-    "_learn",
-    "_parallel",
-    "_section",
-    "_sparse",
-    "_tensors",
-    *(["_kernels_avx2"] if X86 and not SANITIZE else []),
-]
+modules = [f"fastreg._boundary.{path.stem}" for path in sorted(Path("fastreg/_boundary").glob("*.pyx"))]
+
+kernels, *others = cythonize(
+    [extension(f"fastreg._kernels.{KERNELS['SOURCE']}"), *map(extension, modules)],
+    build_dir=str(TRANSLATED),
+    compiler_directives={
+        "auto_pickle": False,
+        "autotestdict": False,
+        "cdivision": True,
+        "freethreading_compatible": True,
+        "language_level": 3,
+    },
+)
 
 setup(
-    ext_modules=cythonize(
-        [extension(name) for name in modules],
-        build_dir="build/cython",
-        compiler_directives={
-            "auto_pickle": False,
-            "autotestdict": False,
-            "cdivision": True,
-            "freethreading_compatible": True,
-            "language_level": 3,
-        },
-    ),
+    ext_modules=[*variants_of(kernels), *others],  # these take longest, so they start first
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
 )

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 import fastreg
-from fastreg import _threads
+from fastreg._boundary import threads as _threads
 
 _threads.available = cache(lambda: 7)  # processors, also where the machine has one
 _threads.WORTH = 1 << 20

@@ -1,7 +1,8 @@
 """fastreg: L1, L2 and elastic-net regularised gradient updates, fused and in place, at memory speed."""
 
-from fastreg import _dispatch, _threads, convert, reference  # noqa: F401  those that read the environment come first
-from fastreg._boundary import (
+from fastreg import convert, reference# noqa: F401  those that read the environment come first
+from fastreg._boundary import dispatch, threads as _threads
+from fastreg._boundary.functions import (
     elastic_net_penalty,
     elastic_net_update,
     l1_penalty,
@@ -9,9 +10,9 @@ from fastreg._boundary import (
     l2_penalty,
     l2_update,
 )
-from fastreg._clip import clip_grad_norm
-from fastreg._config import show_config
-from fastreg._threads import get_num_threads, set_num_threads
+from fastreg.optimizers.clip import clip_grad_norm
+from fastreg._boundary.config import show_config
+from fastreg._boundary.threads import get_num_threads, set_num_threads
 from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
 from fastreg.optimizers import FTRL, SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
 

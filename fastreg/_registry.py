@@ -1,7 +1,7 @@
 """The registry of rules that tests and benchmarks read: a rule that is not listed here does not exist for them.
 
 A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here. For a
-direction that is: what state it has, in rules.pxd; its code and its branch in _kernels.pxd and .pxi; the optimizer that
+direction that is: what state it has, in rules.pxd; its code and its branch in _kernels/table.pxd and .pxi; the optimizer that
 makes it, in optimizers.py. tests/test_registry.py fails where one of them is missing.
 """
 

@@ -2,19 +2,19 @@
 
 Elsewhere "lazy" means that weights without a gradient escape the penalty (TensorFlow's LazyAdam, PyTorch's SparseAdam).
 Here nothing is skipped: `weights()` are at any time those that dense steps would have left. The classes say what state
-there is and which settings; steps are made by their base, in _sparse.pyx, by the rule `catch_up` of rules.pxd.
+there is and which settings; steps are made by their base, in _boundary/lazy.pyx, by the rule `catch_up` of rules.pxd.
 """
 
 import numpy as np
 
 from fastreg import reference
-from fastreg._base import as_weights
-from fastreg._checks import guard
-from fastreg._diagnose import DTYPES
-from fastreg._layout import split_factor
-from fastreg._settings import CHECKS, SCHEDULES, finite, representable
-from fastreg._sparse import Lazy
-from fastreg._state import checked_array, checked_count, plain
+from fastreg.optimizers.base import as_weights
+from fastreg._boundary.checks import guard
+from fastreg._boundary.errors import DTYPES
+from fastreg.optimizers.params import split_factor
+from fastreg.optimizers.settings import CHECKS, SCHEDULES, finite, representable
+from fastreg._boundary.lazy import Lazy
+from fastreg.optimizers.state import checked_array, checked_count, plain
 from fastreg.optimizers import ftrl_start
 
 __all__ = ["LazyAdagrad", "LazyFTRL", "LazySGD"]

@@ -10,7 +10,7 @@ from cases import PENALTIES, RULES, SIZES, STORED, STRENGTHS, arithmetic, bits, 
 from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
-from fastreg import _dispatch
+from fastreg._boundary import dispatch
 
 
 def trained(implementation, name, mode, w, g, factor):
@@ -50,4 +50,4 @@ def digest(implementation):
 
 
 if __name__ == "__main__":
-    print(_dispatch.name, digest(fastreg))
+    print(dispatch.name, digest(fastreg))

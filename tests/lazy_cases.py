@@ -10,7 +10,8 @@ import numpy as np
 from cases import DTYPES, bits
 
 import fastreg
-from fastreg import _dispatch, reference
+from fastreg import reference
+from fastreg._boundary import dispatch
 
 
 class Case(NamedTuple):
@@ -228,4 +229,4 @@ def digest(twin):
 
 
 if __name__ == "__main__":
-    print(_dispatch.name, digest(twin=False))
+    print(dispatch.name, digest(twin=False))

@@ -15,7 +15,8 @@ from ml_dtypes import bfloat16
 from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
-from fastreg import _bfloat16, _diagnose, reference
+from fastreg import reference
+from fastreg._boundary import bfloat16 as _bfloat16, errors
 
 BITS = _bfloat16.BITS
 STRIPE = 512  # from so many on, weights without state are converted in pairs
@@ -293,4 +294,4 @@ def test_a_module_of_that_name_without_the_dtype(monkeypatch):
     monkeypatch.setitem(_bfloat16.sys.modules, "ml_dtypes", pytest)
     assert not _bfloat16.is_bfloat16(np.dtype(float))
     assert _bfloat16.is_bfloat16(BITS)
-    assert _diagnose.bad_array(np.ones(3), "w") is None
+    assert errors.bad_array(np.ones(3), "w") is None

@@ -26,7 +26,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 PROBE = """
-from fastreg._kernels cimport CAPSULE
+from fastreg._kernels.table cimport CAPSULE
 
 cdef extern from *:
     const char* FASTREG_FLAGS
@@ -73,7 +73,7 @@ import ctypes, importlib, pkgutil, platform, sys, threading
 import numpy as np
 import fastreg
 for module in pkgutil.iter_modules(fastreg.__path__):
-    if module.name != "__main__" and (module.name != "_kernels_avx2" or "AVX2" in fastreg._dispatch.available()):
+    if module.name != "__main__" and (module.name != "_kernels_avx2" or "AVX2" in fastreg._boundary.dispatch.available()):
         importlib.import_module("fastreg." + module.name)
 
 def check():

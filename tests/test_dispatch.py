@@ -11,23 +11,24 @@ from cases import python
 from digest import digest
 
 import fastreg
-from fastreg import _cpu, _dispatch, reference
+from fastreg import reference
+from fastreg._boundary import cpu as _cpu, dispatch
 
 VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
 SHOW = "import fastreg; fastreg.show_config()"
 CHOICE = """
 import sys
-from fastreg import _dispatch
-print(_dispatch.name, *(name for name in sys.modules if name.startswith("fastreg._kernels")))
+from fastreg._boundary import dispatch
+print(dispatch.name, *(name for name in sys.modules if name.startswith("fastreg._kernels.table")))
 """
 needs_avx2 = pytest.mark.skipif(
-    "AVX2" not in _dispatch.available(), reason="no AVX2: not built, or not in this processor"
+    "AVX2" not in dispatch.available(), reason="no AVX2: not built, or not in this processor"
 )
 
 
 def better_than(variant):
     """What must be disabled for a variant to be chosen."""
-    names = list(_dispatch.VARIANTS)
+    names = list(dispatch.VARIANTS)
     return ",".join(names[: names.index(variant)])
 
 
@@ -36,9 +37,9 @@ def digest_of_reference():
     return digest(reference)
 
 
-@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.VARIANTS)
 def test_every_instruction_set_has_the_bits_of_the_reference(variant):
-    if variant not in _dispatch.available():
+    if variant not in dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
     script = Path(__file__).with_name("digest.py")
     result = python("-W", "error", str(script), **{VARIABLE: better_than(variant)})
@@ -59,15 +60,15 @@ def test_the_digest_sees_one_changed_bit(monkeypatch):
     assert digest(reference) != before
 
 
-@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.VARIANTS)
 def test_show_config_tells_what_was_chosen(variant):
-    if variant not in _dispatch.available():
+    if variant not in dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
     result = python("-W", "error", "-c", SHOW, **{VARIABLE: better_than(variant)})
     assert (result.returncode, result.stderr) == (0, "")
     shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.splitlines())
     assert shown["instruction set chosen"] == variant
-    assert shown["instruction sets available"] == ", ".join(_dispatch.available())
+    assert shown["instruction sets available"] == ", ".join(dispatch.available())
     assert shown["NumPy"] == np.__version__
     assert shown["compiler"]
     assert "-ffp-contract=off" in shown["flags"] or "/fp:precise" in shown["flags"]
@@ -84,14 +85,14 @@ def test_show_config_prints_and_returns_nothing(capsys):
 
 def test_the_best_instruction_set_that_is_available_is_chosen():
     result = python("-W", "error", "-c", CHOICE)
-    assert result.stdout.split()[0] == _dispatch.available()[0], result.stderr
+    assert result.stdout.split()[0] == dispatch.available()[0], result.stderr
 
 
 @needs_avx2
 @pytest.mark.parametrize("value", ["AVX2", "avx2", " AVX2 ", "AVX2,AVX2", ",AVX2,", "AVX2 avx2"])
 def test_a_disabled_instruction_set_is_not_even_imported(value):
     result = python("-W", "error", "-c", CHOICE, **{VARIABLE: value})
-    assert result.stdout.split() == ["baseline", "fastreg._kernels_baseline"], result.stderr
+    assert result.stdout.split() == ["baseline", "fastreg._kernels.baseline"], result.stderr
 
 
 @needs_avx2
@@ -121,8 +122,8 @@ def test_an_unknown_feature_name_is_warned_of_once():
 
 def test_a_processor_without_features_has_the_baseline(monkeypatch):
     monkeypatch.setattr(_cpu, "features", frozenset)
-    assert _dispatch.available() == ["baseline"]
-    assert _dispatch.choose()[0] == "baseline"
+    assert dispatch.available() == ["baseline"]
+    assert dispatch.choose()[0] == "baseline"
 
 
 @pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="no x86: an emulator shows its host's")

@@ -16,7 +16,7 @@ from lazy_cases import make as make_lazy
 from optimizer_cases import COMBINATIONS, make
 
 import fastreg
-from fastreg import _dispatch
+from fastreg._boundary import dispatch
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith(("linux", "darwin")), reason="mprotect is a POSIX call; only Linux and macOS are tried"
@@ -59,7 +59,7 @@ def every_length(dtype):
             for at_end in (False, True):
                 value = PENALTIES[name](pages[0].array(w, at_end), *strengths)
                 assert value == PENALTIES[name](w, *strengths)
-    print(_dispatch.name, "kept inside")
+    print(dispatch.name, "kept inside")
 
 
 def every_length_of_an_optimizer(dtype):
@@ -85,7 +85,7 @@ def every_length_of_an_optimizer(dtype):
                     )
                     optimizer.step(place(g))
                     assert parts[0].tobytes() == x.tobytes()
-    print(_dispatch.name, "kept inside")
+    print(dispatch.name, "kept inside")
 
 
 def every_length_of_a_lazy_step(dtype):
@@ -104,7 +104,7 @@ def every_length_of_a_lazy_step(dtype):
                     assert lazy.weights(arrays[1]).tobytes() == lazy.weights()[indices].tobytes()
                     lazy.flush()
                 assert w.tobytes() == plain.tobytes()
-    print(_dispatch.name, "kept inside")
+    print(dispatch.name, "kept inside")
 
 
 def one_too_far(dtype):
@@ -115,13 +115,13 @@ def one_too_far(dtype):
     print("survived")
 
 
-@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.VARIANTS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer", "every_length_of_a_lazy_step"])
 def test_no_length_touches_what_lies_outside(function, dtype, variant):
-    if variant not in _dispatch.available():
+    if variant not in dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
-    better = list(_dispatch.VARIANTS)[: list(_dispatch.VARIANTS).index(variant)]
+    better = list(dispatch.VARIANTS)[: list(dispatch.VARIANTS).index(variant)]
     result = python(__file__, function, dtype, FASTREG_DISABLE_CPU_FEATURES=",".join(better))
     assert (result.returncode, result.stdout.strip()) == (0, f"{variant} kept inside"), result.stderr
 

@@ -8,7 +8,8 @@ import pytest
 from cases import DTYPES, assert_same_bits, python, special_values, values
 from lazy_cases import CASES, STREAMS, Twin, digest, make, run
 
-from fastreg import _dispatch, reference
+from fastreg import reference
+from fastreg._boundary import dispatch
 
 names = pytest.mark.parametrize("name", CASES)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
@@ -51,11 +52,11 @@ def digest_of_the_twin():
     return digest(twin=True)
 
 
-@pytest.mark.parametrize("variant", _dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.VARIANTS)
 def test_every_instruction_set(variant):
-    if variant not in _dispatch.available():
+    if variant not in dispatch.available():
         pytest.skip(f"no {variant}: not built, or not in this processor")
-    better = list(_dispatch.VARIANTS)[: list(_dispatch.VARIANTS).index(variant)]
+    better = list(dispatch.VARIANTS)[: list(dispatch.VARIANTS).index(variant)]
     script = Path(__file__).with_name("lazy_cases.py")
     result = python("-W", "error", str(script), FASTREG_DISABLE_CPU_FEATURES=",".join(better))
     assert (result.returncode, result.stderr) == (0, "")

@@ -9,8 +9,9 @@ import pytest
 from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
 from scipy import sparse
 
-from fastreg import _csr, _learn
-from fastreg._stream import Stream
+from fastreg._boundary import linear as _learn
+from fastreg.linear import csr as _csr
+from fastreg.linear.stream import Stream
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
@@ -447,7 +448,7 @@ def test_arrays_are_checked_where_pointers_are_taken(name, form):
     """Whatever the code before them has made of them."""
     x, y = data("squared_error")
     model = StreamingRegressor().partial_fit(x, y)
-    from fastreg._stream import Samples
+    from fastreg.linear.stream import Samples
 
     samples = Samples(_csr.trusted(stored(x, form, float)))
     change, match = SAMPLES[name]

@@ -8,7 +8,7 @@ from linear_cases import LOSSES, OPTIMIZERS, PAIRS, bits, data, in_pieces, is_cl
 from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 
-from fastreg import _stream
+from fastreg.linear import stream as _stream
 from fastreg.linear import StreamingClassifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs

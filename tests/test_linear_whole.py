@@ -14,7 +14,8 @@ import pytest
 from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
 from scipy import sparse
 
-from fastreg import _learn, _stream
+from fastreg._boundary import linear as _learn
+from fastreg.linear import stream as _stream
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # of few epochs

@@ -19,7 +19,7 @@ from fastreg import _registry, reference
 from fastreg._registry import RULES
 from fastreg.bench.peers import PEERS
 
-TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in ("rules.pxd", "_kernels.pxd")}
+TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in ("rules.pxd", "_kernels/table.pxd")}
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -57,12 +57,12 @@ def test_directions_of_one_kind_have_the_modes_of_that_kind(kind):
 
 def test_the_codes_of_the_directions_have_the_order_of_the_reference():
     """FTRL's has another name than its struct, which C could not tell apart."""
-    codes = members("cdef enum", "DirectionCode", TEXTS["_kernels.pxd"])
+    codes = members("cdef enum", "DirectionCode", TEXTS["_kernels/table.pxd"])
     assert [code.removesuffix("_PROXIMAL") for code in codes] == [name.upper() for name in reference.DIRECTIONS]
 
 
 def test_every_direction_has_a_place_in_a_task():
-    union = members("cdef union", "AnyDirection", TEXTS["_kernels.pxd"])
+    union = members("cdef union", "AnyDirection", TEXTS["_kernels/table.pxd"])
     assert union == [f"{name} {name.lower()}" for name in reference.DIRECTIONS]
 
 
@@ -74,7 +74,7 @@ def test_the_fields_of_a_direction_are_doubles_as_the_boundary_fills_them_in(nam
 
 
 def test_the_codes_of_the_modes_have_the_order_of_the_reference():
-    assert members("cdef enum", "ModeCode", TEXTS["_kernels.pxd"]) == [mode.upper() for mode in reference.MODES]
+    assert members("cdef enum", "ModeCode", TEXTS["_kernels/table.pxd"]) == [mode.upper() for mode in reference.MODES]
 
 
 @pytest.mark.parametrize("kind", ["Direction", "Mode", "Penalty"])

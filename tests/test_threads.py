@@ -18,7 +18,7 @@ from cases import RULES, STORED, Strengths, arithmetic, assert_same_bits, python
 from optimizer_cases import COMBINATIONS, DIRECTIONS, make
 
 import fastreg
-from fastreg import _threads
+from fastreg._boundary import threads as _threads
 
 SLICE = 1 << 20  # bytes that are worth a thread here, so that two megabytes are enough for two
 GRAIN = 4096
@@ -241,7 +241,7 @@ for variable in ("FASTREG_DISABLE_CPU_FEATURES", "FASTREG_NUM_THREADS"):
         assert variable in str(warning)
     else:
         raise AssertionError
-    assert not {"fastreg", "fastreg._boundary", "fastreg.optimizers"} & set(sys.modules)
+    assert not {"fastreg", "fastreg._boundary.functions", "fastreg.optimizers"} & set(sys.modules)
     del os.environ[variable]
 import fastreg
 fastreg.set_num_threads(2)
@@ -403,7 +403,7 @@ import os, sys, threading
 from functools import cache
 import numpy as np
 import fastreg
-from fastreg import _threads
+from fastreg._boundary import threads as _threads
 _threads.available = cache(lambda: 3)
 w, g = np.ones(1 << 20), np.ones(1 << 20)
 optimizer = fastreg.SGD(w, 0.5, threads=3)

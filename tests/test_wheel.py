@@ -62,7 +62,7 @@ def test_wheel_holds_what_users_need_and_no_source(wheel):
         names = [name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith("/")]
     suffixes = {Path(name).suffix for name in names}
     assert suffixes == {".py", ".pxd", ".pyi", ".typed", ".pyd" if os.name == "nt" else ".so"}
-    assert {"fastreg/rules.pxd", "fastreg/py.typed", "fastreg/_boundary.pyi"} <= set(names)
+    assert {"fastreg/rules.pxd", "fastreg/py.typed", "fastreg/_boundary/functions.pyi"} <= set(names)
     assert all(name.startswith("fastreg/") for name in names)
     compiled = {Path(name).name.split(".")[0] for name in names if Path(name).suffix in {".so", ".pyd"}}
     stubs = {Path(name).stem for name in names if name.endswith(".pyi")}
@@ -88,7 +88,7 @@ def test_sdist_holds_the_sources_and_nothing_generated(distributions):
         pytest.skip("the wheel under test came without its sdist")
     with tarfile.open(archives[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "fastreg/_kernels.pxi"}
+    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "fastreg/_kernels/kernels.pxi"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".c", ".so", ".pyd", ".pyc"))]
 

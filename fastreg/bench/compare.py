@@ -7,7 +7,7 @@ Peers are prepared one size at a time and let go of before the next, so that mem
 import gc
 import time
 
-from fastreg import _config
+from fastreg._boundary import config as _config
 from fastreg.bench import SettingError, cases, machine, measure, peers
 
 SCHEMA = 1  # of the JSON; grows when a name changes its meaning

@@ -1,0 +1,82 @@
+# Layer 4, the fast half of the boundary's checks: yes or no, through NumPy's C API. (Two typed memoryviews in a `def`
+# cost four times as much, and accept misaligned data.) Whoever cimports this calls numpy's import_array.
+from numpy cimport (
+    ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_ARRAY_F_CONTIGUOUS, NPY_DOUBLE, NPY_FLOAT, PyArray_DATA, PyArray_DIMS,
+    PyArray_FLAGS, PyArray_ISBEHAVED, PyArray_ISBEHAVED_RO, PyArray_NBYTES, PyArray_NDIM, PyArray_SIZE,
+    PyArray_TYPE,
+)
+
+from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT32, FLOAT64, IndexType, INT32, INT64, Kernels
+
+cdef enum:
+    GIL_FREE = 8192  # elements from which releasing the GIL (60 to 80 ns) is worth its price
+
+cdef const Kernels* kernels  # of the instruction set that was chosen
+
+cdef ndarray slow_array(object x, str name)
+cdef double slow_double(object x, str name) except? -1
+cdef bint is_bfloat16(ndarray a) noexcept
+cdef int check(double x, str name, bint single, bint finite=*) except -1
+cpdef list guard(list arrays)
+cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL
+
+
+cdef inline ndarray as_array(object x, str name):
+    """x as an ndarray over the same memory; may run x's own Python code."""
+    return <ndarray>x if type(x) is ndarray else slow_array(x, name)
+
+
+cdef inline double as_double(object x, str name) except? -1:
+    """x as a double; may run x's own Python code."""
+    return <double>x if isinstance(x, float) else slow_double(x, name)
+
+
+cdef inline DType dtype_of(ndarray a) noexcept:
+    """The dtype of a plain array."""
+    cdef int number = PyArray_TYPE(a)
+    return FLOAT64 if number == NPY_DOUBLE else FLOAT32 if number == NPY_FLOAT else BFLOAT16
+
+
+cdef inline IndexType index_type(ndarray indices) noexcept:
+    """By size: NumPy's long is one or the other."""
+    return INT32 if PyArray_NBYTES(indices) == 4*PyArray_SIZE(indices) else INT64
+
+
+cdef inline bint is_aligned_bfloat16(ndarray a) noexcept:
+    """NumPy asks no alignment of bfloat16 where it is a structure of two bytes, as it is from torch."""
+    return is_bfloat16(a) and <size_t>PyArray_DATA(a) % 2 == 0
+
+
+cdef inline bint is_plain(ndarray a) noexcept:
+    """A float32, float64 or bfloat16 array in native byte order, aligned and dense."""
+    return ((PyArray_TYPE(a) == NPY_DOUBLE or PyArray_TYPE(a) == NPY_FLOAT or is_aligned_bfloat16(a))
+            and PyArray_ISBEHAVED_RO(a) and PyArray_FLAGS(a) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) != 0)
+
+
+cdef inline bint is_target(ndarray a) noexcept:
+    """Plain, and writable."""
+    return is_plain(a) and PyArray_ISBEHAVED(a)
+
+
+cdef inline bint is_alike(ndarray w, ndarray g, DType dtype) noexcept:
+    """Whether one loop over both plain arrays, from front to back, meets the same coordinates; g of this dtype."""
+    cdef int i
+    if (dtype_of(g) != dtype or PyArray_NDIM(w) != PyArray_NDIM(g)
+            or PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS) == 0):
+        return False
+    for i in range(PyArray_NDIM(w)):
+        if PyArray_DIMS(w)[i] != PyArray_DIMS(g)[i]:
+            return False
+    return True
+
+
+cdef inline bint is_apart(ndarray w, ndarray g) noexcept:
+    """No byte in common."""
+    cdef const char* x = <const char*>PyArray_DATA(w)
+    cdef const char* y = <const char*>PyArray_DATA(g)
+    return x >= y + PyArray_NBYTES(g) or y >= x + PyArray_NBYTES(w)
+
+
+cdef inline bint is_pair(ndarray w, ndarray g) noexcept:
+    """Whether w can be updated with g."""
+    return is_target(w) and is_plain(g) and is_alike(w, g, dtype_of(w)) and is_apart(w, g)

@@ -1,0 +1,57 @@
+"""What was built, what this machine can run, what was chosen."""
+
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+import fastreg
+from fastreg._boundary import dispatch, threads as _threads
+
+
+def config():
+    """The configuration as a mapping of headings to texts."""
+    threads, usable = _threads.get_num_threads(), _threads.available()
+    origin = f"set by {_threads.origin()}" if _threads.origin() else f"the default; {_threads.VARIABLE} is not used"
+    disabled = sorted(dispatch.disabled())
+    return {
+        "fastreg": fastreg.__version__ + warning_of_namesake(),
+        "Python": sys.version.split()[0],
+        "NumPy": np.__version__,
+        "compiler": dispatch.module.compiler,
+        "flags": dispatch.module.flags,
+        "instruction sets available": ", ".join(dispatch.available()),
+        "instruction set chosen": dispatch.name,
+        "threads": f"{threads} ({origin}) of {usable} usable",
+        "disabled": f"{', '.join(disabled)} (by {dispatch.VARIABLE})" if disabled else "none",
+    }
+
+
+def warning_of_namesake():
+    """What to say where the distribution `fastreg`, another project, has put files into the folder of this one."""
+    home = Path(fastreg.__file__).parent
+    for other in metadata.distributions(name="fastreg"):
+        files = other.read_text("RECORD") or ""  # none beside an editable installation
+        if (
+            re.search("^fastreg/", files, re.MULTILINE)
+            and Path(other.locate_file("fastreg")).resolve() == home.resolve()
+        ):
+            return (
+                f"; WARNING: the files of another project, the distribution fastreg {other.version}, are in the same"
+                " folder: uninstall fastreg and fastreg-kernels, then install fastreg-kernels again"
+            )
+    return ""
+
+
+def show_config():
+    """Print version, compiler, flags, and the instruction sets that are available and chosen.
+
+    The environment variable ``FASTREG_DISABLE_CPU_FEATURES``, read at import, keeps fastreg from using the instruction
+    sets that it names, separated by commas or spaces, for example ``AVX2``. Results have the same bits in all of them.
+    """
+    entries = config()
+    width = max(map(len, entries))
+    for heading, text in entries.items():
+        print(f"{heading:<{width}}  {text}")

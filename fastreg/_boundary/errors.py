@@ -1,0 +1,248 @@
+"""Layer 4, the boundary's slow half: buffers that are no ndarray are wrapped here, and errors get their words here.
+
+The fast half in functions.pyx only decides whether arguments are good. Each `bad_*` function returns the exception to
+raise, found by asking again in plain Python what was wrong; it runs before anything is written.
+"""
+
+import reprlib
+import sys
+from inspect import signature
+
+import numpy as np
+
+from fastreg._boundary.bfloat16 import BITS, dtype_name, is_bfloat16
+
+BUFFERS = "a NumPy array or a buffer that can be used without a copy (memoryview, array.array, CPU torch tensor)"
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def as_array(x, name):
+    """x as an ndarray over the same memory; TypeError where that takes a copy, or for a tensor of another dtype."""
+    torch = sys.modules.get("torch")
+    is_tensor = torch is not None and isinstance(x, torch.Tensor)
+    if is_tensor and x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
+        raise TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {x.dtype}")
+    return as_buffer(x, name)
+
+
+def as_buffer(x, name):
+    """The same for any dtype."""
+    if isinstance(x, np.ma.MaskedArray):
+        return _refuse(x, name, f"; its mask would be ignored, pass {name}.filled(...) or {name}.data")
+    if isinstance(x, np.ndarray):
+        return x
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):
+        return _from_torch(x, name, torch)
+    try:
+        return np.asarray(memoryview(x))
+    except (TypeError, ValueError, NotImplementedError, BufferError, RuntimeError) as error:
+        hint = "" if isinstance(x, (list, tuple, int, float)) else f" ({error})"
+        return _refuse(
+            x, name, f"{hint}; nothing is copied here, so convert once with numpy.asarray and keep the array"
+        )
+
+
+def _refuse(x, name, why):
+    raise TypeError(f"{name}: expected {BUFFERS}, got {type(x).__name__}{why}")
+
+
+def _from_torch(x, name, torch):
+    if x.requires_grad:
+        raise TypeError(f"{name}: expected a tensor without autograd, got one that requires grad; pass {name}.detach()")
+    if x.device.type != "cpu" or x.layout != torch.strided:
+        raise TypeError(f"{name}: expected a dense tensor on the CPU, got layout {x.layout} on device {x.device}")
+    if x.is_neg():
+        raise TypeError(f"{name}: expected a plain tensor, got a lazily negated view; pass {name}.resolve_neg()")
+    if x.dtype == torch.bfloat16:
+        return x.view(torch.int16).numpy().view(BITS)
+    return x.numpy()
+
+
+def bad_array(a, name, writable=False):
+    """What makes an array unusable on its own, or None."""
+    if not is_bfloat16(a.dtype) and (a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES):
+        return TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {a.dtype}")
+    if not a.dtype.isnative:
+        return ValueError(
+            f"{name}: expected native byte order, got {a.dtype.str} (byte-swapped); convert once with"
+            f" {name}.astype({name}.dtype.newbyteorder('='))"
+        )
+    if writable and not a.flags.writeable:
+        return ValueError(f"{name}: expected a writable array, got a read-only one; it is updated in place")
+    if not a.flags.aligned or (is_bfloat16(a.dtype) and address(a) % 2):
+        return ValueError(f"{name}: expected an array aligned to its dtype, got a misaligned one; pass {name}.copy()")
+    if not a.flags.forc:
+        return ValueError(
+            f"{name}: expected an array that is contiguous in C or Fortran order, got strides {a.strides} for shape"
+            f" {a.shape}; work on a contiguous copy, numpy.ascontiguousarray({name})"
+        )
+    return None
+
+
+def bad_memory(a, dtype, n, name):
+    """Why an array cannot be handed to a kernel as n elements of this dtype, one after the other."""
+    got = "none" if a is None else f"{a.size} of dtype {a.dtype.str}, strides {a.strides} and aligned={a.flags.aligned}"
+    return ValueError(
+        f"{name}: expected at least {n} elements of dtype {dtype.str} in an aligned, contiguous array, got {got}"
+    )
+
+
+def bad_pair(w, g, w_name="w", g_name="grad"):
+    """Why the weights w cannot be updated with the gradient g."""
+    error = bad_array(w, w_name, writable=True) or bad_array(g, g_name)
+    if error is not None:
+        return error
+    expected, got = dtype_name(w.dtype), dtype_name(g.dtype)
+    if got != expected:
+        return TypeError(f"{g_name}: expected dtype {expected} like {w_name}, got {got}")
+    if g.shape != w.shape:
+        return ValueError(f"{g_name}: expected shape {w.shape} like {w_name}, got {g.shape}")
+    if not ((w.flags.c_contiguous and g.flags.c_contiguous) or (w.flags.f_contiguous and g.flags.f_contiguous)):
+        want, got = ("C", "Fortran") if w.flags.c_contiguous else ("Fortran", "C")
+        remedy = f"pass numpy.asarray(..., order={want[0]!r})"
+        return ValueError(f"{g_name}: expected {want} order like {w_name}, got {got} order; {remedy}")
+    return bad_overlap(w_name, g_name)
+
+
+def bad_state(w, s, name):
+    """Weights are no longer like their state, or like their factors: somebody has changed one of them in place."""
+    return ValueError(
+        f"{name}: expected weights like their state, of dtype {s.dtype}, shape {s.shape} and strides"
+        f" {s.strides}, got dtype {dtype_name(w.dtype)}, shape {w.shape} and strides {w.strides}"
+    )
+
+
+def bad_overlap(first, second):
+    """Two arrays share memory."""
+    return ValueError(
+        f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one"
+    )
+
+
+def bad_rows(w, name):
+    """Why w cannot be updated row by row."""
+    if (error := bad_array(w, name, writable=True)) is not None:
+        return error
+    if not 1 <= w.ndim <= 2:
+        return ValueError(f"{name}: expected 1 or 2 dimensions, got shape {w.shape}")
+    if not w.flags.c_contiguous:
+        return ValueError(f"{name}: expected C order, in which rows are dense, got Fortran order")
+    return ValueError(f"{name}: expected the array of the construction, as it was then, got a changed one")
+
+
+def bad_index(a, name):
+    """Why a cannot be used as indices."""
+    if a.dtype.kind != "i" or a.dtype.itemsize not in (4, 8):
+        return TypeError(f"{name}: expected dtype int32 or int64, got {a.dtype}")
+    if a.ndim != 1:
+        return ValueError(f"{name}: expected one dimension, got shape {a.shape}")
+    return ValueError(
+        f"{name}: expected an aligned, contiguous array in native byte order, got dtype {a.dtype.str}, strides"
+        f" {a.strides} and aligned={a.flags.aligned}; pass {name}.astype({name}.dtype.newbyteorder('='))"
+    )
+
+
+def bad_values(values, w, n, name):
+    """Why values, beside n indices, are no gradient for w."""
+    if (error := bad_array(values, name)) is not None:
+        return error
+    if values.dtype != w.dtype:
+        return TypeError(f"{name}: expected dtype {w.dtype} like w, got {values.dtype}")
+    expected = (n, *w.shape[1:])
+    if values.shape != expected:
+        return ValueError(f"{name}: expected shape {expected}, one entry for each index, got {values.shape}")
+    return ValueError(f"{name}: expected C order, got Fortran order; pass numpy.ascontiguousarray({name})")
+
+
+def bad_place(indices, rows):
+    """Which index lies outside."""
+    outside = np.flatnonzero((indices < 0) | (indices >= rows))
+    if len(outside) == 0:
+        return ValueError(f"indices: expected numbers from 0 to below {rows}, got others, which have changed since")
+    place = int(outside[0])
+    return ValueError(f"indices: expected numbers from 0 to below {rows}, got {indices[place]} at position {place}")
+
+
+def check_starts(indptr, n):
+    """Where rows start in n entries: as in SciPy, from 0 on, never back, to the end."""
+    if len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != n or (indptr[1:] < indptr[:-1]).any():
+        raise ValueError(f"indptr: expected places that start at 0, never decrease and end at {n}, got others")
+
+
+def address(a):
+    """Where an array's data starts."""
+    return a.ctypes.data  # NumPy's __array_interface__ crashes where memory runs out
+
+
+def as_float(x, name):
+    """A real number that is no Python float, as one; a text is not read, an imaginary part or a mask not dropped."""
+    torch = sys.modules.get("torch")
+    number = x
+    if isinstance(x, np.ndarray) and x.ndim == 0 and not isinstance(x, np.ma.MaskedArray):
+        number = x[()]
+    elif torch is not None and isinstance(x, torch.Tensor) and x.ndim == 0:
+        number = x.item()
+    if isinstance(number, np.generic):
+        known = isinstance(number, (np.floating, np.integer, np.bool_))
+    elif isinstance(number, np.ma.MaskedArray) or getattr(number, "ndim", 0):
+        known = False
+    else:
+        known = hasattr(type(number), "__float__") or hasattr(type(number), "__index__")
+    if not known:
+        _no_number(x, name)
+    try:
+        result = float(number)
+    except OverflowError:
+        return float("-inf") if number < 0 else float("inf")
+    except TypeError as error:
+        _no_number(x, name, error)
+    if result == 0 and number != 0:
+        raise ValueError(f"{name}: expected a number that float64 can hold, got {_short(x)}, there {result}")
+    return result
+
+
+def _short(x):
+    """The text of x in a line, even where repr(x) is long or fails."""
+    return reprlib.repr(x)
+
+
+def _no_number(x, name, cause=None):
+    raise TypeError(f"{name}: expected a real number, got {type(x).__name__} ({_short(x)})") from cause
+
+
+def bad_number(x, name, single, finite):
+    """Why the double x will not do."""
+    if np.isnan(x) or x < 0 or (finite and np.isinf(x)):
+        expected = "a finite number, not negative" if finite else "a number from 0 to infinity"
+        return ValueError(f"{name}: expected {expected}, got {x!r}")
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(x)) if single else x
+    return ValueError(
+        f"{name}: expected a number that float32, in which w is computed, can hold, got {x!r}, there {rounded}"
+    )
+
+
+def mode_index(mode, modes):
+    """The place of a mode whose string is not the interned one."""
+    expected = f"mode: expected one of {', '.join(map(repr, modes))}"
+    if not isinstance(mode, str):
+        raise TypeError(f"{expected}, got {type(mode).__name__} ({_short(mode)})")
+    text = str.__str__(mode)  # a subclass may define its own equality
+    if text not in modes:
+        raise ValueError(f"{expected}, got {_short(text)}")
+    return modes.index(text)
+
+
+def bad_theta(theta, mode):
+    """theta with a mode that has none."""
+    return ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
+
+
+def bad_call(function, args, kwargs):
+    """Why the arguments do not fit the function's signature."""
+    try:
+        signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        return TypeError(f"{function.__name__}() {error}")
+    return TypeError(f"{function.__name__}(): the arguments fit {signature(function)} after all")

@@ -1,0 +1,210 @@
+"""Layer 4, the boundary of the functions: updates, and values of the penalties. All is checked before the first write.
+
+The update functions take their arguments by METH_FASTCALL and not by `def`: under the stable ABI of Python 3.11 Cython
+packs those of a `def` into a tuple and a dict, which doubles the price of a call (Call in benchmarks/suite/updates.py).
+Their docstrings and signatures are those of their twins in reference.py.
+"""
+from cpython.object cimport PyCFunction, PyObject
+from cpython.tuple cimport PyTuple_Size
+from libc.math cimport INFINITY
+from libc.string cimport memset
+from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_SIZE
+
+from fastreg._boundary.checks cimport (
+    as_array, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, kernels,
+)
+from fastreg._kernels.table cimport FLOAT64, ModeCode, PLAIN, Task, TRUNCATED
+from fastreg._boundary.parallel cimport sums, update as update_in_threads
+from fastreg.rules cimport ElasticNet, value
+
+from inspect import signature
+from sys import intern
+
+from fastreg import reference
+from fastreg._boundary import errors
+
+cdef extern from "Python.h":
+    PyObject* PyTuple_GetItem(object t, Py_ssize_t i)  # borrowed, which Cython's own declaration is not
+
+import_array()
+
+
+# -- Arguments --------------------------------------------------------------------------------------------------------
+
+cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
+    """Where x itself stands in `names`, or -1."""
+    cdef Py_ssize_t i
+    for i in range(PyTuple_Size(names)):
+        if PyTuple_GetItem(names, i) == x:
+            return i
+    return -1
+
+
+cdef tuple MODES = tuple(map(intern, reference.MODES))
+
+
+cdef ModeCode mode_code(PyObject* mode) except *:
+    """Identity first: a mode in the source is interned, and comparing strings costs as much as the rest of a call."""
+    cdef Py_ssize_t code = position(mode, MODES)
+    return <ModeCode>(code if code >= 0 else <Py_ssize_t>errors.mode_index(<object>mode, MODES))
+
+
+cdef enum:  # the parameters of all update functions, in the order of NAMES
+    W, GRAD, LR, L1, L2, MODE, THETA, PARAMETERS
+
+cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "mode", "theta")))
+
+cdef struct Signature:
+    int required  # how many of `order` have no default; these may be given by position
+    int accepted
+    int[PARAMETERS] order
+
+
+cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
+               PyObject** given) except -1:
+    """Sorts the arguments of a call into `given`, by parameter; False where they do not fit the signature."""
+    cdef Py_ssize_t i, k, parameter
+    for i in range(PARAMETERS):
+        given[i] = NULL
+    if nargs > s.required:
+        return False
+    for i in range(nargs):
+        given[s.order[i]] = args[i]
+    for i in range(PyTuple_Size(<object>kwnames) if kwnames != NULL else 0):
+        keyword = PyTuple_GetItem(<object>kwnames, i)
+        parameter = position(keyword, NAMES)
+        if parameter < 0:
+            parameter = NAMES.index(<object>keyword) if <object>keyword in NAMES else -1
+        if parameter < 0 or given[parameter] != NULL:
+            return False
+        given[parameter] = args[nargs + i]
+        for k in range(s.accepted):
+            if s.order[k] == parameter:
+                break
+        else:
+            return False
+    for k in range(s.required):
+        if given[s.order[k]] == NULL:
+            return False
+    return True
+
+
+# -- Updates ----------------------------------------------------------------------------------------------------------
+
+cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    cdef (PyObject*)[PARAMETERS] given
+    if not bind(s, args, nargs, kwnames, given):
+        values = [<object>args[i] for i in range(nargs + (len(<tuple>kwnames) if kwnames != NULL else 0))]
+        keywords = dict(zip(<tuple>kwnames, values[nargs:])) if kwnames != NULL else {}
+        raise errors.bad_call(getattr(reference, name), values[:nargs], keywords)
+
+    # First what may run a caller's Python code, which could change the arrays, then all that looks at them.
+    cdef ndarray w = as_array(<object>given[W], "w")
+    cdef ndarray g = as_array(<object>given[GRAD], "grad")
+    cdef Task t
+    memset(&t, 0, sizeof(t))
+    t.direction = PLAIN
+    t.d.plain.lr = as_double(<object>given[LR], "lr")
+    t.theta = INFINITY
+    if given[L1] != NULL:
+        t.l1 = as_double(<object>given[L1], "l1")
+    if given[L2] != NULL:
+        t.l2 = as_double(<object>given[L2], "l2")
+    if given[MODE] != NULL:
+        t.mode = mode_code(given[MODE])
+    if given[THETA] != NULL:
+        t.theta = as_double(<object>given[THETA], "theta")
+
+    if not is_pair(w, g):
+        raise errors.bad_pair(w, g)
+    t.dtype, t.n, t.w, t.g = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), PyArray_DATA(g)
+    cdef bint single = t.dtype != FLOAT64
+    check(t.d.plain.lr, "lr", single)
+    check(t.l1, "l1", single)
+    check(t.l2, "l2", single)
+    check(t.theta, "theta", single, False)
+    if t.theta != INFINITY and t.mode != TRUNCATED:
+        raise errors.bad_theta(t.theta, MODES[<int>t.mode])
+
+    if t.n < GIL_FREE:
+        kernels.update(&t, 1)
+    else:
+        update_in_threads(&t, 1, t.n, None)
+
+
+cdef Signature L1_UPDATE = Signature(4, 6, [W, GRAD, LR, L1, MODE, THETA, 0])
+cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0])
+cdef Signature ELASTIC_NET_UPDATE = Signature(5, 7, [W, GRAD, LR, L1, L2, MODE, THETA])
+
+
+cdef object call_l1_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&L1_UPDATE, "l1_update", args, nargs, kwnames)
+
+
+cdef object call_l2_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&L2_UPDATE, "l2_update", args, nargs, kwnames)
+
+
+cdef object call_elastic_net_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&ELASTIC_NET_UPDATE, "elastic_net_update", args, nargs, kwnames)
+
+
+cdef extern from "Python.h":
+    ctypedef struct PyMethodDef:
+        const char* ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char* ml_doc
+    int METH_FASTCALL
+    int METH_KEYWORDS
+    object PyCFunction_NewEx(PyMethodDef* definition, PyObject* self, object module)
+
+
+cdef PyMethodDef[3] definitions
+cdef list texts = []  # what the definitions point to
+
+
+cdef object builtin(int i, str name, void* call):
+    """A built-in function with the signature and the docstring of its twin in the reference."""
+    twin = getattr(reference, name)
+    text_signature = str(signature(twin)).replace("=inf", "=1e999")  # what inspect.signature can read back
+    text = f"{name}{text_signature}\n--\n\n{twin.__doc__}".encode()
+    texts.extend([name.encode(), text])
+    definitions[i] = PyMethodDef(texts[-2], <PyCFunction>call, METH_FASTCALL | METH_KEYWORDS, text)
+    return PyCFunction_NewEx(&definitions[i], NULL, "fastreg")
+
+
+l1_update = builtin(0, "l1_update", <void*>call_l1_update)
+l2_update = builtin(1, "l2_update", <void*>call_l2_update)
+elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_update)
+
+
+# -- Values of the penalties ------------------------------------------------------------------------------------------
+
+cdef double penalty(object weights, object l1, object l2) except? -1:
+    cdef ndarray w = as_array(weights, "w")
+    cdef ElasticNet p = ElasticNet(as_double(l1, "l1"), as_double(l2, "l2"))
+    check(p.l1, "l1", False)
+    check(p.l2, "l2", False)
+    if not is_plain(w):
+        raise errors.bad_array(w, "w")
+    cdef double sum_abs = 0, sum_squares = 0
+    sums(dtype_of(w), PyArray_DATA(w), PyArray_SIZE(w), &sum_abs, &sum_squares)
+    return value(&p, sum_abs, sum_squares)
+
+
+def l1_penalty(w, l1):
+    return penalty(w, l1, 0.0)
+
+
+def l2_penalty(w, l2):
+    return penalty(w, 0.0, l2)
+
+
+def elastic_net_penalty(w, l1, l2):
+    return penalty(w, l1, l2)
+
+
+for function in (l1_penalty, l2_penalty, elastic_net_penalty):
+    function.__doc__ = getattr(reference, function.__name__).__doc__
+    function.__module__ = "fastreg"

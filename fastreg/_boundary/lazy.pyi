@@ -1,0 +1,44 @@
+"""Layer 4, the boundary of the lazy updates."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy.typing as npt
+from typing_extensions import disjoint_base
+
+from fastreg._boundary.functions import _Array
+
+@disjoint_base
+class Lazy:
+    w: Any
+    _arrays: list[Any]
+    _own: dict[str, Any]
+    _factor: Any
+    lr: Any
+    l1: Any
+    l2: Any
+    @property
+    def completed(self) -> int: ...
+    @property
+    def owed(self) -> bool: ...
+    def step(self, indices: Any, values: _Array) -> None: ...
+    def step_csr(self, data: _Array, indices: Any, indptr: Any) -> None: ...
+    def flush(self) -> None: ...
+    def weights(self, indices: Any = ...) -> npt.NDArray[Any]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *args: Any) -> None: ...
+    def _set_up(
+        self,
+        w: Any,
+        direction: str,
+        mode: str,
+        second: float,
+        arrays: list[Any],
+        factor: tuple[float, Any],
+        strengths: dict[str, Any],
+        own: dict[str, Any],
+    ) -> None: ...
+    def _change(self, **changes: Any) -> None: ...
+    def _record(self) -> tuple[int, Any, Any, Any, list[Any], dict[str, Any]]: ...
+    def _seal(self) -> Any: ...
+    def _write(self, prepare: Callable[[], tuple[int, Any, Any, Any, list[Any], dict[str, Any]]]) -> None: ...

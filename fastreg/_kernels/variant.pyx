@@ -1,0 +1,2 @@
+"""The kernels, compiled for the processor family's baseline."""
+include "kernels.pxi"

@@ -1,2 +1,0 @@
-"""The kernels, compiled for the processor family's baseline."""
-include "_kernels.pxi"
