@@ -42,11 +42,11 @@ class _Lazy(Lazy):
             if isinstance(x, float) and w.dtype == np.float32:
                 representable(key, x)
         number, array = split_factor("penalty_factor", w, penalty_factor)
-        kind = reference.ElasticNet if array is None else reference.Weighted
-        arrays = self._start(own, numbers[0], w, kind(numbers[1] * number, numbers[2] * number), array)
-        direction, second = self._direction.__name__, own.get("eps", own.get("beta", 0.0))
+        penalty = reference.scaled(reference.ElasticNet(*numbers[1:]), number)
+        arrays = self._start(own, numbers[0], w, penalty, array)
+        direction = self._direction(0.0, *(own[key] for key in ("eps", "beta") if key in own))
         mode = own.get("mode", "proximal")
-        self._set_up(w, direction, mode, second, arrays, (number, array), strengths, own)
+        self._set_up(w, direction, mode, arrays, (number, array), strengths, own)
 
     def _start(self, own, lr, w, p, f):
         """The first state."""

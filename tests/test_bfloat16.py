@@ -281,13 +281,13 @@ def test_the_bits_alone_are_as_good_and_need_no_ml_dtypes():
 def test_widening_keeps_values_shape_and_order(shape):
     a = np.random.default_rng(10).standard_normal(shape).astype(bfloat16)
     for x in (a, a.T, a.view(BITS), a.T.view(BITS)):
-        w = _bfloat16.wide(x)
+        w = _bfloat16.as_float32(x)
         assert type(w) is np.ndarray
         assert (w.dtype, w.shape) == (np.float32, x.shape)
         assert (w.flags.c_contiguous, w.flags.f_contiguous) == (x.flags.c_contiguous, x.flags.f_contiguous)
         np.testing.assert_array_equal(w, x.view(bfloat16).astype(np.float32))
     ordinary = np.ones(shape)
-    assert _bfloat16.wide(ordinary) is ordinary
+    assert _bfloat16.as_float32(ordinary) is ordinary
 
 
 def test_a_module_of_that_name_without_the_dtype(monkeypatch):

@@ -6,8 +6,7 @@ import numpy as np
 
 from fastreg import reference
 from fastreg._boundary import errors, threads as _threads
-from fastreg._boundary.bfloat16 import wide
-from fastreg._boundary.functions import l1_penalty
+from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
 from fastreg.optimizers.params import Layout, split_factors, split_groups
 from fastreg.optimizers.settings import CHECKS, Group, Setting
@@ -118,9 +117,9 @@ class Optimizer:
             states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
         else:
             states = restored[-1]
-        scalars = [scalar for group in groups for scalar in group.factors]
+        kinds = [group.scales.index(scale) for group in groups for scale in group.factors]
         spans = [(group.start, group.stop) for group in groups]
-        tensors = Tensors(names, weights, states, factors, scalars, spans, tuple(settings))
+        tensors = Tensors(names, weights, states, factors, kinds, spans, tuple(settings))
         if restored is not None:
             tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
         for k, group in enumerate(groups):
@@ -135,8 +134,8 @@ class Optimizer:
         """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
         now = group.numbers(settings, 0)
         for i, w, scalar in zip(group.range, group.weights, group.factors):
-            kind = reference.ElasticNet if factors[i] is None else reference.Weighted
-            yield self._start(now, wide(w), kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
+            penalty = group.penalties(now)[group.scales.index(scalar)]
+            yield self._start(now, as_float32(w), penalty, factors[i])
 
     @property
     def completed(self):
@@ -250,25 +249,35 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
         """
-        tensors = self._tensors
-        completed, settings, sums = tensors.read(
-            lambda: (tensors.completed, tensors.settings, [self._sums(i) for i in range(len(tensors.names))])
-        )
-        values = []
-        for group, own in zip(self.param_groups, settings):
-            now = group.numbers(own, completed)
-            for i, scalar in zip(group.range, group.factors):
-                values.append(reference.value(reference.ElasticNet(now["l1"] * scalar, now["l2"] * scalar), *sums[i]))
-        return self._by(values, by)
+        return self._by(self._penalties(), by)
 
-    def _sums(self, i):
-        """Σ f·|w| and Σ f·w² of tensor i, f its penalty factors."""
-        f = self._tensors.factors[i]
-        if f is None:
-            return self._tensors.sums(i)
-        x = wide(self._tensors.weights[i]).astype(float)
-        with np.errstate(over="ignore"):
-            return [l1_penalty(f * y, 1.0) for y in (x, x * x)]
+    def _penalties(self):
+        """The value of each tensor's penalty, of weights and settings at one moment.
+
+        A callable is not asked while steps wait. So where there is one, the weights are copied.
+        """
+        tensors = self._tensors
+        while True:
+            completed, settings, weights = tensors.read(self._snapshot)
+            plans = [group.penalties(group.numbers(own, completed)) for group, own in zip(self.param_groups, settings)]
+            penalties = [
+                own[group.scales.index(scale)]
+                for group, own in zip(self.param_groups, plans)
+                for scale in group.factors
+            ]
+            if weights is not None:
+                return [tensors.penalty(i, p, w) for i, (p, w) in enumerate(zip(penalties, weights))]
+            values = tensors.read(
+                lambda: [tensors.penalty(i, p) for i, p in enumerate(penalties)] if tensors.settings is settings else None
+            )
+            if values is not None:
+                return values
+
+    def _snapshot(self):
+        tensors = self._tensors
+        copied = any(callable(x) for settings in tensors.settings for x in settings.values())
+        weights = [w.copy(order="K") for w in tensors.weights] if copied else None
+        return tensors.completed, tensors.settings, weights
 
     def zeros(self, by=None):
         """The number of weights that are exactly zero.
@@ -279,7 +288,7 @@ class Optimizer:
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
         tensors = self._tensors
-        counts = tensors.read(lambda: [int(w.size - np.count_nonzero(wide(w))) for w in tensors.weights])
+        counts = tensors.read(lambda: [int(w.size - np.count_nonzero(as_float32(w))) for w in tensors.weights])
         return self._by(counts, by)
 
     def _by(self, values, by):

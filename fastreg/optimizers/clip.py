@@ -1,6 +1,6 @@
 """Layer 5, clipping: the global norm of many gradients."""
 
-from fastreg._boundary import tensors as _tensors
+from fastreg._boundary import functions
 from fastreg.optimizers.params import leaves
 from fastreg.optimizers.settings import number
 
@@ -33,4 +33,4 @@ def clip_grad_norm(grads, max_norm):
     """
     max_norm = number("max_norm", max_norm)
     found = leaves(grads)
-    return _tensors.clip_grad_norm([name for name, _ in found], [x for _, x in found], max_norm)
+    return functions.clip_grad_norm([name for name, _ in found], [x for _, x in found], max_norm)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastreg import reference
 from fastreg._boundary import errors
 from fastreg.reference import MODES
 
@@ -100,11 +101,9 @@ class Setting:
 class Plan(NamedTuple):
     """What the next step of a group does, as finished numbers for layer 4."""
 
-    l1: float
-    l2: float
+    penalties: list[tuple]  # as the reference's tuples, one for each number that multiplies the strengths
     mode: str
     theta: float
-    betas: tuple[float, float]  # of the running products that correct a bias; 1 where there is none
     first: tuple  # the direction of a tensor's first step, as one of the reference's tuples
     later: tuple  # and that of later ones
     holds: bool  # until the settings change
@@ -121,6 +120,7 @@ class Group(MutableMapping):
         self._optimizer, self._known, self._layout, self.weights = optimizer, known, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self.factors = factors  # of each tensor, as far as one number serves for all of its weights
+        self.scales = sorted(set(factors))  # the different ones
         self._single = any(w.dtype != np.float64 for w in weights)
 
     def attach(self, tensors, k):
@@ -159,7 +159,7 @@ class Group(MutableMapping):
             if callable(now[name]):
                 now[name] = finite(name, now[name](completed))
                 self._representable(name, now[name])
-        for factor in set(self.factors) - {1.0}:
+        for factor in set(self.scales) - {1.0}:
             for name in ("l1", "l2"):
                 product = finite(f"{name} times penalty_factor", now[name] * factor)
                 if product == 0 and now[name] != 0 and factor != 0:
@@ -172,9 +172,14 @@ class Group(MutableMapping):
         now = self.numbers(settings, completed)
         later = self._optimizer._direction(now, False)
         first = self._optimizer._direction(now, True) if fresh else later
-        mode, theta, betas = now.get("mode", "proximal"), now.get("theta", inf), now.get("betas", (1.0, 1.0))
+        mode, theta = now.get("mode", "proximal"), now.get("theta", inf)
         holds = not any(callable(settings[key]) for key in SCHEDULES)
-        return Plan(now["l1"], now["l2"], mode, theta, betas, first, later, holds)
+        return Plan(self.penalties(now), mode, theta, first, later, holds)
+
+    def penalties(self, now):
+        """The penalty for each of the numbers in `scales`, from settings without callables."""
+        penalty = reference.ElasticNet(now["l1"], now["l2"])
+        return [reference.scaled(penalty, scale) for scale in self.scales]
 
     def __getitem__(self, key):
         return self._layout.arrange(self.weights) if key == "params" else self._settings[key]
