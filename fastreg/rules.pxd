@@ -8,7 +8,6 @@
 #   Penalty    three functions, `subgradient`, `prox` and `value`, and no other function knows which penalty it is, but
 #              for the elastic net's closed forms: `truncated`, `solve`, and steps without a gradient (catch_up.pxd).
 # A factor f of the coordinate's own multiplies the penalty's strengths; it is 1 where there is none.
-#
 # Structs hold doubles; each is rounded to the array's type once. The order of operations is a contract with
 # reference/rules.py, which follows line by line: compile with -ffp-contract=off to get the same bits.
 # cdivision does not travel from the .pyx that cimports: without line 1 no division here would be vectorised.
@@ -21,7 +20,7 @@ ctypedef fused floating:
 
 # -- Directions: a, b, c are the coordinate's state, in the order named here ------------------------------------------
 #
-# Fields that follow from others (1 − beta, eta) are computed in double by the optimizer; bias corrections by `correct`.
+# Fields that follow from others are computed in double by the optimizer, bias corrections by `correct`.
 
 cdef struct Plain:
     double lr
@@ -83,48 +82,43 @@ ctypedef fused Linear:  # the step size is that of the optimizer, the same for a
     Momentum
     Nesterov
 
-ctypedef fused Adaptive:  # the step size is the coordinate's own
-    Adagrad
-    RMSprop
-    Adam
-    AMSGrad
-
 ctypedef fused AdagradOrRMSprop:  # the step size is lr over the root of the state
     Adagrad
     RMSprop
 
-ctypedef fused BiasCorrected:  # means start at zero, which `correct` makes up for
+ctypedef fused BiasCorrected:  # running means start at zero, which `correct` makes up for
     Adam
     AMSGrad
 
-ctypedef fused HasA:  # has the state a
+# Every direction stands in one of these four lists, by the number of its states.
+ctypedef fused Stateless:
+    Plain
+
+ctypedef fused OneState:
     Momentum
     Nesterov
     Adagrad
     RMSprop
-    Adam
-    AMSGrad
     Lion
-    FTRL
 
-ctypedef fused HasB:  # has b as well
+ctypedef fused TwoStates:
     Adam
-    AMSGrad
     FTRL
 
-ctypedef fused HasC:  # has c as well
+ctypedef fused ThreeStates:
     AMSGrad
+
+ctypedef fused HasB:  # and a
+    TwoStates
+    ThreeStates
+
+ctypedef fused HasA:
+    OneState
+    HasB
 
 ctypedef fused Direction:
-    Plain
-    Momentum
-    Nesterov
-    Adagrad
-    RMSprop
-    Adam
-    AMSGrad
-    Lion
-    FTRL
+    Stateless
+    HasA
 
 
 # -- Modes (C has no empty struct, hence `tag`) -----------------------------------------------------------------------
