@@ -140,7 +140,7 @@ class Lion(NamedTuple):
     def move(self, g, a, b, c):
         m = self.beta1 * a + self.one_minus_beta1 * g
         a[...] = self.beta2 * a + self.one_minus_beta2 * g
-        return self.lr * np.where(np.isnan(m), m, signed(m.dtype.type(1), m)), self.lr
+        return self.lr * np.where(np.isnan(m), m, sign(m)), self.lr
 
 
 @direction("proximal")
@@ -195,7 +195,7 @@ class ElasticNet(NamedTuple):
 
     def subgradient(self, g, w, f=None):
         """g plus a subgradient of the penalty at w: the one closest to zero at a corner."""
-        return g + signed(times(self.l1, f, w.dtype), w) + times(self.l2, f, w.dtype) * w
+        return g + times(self.l1, f, w.dtype) * sign(w) + times(self.l2, f, w.dtype) * w
 
     def prox(self, x, eta, f=None):
         """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
@@ -246,9 +246,9 @@ def times(x, f, dtype):
     return dtype.type(x) if f is None else dtype.type(x) * f.astype(dtype)
 
 
-def signed(x, w):
-    """x·sign(w), where x is not negative; 0 at both zeros of w."""
-    return np.where(w != 0, np.copysign(x, w), w.dtype.type(0))
+def sign(w):
+    """-1, 0 or 1; 0 at both zeros."""
+    return np.where(w != 0, np.copysign(w.dtype.type(1), w), w.dtype.type(0))
 
 
 def soft(x, t):
@@ -296,7 +296,7 @@ def solve(d, p, z, n, f=None):
 def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
     d = rounded(d, w.dtype)
-    return -w * curvature(d, p, n, f) - signed(times(p.l1, f, w.dtype), w)
+    return -w * curvature(d, p, n, f) - times(p.l1, f, w.dtype) * sign(w)
 
 
 # -- Directions: one step ---------------------------------------------------------------------------------------------
