@@ -56,9 +56,8 @@ def test_the_directions_of_the_core_are_those_of_the_reference():
 
 
 def test_only_directions_with_one_step_size_for_all_coordinates_have_the_truncated_mode():
-    linear = {name for name, modes in reference.MODES_OF.items() if "truncated" in modes}
-    assert linear == set(fused("Linear"))
-    assert {name: case.modes for name, case in DIRECTIONS.items()} == reference.MODES_OF
+    assert {name for name in DIRECTIONS if "truncated" in reference.MODES_OF[name]} == set(fused("Linear"))
+    assert {name: case.modes for name, case in DIRECTIONS.items()} == {n: reference.MODES_OF[n] for n in DIRECTIONS}
 
 
 def test_the_codes_of_the_directions_have_the_order_of_the_reference():

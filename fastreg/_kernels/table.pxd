@@ -5,9 +5,7 @@
 
 from fastreg.catch_up cimport Clock
 from fastreg.losses cimport LossCode
-from fastreg.rules cimport (
-    Adagrad, Adam, AMSGrad, ElasticNet, FTRL, Lion, Momentum, Nesterov, Plain, RMSprop,
-)
+from fastreg.rules cimport *
 
 cdef extern from *:
     """

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIRECTIONS, MODES_OF, PENALTIES = {}, {}, {}  # by name; filled where the classes stand
+DIRECTIONS, PENALTIES = {}, {}  # by name
+MODES_OF = {}  # those with a meaning for a direction or a penalty: the table that checks, tests and documents read
 LINEAR = "subgradient", "decoupled", "truncated", "proximal"
 ADAPTIVE = "subgradient", "decoupled", "proximal"  # coordinates differ in step size
 
 
-def direction(*modes):
-    """Registers a direction with the modes that have a meaning for it: the table that checks and tests read."""
+def registered(table, *modes):
+    """Lists a class in a table, and its modes."""
 
     def register(cls):
-        DIRECTIONS[cls.__name__], MODES_OF[cls.__name__] = cls, modes
+        table[cls.__name__], MODES_OF[cls.__name__] = cls, modes
         return cls
 
     return register
@@ -26,7 +27,7 @@ def direction(*modes):
 # -- Directions: `move` gives the move u, after the state has taken in the gradient g, and the step size eta -----------
 
 
-@direction(*LINEAR)
+@registered(DIRECTIONS, *LINEAR)
 class Plain(NamedTuple):
     """Gradient descent."""
 
@@ -36,7 +37,7 @@ class Plain(NamedTuple):
         return self.lr * g, self.lr
 
 
-@direction(*LINEAR)
+@registered(DIRECTIONS, *LINEAR)
 class Momentum(NamedTuple):
     """Heavy ball (Polyak 1964), with torch's dampening. State: buffer."""
 
@@ -50,7 +51,7 @@ class Momentum(NamedTuple):
         return self.lr * a, self.eta
 
 
-@direction(*LINEAR)
+@registered(DIRECTIONS, *LINEAR)
 class Nesterov(NamedTuple):
     """Nesterov momentum in the form of Sutskever et al. (2013). State: buffer."""
 
@@ -63,7 +64,7 @@ class Nesterov(NamedTuple):
         return self.lr * (g + self.momentum * a), self.eta
 
 
-@direction(*ADAPTIVE)
+@registered(DIRECTIONS, *ADAPTIVE)
 class Adagrad(NamedTuple):
     """Duchi, Hazan & Singer (2011). State: sum of squares."""
 
@@ -76,7 +77,7 @@ class Adagrad(NamedTuple):
         return eta * g, eta
 
 
-@direction(*ADAPTIVE)
+@registered(DIRECTIONS, *ADAPTIVE)
 class RMSprop(NamedTuple):
     """Tieleman & Hinton (2012). State: mean square."""
 
@@ -91,7 +92,7 @@ class RMSprop(NamedTuple):
         return eta * g, eta
 
 
-@direction(*ADAPTIVE)
+@registered(DIRECTIONS, *ADAPTIVE)
 class Adam(NamedTuple):
     """Kingma & Ba (2015). State: mean, mean square."""
 
@@ -117,7 +118,7 @@ class Adam(NamedTuple):
         return eta * (a * self.bias_correction1), eta
 
 
-@direction(*ADAPTIVE)
+@registered(DIRECTIONS, *ADAPTIVE)
 class AMSGrad(Adam):
     """Reddi, Kale & Kumar (2018), of the uncorrected mean square. State: mean, mean square, its largest value."""
 
@@ -127,7 +128,7 @@ class AMSGrad(Adam):
         return self.corrected(a, c)
 
 
-@direction("decoupled")
+@registered(DIRECTIONS, "decoupled")
 class Lion(NamedTuple):
     """Chen et al. (2023): all moves have the same length. State: mean."""
 
@@ -143,7 +144,7 @@ class Lion(NamedTuple):
         return self.lr * np.where(np.isnan(m), m, sign(m)), self.lr
 
 
-@direction("proximal")
+@registered(DIRECTIONS, "proximal")
 class FTRL(NamedTuple):
     """FTRL-Proximal (McMahan et al. 2013), which has no move: see `accumulate` and `solve`. State: z, n."""
 
@@ -180,13 +181,7 @@ MODES = {"subgradient": Subgradient, "decoupled": Decoupled, "truncated": Trunca
 STRENGTHS = ("l1", "l2")  # the fields that a factor multiplies
 
 
-def penalty(cls):
-    """Registers a penalty."""
-    PENALTIES[cls.__name__] = cls
-    return cls
-
-
-@penalty
+@registered(PENALTIES, *LINEAR)
 class ElasticNet(NamedTuple):
     """l1·‖w‖₁ + l2/2·‖w‖₂² (Zou & Hastie 2005)."""
 
