@@ -8,7 +8,6 @@
 #   Penalty    three functions, `subgradient`, `prox` and `value`, and no other function knows which penalty it is, but
 #              for the elastic net's closed forms: `truncated`, `solve`, and steps without a gradient (catch_up.pxd).
 # A factor f of the coordinate's own multiplies the penalty's strengths; it is 1 where there is none.
-#
 # Structs hold doubles; each is rounded to the array's type once. The order of operations is a contract with
 # reference/rules.py, which follows line by line: compile with -ffp-contract=off to get the same bits.
 # cdivision does not travel from the .pyx that cimports: without line 1 no division here would be vectorised.
@@ -21,7 +20,7 @@ ctypedef fused floating:
 
 # -- Directions: a, b, c are the coordinate's state, in the order named here ------------------------------------------
 #
-# Fields that follow from others (1 − beta, eta) are computed in double by the optimizer; bias corrections by `correct`.
+# Fields that follow from others are computed in double by the optimizer, bias corrections by `correct`.
 
 cdef struct Plain:
     double lr
@@ -83,48 +82,43 @@ ctypedef fused Linear:  # the step size is that of the optimizer, the same for a
     Momentum
     Nesterov
 
-ctypedef fused Adaptive:  # the step size is the coordinate's own
-    Adagrad
-    RMSprop
-    Adam
-    AMSGrad
-
 ctypedef fused AdagradOrRMSprop:  # the step size is lr over the root of the state
     Adagrad
     RMSprop
 
-ctypedef fused BiasCorrected:  # means start at zero, which `correct` makes up for
+ctypedef fused BiasCorrected:  # running means start at zero, which `correct` makes up for
     Adam
     AMSGrad
 
-ctypedef fused HasA:  # has the state a
+# Every direction stands in one of these four lists, by the number of its states.
+ctypedef fused Stateless:
+    Plain
+
+ctypedef fused OneState:
     Momentum
     Nesterov
     Adagrad
     RMSprop
-    Adam
-    AMSGrad
     Lion
-    FTRL
 
-ctypedef fused HasB:  # has b as well
+ctypedef fused TwoStates:
     Adam
-    AMSGrad
     FTRL
 
-ctypedef fused HasC:  # has c as well
+ctypedef fused ThreeStates:
     AMSGrad
+
+ctypedef fused HasB:  # and a
+    TwoStates
+    ThreeStates
+
+ctypedef fused HasA:
+    OneState
+    HasB
 
 ctypedef fused Direction:
-    Plain
-    Momentum
-    Nesterov
-    Adagrad
-    RMSprop
-    Adam
-    AMSGrad
-    Lion
-    FTRL
+    Stateless
+    HasA
 
 
 # -- Modes (C has no empty struct, hence `tag`) -----------------------------------------------------------------------
@@ -178,15 +172,12 @@ cdef inline floating root(floating x) noexcept nogil:
         return sqrt(x)
 
 
-cdef inline floating signed(floating x, floating w) noexcept nogil:
-    """x·sign(w), where x is not negative; 0 at both zeros of w.
-
-    As masks: a blend of two comparisons costs three instructions in cache.
-    """
+cdef inline floating sign(floating w) noexcept nogil:
+    """-1, 0 or 1; 0 at both zeros. As masks: a blend of two comparisons costs three instructions in cache."""
     if floating is float:
-        return copysignf(x, w) if w != 0 else <floating>0
+        return copysignf(<floating>1, w) if w != 0 else <floating>0
     else:
-        return copysign(x, w) if w != 0 else <floating>0
+        return copysign(<floating>1, w) if w != 0 else <floating>0
 
 
 cdef inline floating soft(floating x, floating t) noexcept nogil:
@@ -203,7 +194,7 @@ cdef inline floating subgradient(const Penalty* p, floating g, floating w, float
     if Penalty is Ridge:
         return g + <floating>p.l2*f*w
     else:
-        return g + signed(<floating>p.l1*f, w) + <floating>p.l2*f*w
+        return g + <floating>p.l1*f*sign(w) + <floating>p.l2*f*w
 
 
 cdef inline floating prox(const Penalty* p, floating x, floating eta, floating f) noexcept nogil:
@@ -322,7 +313,7 @@ cdef inline floating move(const Direction* d, floating g, floating* a, floating*
         m = <floating>d.beta1*a[0] + <floating>d.one_minus_beta1*g
         a[0] = <floating>d.beta2*a[0] + <floating>d.one_minus_beta2*g
         eta[0] = <floating>d.lr
-        return eta[0]*(signed(<floating>1, m) if m == m else m)
+        return eta[0]*(sign(m) if m == m else m)
     else:
         return 0  # FTRL has no move: see `accumulate` and `solve`
 

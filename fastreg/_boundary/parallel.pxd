@@ -2,7 +2,7 @@
 # for the default of the process. Called with the GIL, which is released inside.
 from fastreg._kernels.table cimport DType, Task
 
-cdef int update(const Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1
-cdef Py_ssize_t nonfinite(const Task* tasks, Py_ssize_t count, object threads) except -2
+cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1
+cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except -2
 cdef double penalty(const Task* t) except? -1
 cdef int scale(DType dtype, void* w, Py_ssize_t n, double factor) except -1

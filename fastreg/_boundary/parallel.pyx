@@ -122,7 +122,7 @@ cdef int run(Work work, void* context, Py_ssize_t size, object threads) except -
 # -- Slices of tasks --------------------------------------------------------------------------------------------------
 
 cdef struct Tasks:
-    const Task* tasks
+    Task* tasks
     Py_ssize_t count
     Py_ssize_t size
     Py_ssize_t* found  # by part: the first task whose gradient is not finite, or -1
@@ -138,7 +138,7 @@ cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
     return 3*bytes_of(t.dtype) + 2*max(4, bytes_of(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
 
 
-cdef Py_ssize_t total(const Task* tasks, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t total(Task* tasks, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i, size = 0
     for i in range(count):
         if tasks[i].g != NULL:
@@ -207,7 +207,7 @@ cdef void finite_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
             before += all.tasks[i].n*bytes_per_weight(&all.tasks[i])
 
 
-cdef int update(const Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
+cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
     """One step of all tasks, n coordinates together."""
     if n*MAX_BYTES_PER_WEIGHT < MIN_BYTES:  # computing the size takes a tenth of a step of many small tensors
         with nogil:
@@ -217,7 +217,7 @@ cdef int update(const Task* tasks, Py_ssize_t count, Py_ssize_t n, object thread
     return run(update_part, &all, all.size, threads)
 
 
-cdef Py_ssize_t nonfinite(const Task* tasks, Py_ssize_t count, object threads) except -2:
+cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except -2:
     """The index of the first task whose gradient holds an infinity or a NaN, or -1."""
     cdef Py_ssize_t[PARTS] found
     cdef Py_ssize_t part

@@ -5,10 +5,8 @@ cdef struct Slot:  # what the boundary knows of one tensor, beside its task
     void* descr       # its dtype, held by Tensors.dtypes
     Py_ssize_t kind   # the index of its penalty among those of its group
     long long steps
-    double power1     # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
-    double power2
-    double next1      # the same after the step to come
-    double next2
+    Powers powers
+    Powers next       # after the next step
     bint settled      # whether the task's direction holds until its group changes
 
 cdef struct Span:  # one group
@@ -71,15 +69,17 @@ cdef Task task(name, ndarray w, list states, object factors) except *:
 cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, made) except -1:
     """Gives the tasks of a group the penalties and the mode of a Plan; `penalties` has room for one a tensor."""
     cdef Py_ssize_t i, n = len(made.penalties)
-    cdef double theta = made.theta, largest, power1 = 1, power2 = 1
+    cdef double theta = made.theta, largest
+    cdef Powers powers = Powers(1, 1, False)
     cdef ModeCode mode = mode_code(made.mode)
     cdef PenaltyCode code = <PenaltyCode>0
-    cdef AnyDirection trial
+    cdef Task trial
     span.direction = fill_direction(&span.later, made.later, &span.largest)
     fill_direction(&span.first, made.first, &largest)
     span.largest = max(span.largest, largest)
-    trial = span.later
-    span.is_corrected = kernels.correct(span.direction, &trial, &power1, &power2)
+    trial.direction, trial.d = span.direction, span.later
+    kernels.correct(&trial, &powers)
+    span.is_corrected = powers.corrects
     if n > span.stop - span.start:
         raise ValueError(f"penalties: expected at most {span.stop - span.start}, got {n}")
     for i in range(n):
@@ -115,11 +115,11 @@ cdef int direct(Task* tasks, Slot* slots, const Span* span) except -1:
             t.direction, t.d = span.direction, span.later if slot.steps else span.first
             slot.settled = slot.steps > 0
         if span.is_corrected:
-            if last != NULL and slot.power1 == last.power1 and slot.power2 == last.power2:
-                t.d, slot.next1, slot.next2 = tasks[last - slots].d, last.next1, last.next2
+            if last != NULL and slot.powers.power1 == last.powers.power1 and slot.powers.power2 == last.powers.power2:
+                t.d, slot.next = tasks[last - slots].d, last.next
             else:
-                slot.next1, slot.next2 = slot.power1, slot.power2
-                kernels.correct(t.direction, &t.d, &slot.next1, &slot.next2)
+                slot.next = slot.powers
+                kernels.correct(t, &slot.next)
                 last = slot
     return 0
 
@@ -133,4 +133,4 @@ cdef void tick(const Task* tasks, Slot* slots, const Span* span) noexcept:
             slot = &slots[i]
             slot.steps += 1
             if span.is_corrected:
-                slot.power1, slot.power2 = slot.next1, slot.next2
+                slot.powers = slot.next

@@ -25,7 +25,7 @@ from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
 from fastreg._boundary.parallel cimport nonfinite, penalty, update
 from fastreg._boundary.section cimport enter, leave, Section
 from fastreg._kernels.table cimport (
-    AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode, Task,
+    AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode, Powers, Task,
 )
 
 from operator import attrgetter, itemgetter
@@ -110,7 +110,7 @@ cdef class Tensors:
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(names[i], w, states[i], factors[i])
-            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, 1, 1, 1, 1, False)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, Powers(1, 1, False), Powers(1, 1, False), False)
             self.size += PyArray_SIZE(w)
         sort_blocks(&self.written, names, weights, states)
 
@@ -261,7 +261,7 @@ cdef class Tensors:
 
     def clock(self, Py_ssize_t i):
         """The steps that tensor i has taken, and its running products."""
-        return self.slots[i].steps, self.slots[i].power1, self.slots[i].power2
+        return self.slots[i].steps, self.slots[i].powers.power1, self.slots[i].powers.power2
 
     def penalty(self, Py_ssize_t i, object p, ndarray copy=None):
         """The value of a penalty, with the factors of tensor i, at its weights or at a copy of them."""
@@ -317,8 +317,8 @@ cdef class Tensors:
             for i in range(count):
                 memcpy(copies[i].to, copies[i].source, copies[i].size)
             for i in range(self.count):
-                self.slots[i].steps, self.slots[i].power1 = times[i].steps, times[i].power1
-                self.slots[i].power2, self.slots[i].settled = times[i].power2, False
+                self.slots[i].steps, self.slots[i].settled = times[i].steps, False
+                self.slots[i].powers = Powers(times[i].power1, times[i].power2, False)
             self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
             self.section.unlock()
         finally:

@@ -101,7 +101,7 @@ cdef inline void* advanced(const void* start, Py_ssize_t n) noexcept nogil:
     return <float*>start + n if start != NULL else NULL
 
 
-cdef void update_via_float32(const Task* t) noexcept nogil:
+cdef void update_via_float32(Task* t) noexcept nogil:
     """A task of bfloat16, stripe by stripe as tasks of float32."""
     cdef float[STRIPE + PADDING] w_
     cdef float[STRIPE + PADDING] g_
@@ -115,7 +115,7 @@ cdef void update_via_float32(const Task* t) noexcept nogil:
         s.a, s.b, s.c, s.f = advanced(t.a, i), advanced(t.b, i), advanced(t.c, i), advanced(t.f, i)
         bf16_to_f32(w + i, w_, s.n)
         bf16_to_f32(g + i, g_, s.n)
-        with_direction(&s)
+        with_direction(&s, NULL)
         f32_to_bf16(w_, w + i, s.n)
         i += s.n
 

@@ -37,7 +37,7 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
     cdef bint far = n > <Py_ssize_t>(BEYOND_L2//sizeof(floating))
     cdef Py_ssize_t i, j, k
     if ((Direction is FTRL and Mode is not Proximal) or (Direction is Lion and Mode is not Decoupled)
-            or (Direction in Adaptive and Mode is Truncated) or (Penalty is Ridge and Factor is not NoFactor)):
+            or (Direction not in Linear and Mode is Truncated) or (Penalty is Ridge and Factor is not NoFactor)):
         pass  # without a meaning, or without a use: see with_mode and with_penalty; nothing is compiled
     else:
         for k in range(n // CHUNK):
@@ -51,7 +51,7 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
             if Direction in HasB:
                 prefetch_chunk(b + i)
                 copy_chunk(b + i, b_)
-            if Direction in HasC:
+            if Direction in ThreeStates:
                 prefetch_chunk(c + i)
                 copy_chunk(c + i, c_)
             for j in range(CHUNK):
@@ -61,7 +61,7 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
                 copy_chunk(a_, a + i)
             if Direction in HasB:
                 copy_chunk(b_, b + i)
-            if Direction in HasC:
+            if Direction in ThreeStates:
                 copy_chunk(c_, c + i)
         for i in range(n - n % CHUNK, n):
             w[i] = step(&d, &m, &p, w[i], g[i], a + i, b + i, c + i, factor_at(&f, i, g))

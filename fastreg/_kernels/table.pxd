@@ -5,9 +5,7 @@
 
 from fastreg.catch_up cimport Clock
 from fastreg.losses cimport LossCode
-from fastreg.rules cimport (
-    Adagrad, Adam, AMSGrad, ElasticNet, FTRL, Lion, Momentum, Nesterov, Plain, RMSprop,
-)
+from fastreg.rules cimport *
 
 cdef extern from *:
     """
@@ -79,6 +77,11 @@ cdef struct Task:  # one update of one tensor
     void* b
     void* c
     const void* f  # factors; NULL for none
+
+cdef struct Powers:  # what bias corrections depend on
+    double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
+    double power2
+    bint corrects  # whether the direction depends on them
 
 
 # -- Lazy updates -----------------------------------------------------------------------------------------------------
@@ -152,8 +155,8 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
 # -- Entry points -----------------------------------------------------------------------------------------------------
 
 cdef struct Kernels:
-    void (*update)(const Task* tasks, Py_ssize_t count) noexcept nogil
-    bint (*correct)(DirectionCode code, AnyDirection* d, double* power1, double* power2) noexcept nogil
+    void (*update)(Task* tasks, Py_ssize_t count) noexcept nogil
+    void (*correct)(Task* t, Powers* powers) noexcept nogil  # the direction, for the step after these powers
     double (*penalty)(const Task* t) noexcept nogil
     void (*scale)(DType dtype, void* w, Py_ssize_t n, double factor) noexcept nogil
     bint (*finite)(DType dtype, const void* w, Py_ssize_t n) noexcept nogil

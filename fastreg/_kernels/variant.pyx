@@ -10,20 +10,10 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
-from fastreg._kernels.table cimport (
-    ADAGRAD, ADAM, AMSGRAD, AnyDirection, Batch, BFLOAT16, CAPSULE, DECOUPLED, DirectionCode, DType, ELASTIC_NET,
-    FLOAT32, FLOAT64, FTRL_PROXIMAL, index, IndexType, INT32, Kernels, Learning, LION, Merging, MOMENTUM, NESTEROV,
-    PLAIN, PROXIMAL, RMSPROP, Rows, Schedule, SUBGRADIENT, Task,
-)
-from fastreg.catch_up cimport (
-    apply_missed, catch_up, Clock, ends_at_zero, Lazy, LazyMode, Missed, missed, needs_rebase, next_digit, repeated,
-    Stamp, step_without_gradient, tick,
-)
+from fastreg._kernels.table cimport *
+from fastreg.catch_up cimport *
 from fastreg.losses cimport loss, slope
-from fastreg.rules cimport (
-    accumulate, Adagrad, Adaptive, advance, correct, Decoupled, Direction, ElasticNet, floating, FTRL, HasA, HasB, HasC,
-    l1_threshold, Linear, Lion, Mode, Penalty, Plain, Proximal, Ridge, step, Subgradient, Truncated, value,
-)
+from fastreg.rules cimport *
 
 include "prefetch.pxi"
 include "dense.pxi"
@@ -35,7 +25,7 @@ include "linear.pxi"
 include "lazy_types.pxi"
 
 cdef Kernels table = Kernels(
-    &update, &correct_direction, &penalty, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
+    &update, &with_direction, &penalty, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

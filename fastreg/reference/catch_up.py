@@ -6,6 +6,8 @@ import numpy as np
 
 from fastreg.reference.rules import FTRL, Adagrad, Proximal, adaptive_rate, l1_threshold, l2_shrinkage, soft, solve
 
+LAZY_MODES_OF = {"Plain": ("proximal", "truncated"), "Adagrad": ("proximal",), "FTRL": ("proximal",)}  # closed forms
+
 
 class Clock(NamedTuple):
     """The steps of Plain since the start."""

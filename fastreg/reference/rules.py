@@ -8,15 +8,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-# -- Directions -------------------------------------------------------------------------------------------------------
+DIRECTIONS, PENALTIES = {}, {}  # by name
+MODES_OF = {}  # those with a meaning for a direction or a penalty: the table that checks, tests and documents read
+LINEAR = "subgradient", "decoupled", "truncated", "proximal"
+ADAPTIVE = "subgradient", "decoupled", "proximal"  # coordinates differ in step size
 
 
+def registered(table, *modes):
+    """Lists a class in a table, and its modes."""
+
+    def register(cls):
+        table[cls.__name__], MODES_OF[cls.__name__] = cls, modes
+        return cls
+
+    return register
+
+
+# -- Directions: `move` gives the move u, after the state has taken in the gradient g, and the step size eta -----------
+
+
+@registered(DIRECTIONS, *LINEAR)
 class Plain(NamedTuple):
     """Gradient descent."""
 
     lr: float
 
+    def move(self, g, a, b, c):
+        return self.lr * g, self.lr
 
+
+@registered(DIRECTIONS, *LINEAR)
 class Momentum(NamedTuple):
     """Heavy ball (Polyak 1964), with torch's dampening. State: buffer."""
 
@@ -25,7 +46,12 @@ class Momentum(NamedTuple):
     one_minus_dampening: float  # 1 at the first step, whose buffer is the undampened gradient
     eta: float  # lr·(1 − dampening)/(1 − momentum)
 
+    def move(self, g, a, b, c):
+        a[...] = self.momentum * a + self.one_minus_dampening * g
+        return self.lr * a, self.eta
 
+
+@registered(DIRECTIONS, *LINEAR)
 class Nesterov(NamedTuple):
     """Nesterov momentum in the form of Sutskever et al. (2013). State: buffer."""
 
@@ -33,14 +59,25 @@ class Nesterov(NamedTuple):
     momentum: float
     eta: float  # lr/(1 − momentum)
 
+    def move(self, g, a, b, c):
+        a[...] = self.momentum * a + g
+        return self.lr * (g + self.momentum * a), self.eta
 
+
+@registered(DIRECTIONS, *ADAPTIVE)
 class Adagrad(NamedTuple):
     """Duchi, Hazan & Singer (2011). State: sum of squares."""
 
     lr: float
     eps: float
 
+    def move(self, g, a, b, c):
+        a[...] = a + g * g
+        eta = adaptive_rate(self, a)
+        return eta * g, eta
 
+
+@registered(DIRECTIONS, *ADAPTIVE)
 class RMSprop(NamedTuple):
     """Tieleman & Hinton (2012). State: mean square."""
 
@@ -49,7 +86,13 @@ class RMSprop(NamedTuple):
     one_minus_alpha: float
     eps: float
 
+    def move(self, g, a, b, c):
+        a[...] = self.alpha * a + self.one_minus_alpha * (g * g)
+        eta = adaptive_rate(self, a)
+        return eta * g, eta
 
+
+@registered(DIRECTIONS, *ADAPTIVE)
 class Adam(NamedTuple):
     """Kingma & Ba (2015). State: mean, mean square."""
 
@@ -62,13 +105,32 @@ class Adam(NamedTuple):
     bias_correction1: float  # 1/(1 − beta1ᵗ)
     bias_correction2: float  # 1/√(1 − beta2ᵗ)
 
+    def move(self, g, a, b, c):
+        self.average(g, a, b)
+        return self.corrected(a, b)
 
+    def average(self, g, a, b):
+        a[...] = self.beta1 * a + self.one_minus_beta1 * g
+        b[...] = self.beta2 * b + self.one_minus_beta2 * (g * g)
+
+    def corrected(self, a, b):
+        eta = self.lr / (np.sqrt(b) * self.bias_correction2 + self.eps)
+        return eta * (a * self.bias_correction1), eta
+
+
+@registered(DIRECTIONS, *ADAPTIVE)
 class AMSGrad(Adam):
     """Reddi, Kale & Kumar (2018), of the uncorrected mean square. State: mean, mean square, its largest value."""
 
+    def move(self, g, a, b, c):
+        self.average(g, a, b)
+        c[...] = np.where(c > b, c, b)
+        return self.corrected(a, c)
 
+
+@registered(DIRECTIONS, "decoupled")
 class Lion(NamedTuple):
-    """Chen et al. (2023). State: mean."""
+    """Chen et al. (2023): all moves have the same length. State: mean."""
 
     lr: float
     beta1: float
@@ -76,15 +138,18 @@ class Lion(NamedTuple):
     beta2: float
     one_minus_beta2: float
 
+    def move(self, g, a, b, c):
+        m = self.beta1 * a + self.one_minus_beta1 * g
+        a[...] = self.beta2 * a + self.one_minus_beta2 * g
+        return self.lr * np.where(np.isnan(m), m, sign(m)), self.lr
 
+
+@registered(DIRECTIONS, "proximal")
 class FTRL(NamedTuple):
-    """FTRL-Proximal (McMahan et al. 2013). State: z, n."""
+    """FTRL-Proximal (McMahan et al. 2013), which has no move: see `accumulate` and `solve`. State: z, n."""
 
     lr: float
     beta: float
-
-
-DIRECTIONS = {d.__name__: d for d in (Plain, Momentum, Nesterov, Adagrad, RMSprop, Adam, AMSGrad, Lion, FTRL)}
 
 
 # -- Modes ------------------------------------------------------------------------------------------------------------
@@ -111,14 +176,30 @@ class Proximal(NamedTuple):
 MODES = {"subgradient": Subgradient, "decoupled": Decoupled, "truncated": Truncated, "proximal": Proximal}
 
 
-# -- Penalties --------------------------------------------------------------------------------------------------------
+# -- Penalties: `subgradient`, `prox` and `value`; f is the coordinates' factor, or None -------------------------------
+
+STRENGTHS = ("l1", "l2")  # the fields that a factor multiplies
 
 
+@registered(PENALTIES, *LINEAR)
 class ElasticNet(NamedTuple):
     """l1·‖w‖₁ + l2/2·‖w‖₂² (Zou & Hastie 2005)."""
 
     l1: float
     l2: float
+
+    def subgradient(self, g, w, f=None):
+        """g plus a subgradient of the penalty at w: the one closest to zero at a corner."""
+        return g + times(self.l1, f, w.dtype) * sign(w) + times(self.l2, f, w.dtype) * w
+
+    def prox(self, x, eta, f=None):
+        """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
+        return soft(x, l1_threshold(self, eta, f)) * l2_shrinkage(self, eta, f)
+
+    def value(self, w, f=None):
+        """The penalty at each weight, in float64. A strength of zero adds nothing, even at an infinite weight."""
+        l1 = times(self.l1, f, w.dtype)
+        return np.where(l1 != 0, l1 * np.abs(w), 0.0) + Ridge(self.l2).value(w, f)
 
 
 class Ridge(NamedTuple):
@@ -126,9 +207,15 @@ class Ridge(NamedTuple):
 
     l2: float
 
+    def subgradient(self, g, w, f=None):
+        return g + times(self.l2, f, w.dtype) * w
 
-PENALTIES = {p.__name__: p for p in (ElasticNet,)}
-STRENGTHS = ("l1", "l2")  # the fields of penalties that a factor multiplies
+    def prox(self, x, eta, f=None):
+        return x * l2_shrinkage(self, eta, f)
+
+    def value(self, w, f=None):
+        l2 = times(0.5 * self.l2, f, w.dtype)
+        return np.where(l2 != 0, l2 * (w * w), 0.0)
 
 
 def scaled(p, factor):
@@ -141,19 +228,6 @@ def without_l1(p, f=None):
     return Ridge(p.l2) if isinstance(p, ElasticNet) and p.l1 == 0 and f is None else p
 
 
-# -- Which combinations have a meaning: the table that checks, registry, tests and documentation read -----------------
-
-LINEAR = {name: tuple(MODES) for name in ("Plain", "Momentum", "Nesterov")}
-ADAPTIVE = dict.fromkeys(("Adagrad", "RMSprop", "Adam", "AMSGrad"), ("subgradient", "decoupled", "proximal"))
-MODES_OF = LINEAR | ADAPTIVE | {"Lion": ("decoupled",), "FTRL": ("proximal",)}  # by direction
-LAZY_MODES_OF = {"Plain": ("proximal", "truncated"), "Adagrad": ("proximal",), "FTRL": ("proximal",)}
-WHY = {  # a direction has no other mode
-    **dict.fromkeys(ADAPTIVE, "coordinates differ in step size"),
-    "Lion": "all moves have the same length, so that the penalty acts beside the move",
-    "FTRL": "its closed form has the penalty in it",
-}
-
-
 # -- Scalar functions, over arrays ------------------------------------------------------------------------------------
 
 
@@ -162,14 +236,14 @@ def as_float32(a):
     return a.astype(np.float32) if a.dtype.itemsize == 2 else a
 
 
-def factors(f, dtype):
-    """The factors, or 1 of the dtype where there are none."""
-    return dtype.type(1) if f is None else f
+def times(x, f, dtype):
+    """A strength, rounded to dtype, as it applies to coordinates with the factors f, which are None for 1."""
+    return dtype.type(x) if f is None else dtype.type(x) * f.astype(dtype)
 
 
-def signed(x, w):
-    """x·sign(w), where x is not negative; 0 at both zeros of w."""
-    return np.where(w != 0, np.copysign(x, w), w.dtype.type(0))
+def sign(w):
+    """-1, 0 or 1; 0 at both zeros."""
+    return np.where(w != 0, np.copysign(w.dtype.type(1), w), w.dtype.type(0))
 
 
 def soft(x, t):
@@ -179,52 +253,23 @@ def soft(x, t):
     return x - c
 
 
-# -- The interface of a penalty ---------------------------------------------------------------------------------------
-
-
-def subgradient(p, g, w, f=None):
-    """g plus a subgradient of the penalty at w: the one closest to zero at a corner."""
-    l2 = w.dtype.type(p.l2) * factors(f, w.dtype)
-    if isinstance(p, Ridge):
-        return g + l2 * w
-    return g + signed(w.dtype.type(p.l1) * factors(f, w.dtype), w) + l2 * w
-
-
-def prox(p, x, eta, f=None):
-    """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
-    if isinstance(p, Ridge):
-        return x * l2_shrinkage(p, eta, f)
-    return soft(x, l1_threshold(p, eta, f)) * l2_shrinkage(p, eta, f)
-
-
-def value(p, w, f=None):
-    """The penalty at each weight, in float64. A strength of zero adds nothing, even at an infinite weight."""
-    w, f = w.astype(float), factors(f, np.dtype(float)) if f is None else f.astype(float)
-    l2 = 0.5 * p.l2 * f
-    ridge = np.where(l2 != 0, l2 * (w * w), 0.0)
-    if isinstance(p, Ridge):
-        return ridge
-    l1 = p.l1 * f
-    return np.where(l1 != 0, l1 * np.abs(w), 0.0) + ridge
-
-
 # -- The elastic net's parts, for its closed forms --------------------------------------------------------------------
 
 
 def l1_threshold(p, eta, f=None):
     """What l1 takes off |w| in a step of size eta."""
-    return eta.dtype.type(0) if isinstance(p, Ridge) else eta * (eta.dtype.type(p.l1) * factors(f, eta.dtype))
+    return eta.dtype.type(0) if isinstance(p, Ridge) else eta * times(p.l1, f, eta.dtype)
 
 
 def l2_shrinkage(p, eta, f=None):
     """The factor by which l2 shrinks a weight in a proximal step of size eta."""
     one = eta.dtype.type(1)
-    return one / (one + eta * (eta.dtype.type(p.l2) * factors(f, eta.dtype)))
+    return one / (one + eta * times(p.l2, f, eta.dtype))
 
 
 def truncated(m, p, w, u, eta, f=None):
     """l2 by gradient, then l1 by a soft threshold of weights up to theta (Langford, Li & Zhang 2009)."""
-    x = w - u - eta * (w.dtype.type(p.l2) * factors(f, w.dtype)) * w
+    x = w - u - eta * times(p.l2, f, w.dtype) * w
     if isinstance(p, Ridge):
         return x
     return soft(x, l1_threshold(p, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, w.dtype.type(0)), f))
@@ -232,7 +277,7 @@ def truncated(m, p, w, u, eta, f=None):
 
 def curvature(d, p, n, f):
     """FTRL-Proximal: the second derivative of what `solve` minimises."""
-    return (d.beta + np.sqrt(n)) / d.lr + n.dtype.type(p.l2) * factors(f, n.dtype)
+    return (d.beta + np.sqrt(n)) / d.lr + times(p.l2, f, n.dtype)
 
 
 def solve(d, p, z, n, f=None):
@@ -240,13 +285,13 @@ def solve(d, p, z, n, f=None):
     d = rounded(d, z.dtype)
     if isinstance(p, Ridge):
         return -z / curvature(d, p, n, f)
-    return soft(-z, z.dtype.type(p.l1) * factors(f, z.dtype)) / curvature(d, p, n, f)
+    return soft(-z, times(p.l1, f, z.dtype)) / curvature(d, p, n, f)
 
 
 def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
     d = rounded(d, w.dtype)
-    return -w * curvature(d, p, n, f) - signed(w.dtype.type(p.l1) * factors(f, w.dtype), w)
+    return -w * curvature(d, p, n, f) - times(p.l1, f, w.dtype) * sign(w)
 
 
 # -- Directions: one step ---------------------------------------------------------------------------------------------
@@ -270,37 +315,6 @@ def adaptive_rate(d, squares):
     return d.lr / (np.sqrt(squares) + d.eps)
 
 
-def move(d, g, a, b, c):
-    """The move u, after the state a, b, c has taken in the gradient g, and the coordinates' step size eta."""
-    d = rounded(d, g.dtype)
-    if isinstance(d, Plain):
-        return d.lr * g, d.lr
-    if isinstance(d, Momentum):
-        a[...] = d.momentum * a + d.one_minus_dampening * g
-        return d.lr * a, d.eta
-    if isinstance(d, Nesterov):
-        a[...] = d.momentum * a + g
-        return d.lr * (g + d.momentum * a), d.eta
-    if isinstance(d, Adagrad):
-        a[...] = a + g * g
-        eta = adaptive_rate(d, a)
-        return eta * g, eta
-    if isinstance(d, RMSprop):
-        a[...] = d.alpha * a + d.one_minus_alpha * (g * g)
-        eta = adaptive_rate(d, a)
-        return eta * g, eta
-    if isinstance(d, Adam):
-        a[...] = d.beta1 * a + d.one_minus_beta1 * g
-        b[...] = d.beta2 * b + d.one_minus_beta2 * (g * g)
-        if isinstance(d, AMSGrad):
-            c[...] = np.where(c > b, c, b)
-        eta = d.lr / (np.sqrt(c if isinstance(d, AMSGrad) else b) * d.bias_correction2 + d.eps)
-        return eta * (a * d.bias_correction1), eta
-    m = d.beta1 * a + d.one_minus_beta1 * g
-    a[...] = d.beta2 * a + d.one_minus_beta2 * g
-    return d.lr * np.where(np.isnan(m), m, signed(m.dtype.type(1), m)), d.lr
-
-
 def accumulate(d, w, g, z, n):
     """FTRL-Proximal: the state takes in the gradients g at w."""
     d = rounded(d, w.dtype)
@@ -322,45 +336,16 @@ def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
         accumulate(d, w, g, a, b)
         return solve(d, p, a, b, f)
     if isinstance(m, Subgradient):
-        u, _ = move(d, subgradient(p, g, w, f), a, b, c)
+        u, _ = rounded(d, w.dtype).move(p.subgradient(g, w, f), a, b, c)
         return w - u
-    u, eta = move(d, g, a, b, c)
+    u, eta = rounded(d, w.dtype).move(g, a, b, c)
     if isinstance(m, Decoupled):
-        return w - u - w.dtype.type(d.lr) * subgradient(p, w.dtype.type(0), w, f)
+        return w - u - w.dtype.type(d.lr) * p.subgradient(w.dtype.type(0), w, f)
     if isinstance(m, Truncated):
         return truncated(m, p, w, u, eta, f)
-    return prox(p, w - u, eta, f)
+    return p.prox(w - u, eta, f)
 
 
 def rounded(d, dtype):
     """A direction whose numbers are rounded to dtype, once."""
     return type(d)(*map(dtype.type, d))
-
-
-# -- Values: float64, in blocks of 4096 elements, 16 lanes each, lanes added pairwise and blocks in order --------------
-
-BLOCK, LANES = 4096, 16
-
-
-@np.errstate(all="ignore")
-def penalty(p, w, f=None):
-    """The penalty of all weights, in the fixed order that makes its bits independent of the instruction set."""
-    flat = [None if x is None else np.ravel(x, order="K") for x in (as_float32(w), f)]
-    terms = value(p, *flat)
-    padded = np.zeros(-(-terms.size // BLOCK) * BLOCK)
-    padded[: terms.size] = terms
-    lanes = np.zeros((padded.size // BLOCK, LANES))
-    for row in padded.reshape(-1, BLOCK // LANES, LANES).transpose(1, 0, 2):
-        lanes = lanes + row
-    while lanes.shape[1] > 1:
-        half = lanes.shape[1] // 2
-        lanes = lanes[:, :half] + lanes[:, half:]
-    total = 0.0
-    for block in lanes[:, 0].tolist():
-        total += block
-    return total
-
-
-def clip_coefficient(norm, max_norm):
-    """What clip_grad_norm multiplies gradients by: at most 1, and torch's 1e-6 against a norm of zero."""
-    return min(max_norm / (norm + 1e-6), 1.0) if norm == norm else norm
