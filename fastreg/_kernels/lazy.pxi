@@ -131,11 +131,12 @@ cdef inline void prefetch_row(const Lazy* d, const Rows* t, const floating* w, P
 cdef inline void gather(const Lazy* d, const Factor* f, const Rows* t, const index* rows, Py_ssize_t n, Missed* since,
                         floating* w_, floating* a_, floating* b_, floating* f_) noexcept nogil:
     """Copies the weights of these rows, and all that belongs to them, to the tile."""
+    cdef const floating* w = <const floating*>t.w
     cdef Py_ssize_t k
     if Lazy is FTRL:
         since[0] = elapsed(d, t, 0)
     for k in range(n):
-        w_[k] = (<const floating*>t.w)[rows[k]*t.pitch]
+        w_[k] = w[rows[k]*t.pitch]
         if Lazy is not FTRL:
             since[k] = elapsed(d, t, rows[k])
         if Lazy is not Plain:
@@ -157,9 +158,10 @@ cdef inline Factor factors_in(const Factor* f, const floating* f_) noexcept nogi
 cdef inline void scatter(const Lazy* d, const Rows* t, const Clock* now, long long steps, const index* rows,
                          Py_ssize_t n, const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
     """Copies the tile back; its rows are up to date with the clock and the steps."""
+    cdef floating* w = <floating*>t.w
     cdef Py_ssize_t k
     for k in range(n):
-        (<floating*>t.w)[rows[k]*t.pitch] = w_[k]
+        w[rows[k]*t.pitch] = w_[k]
         if Lazy is not Plain:
             (<floating*>t.a)[rows[k]*t.pitch] = a_[k]
         if Lazy is FTRL:
