@@ -13,6 +13,7 @@ from pathlib import Path
 
 import fastreg
 from fastreg import bench, demo
+from fastreg._show.files import CannotWriteError
 
 LIBRARIES = {name: name for name in ("matplotlib", "rich", "threadpoolctl")} | {"sklearn": "scikit-learn"}
 QUICK = {"sizes": (1, 1_000, 100_000, 1_000_000), "seconds": 10.0}
@@ -51,7 +52,7 @@ def run_with_extra(extra, run, settings, parser):
     """Run what needs more libraries; where one is missing, say the command that installs it."""
     try:
         run(settings)
-    except demo.CannotWriteError as error:
+    except CannotWriteError as error:
         parser.error(f"argument --out: {error}")
     except bench.SettingError as error:
         parser.error(str(error))
