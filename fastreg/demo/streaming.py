@@ -30,7 +30,8 @@ from fastreg.linear import StreamingClassifier
 
 # In order of preference.
 PACKAGES = {"the standard library": "", "NumPy": "numpy", "SciPy": "scipy", "scikit-learn": "sklearn"}
-STOP_WORDS = ["np", "numpy", "plt", "pyplot", "matplotlib", "py", "python", "scikit", "scipy", "sklearn", "sp", "stdlib"]
+# Words that name a package; they would make the task trivial.
+NAMES = ["np", "numpy", "plt", "pyplot", "matplotlib", "py", "python", "scikit", "scipy", "sklearn", "sp", "stdlib"]
 SKIPPED_FOLDERS = {"test", "tests", "site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "externals"}
 MAX_DOCUMENTS = 1200  # of one package
 MIN_DOCUMENTS = 300  # of one package
@@ -149,7 +150,7 @@ def load(settings, advance=lambda amount: None):
             break
     else:
         return None
-    x = HashingVectorizer(n_features=FEATURES, stop_words=STOP_WORDS).transform(list(texts))
+    x = HashingVectorizer(n_features=FEATURES, stop_words=NAMES).transform(list(texts))
     order = rng.permutation(len(texts))
     x, y = x[order], np.array(list(texts.values()))[order]
     tests = len(y) // 5

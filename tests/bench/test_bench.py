@@ -86,7 +86,7 @@ def test_a_peer_that_does_another_rule_is_found_out(monkeypatch):
     )
     monkeypatch.setitem(peers.PEERS, "wrong", wrong)
     pytest.importorskip("scipy")
-    with pytest.raises(AssertionError, match="wrong: not the rule l1-proximal in float64"):
+    with pytest.raises(AssertionError, match="wrong does not compute l1-proximal in float64"):
         peers.check("wrong", cases.Case.named("l1-proximal"), "float64")
 
 
@@ -106,7 +106,7 @@ def test_weights_stay_where_they_are_when_steps_repeat():
 def test_all_take_turns():
     order = []
     statements = {name: peers.Prepared(f"seen({name!r})", {"seen": order.append}, None) for name in "ab"}
-    series = measure.in_turn(statements, 1.0, fewest=3, most=3, block=0.0)
+    series = measure.time_interleaved(statements, 1.0, min_rounds=3, max_rounds=3, block=0.0)
     assert "".join(order)[-6:] == "ababab"
     assert {name: len(own.seconds) for name, own in series.items()} == {"a": 3, "b": 3}
 
