@@ -122,6 +122,17 @@ def test_json_needs_no_extra_library(tmp_path):
     assert json.loads(printed)["skipped"][0]["reason"].endswith("is not installed")
 
 
+def test_output_in_an_ascii_encoding_is_no_error(tmp_path, monkeypatch):
+    for name in EXTRAS["bench"]:
+        pytest.importorskip(name)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    options = ["--sizes", "1", "--seconds", "0.1", "--rule", "l2-subgradient", "--peer", "NumPy"]
+    process = start(tmp_path, "-m", "fastreg", "bench", *options)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert printed.isascii()
+
+
 # -- Interrupts and configuration -------------------------------------------------------------------------------------
 
 

@@ -46,21 +46,21 @@ class Epoch:
         x, classes, targets = data(rows)
         penalty = {"alpha": ALPHA, "l1_ratio": L1_RATIO}
         if task == "classifier":
-            own = linear.StreamingClassifier(loss="log_loss", optimizer=optimizer, **penalty)
+            model = linear.StreamingClassifier(loss="log_loss", optimizer=optimizer, **penalty)
             sklearn = SGDClassifier(loss="log_loss", penalty="elasticnet", **penalty)
             self.arguments = (x, classes, [0, 1])
         else:
-            own = linear.StreamingRegressor(optimizer=optimizer, **penalty)
+            model = linear.StreamingRegressor(optimizer=optimizer, **penalty)
             sklearn = SGDRegressor(penalty="elasticnet", **penalty)
             self.arguments = (x, targets)
-        self.own, self.sklearn = own.partial_fit, sklearn.partial_fit
+        self.fastreg, self.sklearn = model.partial_fit, sklearn.partial_fit
 
     def time_epoch(self, task, rows, optimizer):
-        self.own(*self.arguments)
+        self.fastreg(*self.arguments)
 
     def track_gain(self, task, rows, optimizer):
-        names = {"own": self.own, "sklearn": self.sklearn, "arguments": self.arguments}
-        return ratio(statement("sklearn(*arguments)", **names), statement("own(*arguments)", **names), budget=5)
+        names = {"fastreg": self.fastreg, "sklearn": self.sklearn, "arguments": self.arguments}
+        return ratio(statement("sklearn(*arguments)", **names), statement("fastreg(*arguments)", **names), budget=5)
 
 
 Epoch.track_gain.unit = "times as fast as scikit-learn"

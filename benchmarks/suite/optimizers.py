@@ -40,8 +40,8 @@ class Step:
 
     def setup(self, rule, implementation, dtype, level):
         case = self.cases[rule]
-        own = at_level(case, dtype, level, [implementation])
-        self.step = peers.function(prepared(implementation, case, dtype, own))
+        inputs = at_level(case, dtype, level, [implementation])
+        self.step = peers.function(prepared(implementation, case, dtype, inputs))
 
     def time_step(self, rule, implementation, dtype, level):
         self.step()
@@ -72,8 +72,8 @@ class InDram:
 
     def track_ratio(self, direction, over, dtype):
         case = CASES[direction]
-        own = at_level(case, dtype, "DRAM", ["fastreg", over])
-        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
+        inputs = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared(over, case, dtype, inputs), budget=10)
 
 
 class ManyTensors:
@@ -109,15 +109,15 @@ class ManyTensorsOfTorch:
 
         pairs = [arrays(64, "float64") for _ in range(200)]
         name, settings = OPTIMIZERS[case.direction]
-        own = getattr(fastreg, name)([w for w, _ in pairs], LR, l2=STRENGTH, mode=case.mode, **settings)
-        own.bind([g for _, g in pairs])
+        steps = getattr(fastreg, name)([w for w, _ in pairs], LR, l2=STRENGTH, mode=case.mode, **settings)
+        steps.bind([g for _, g in pairs])
         name, settings = libraries.TORCH[case.direction, case.mode]
         weights = [torch.nn.Parameter(torch.from_numpy(w)) for w, _ in pairs]
         for w, (_, g) in zip(weights, pairs):
             w.grad = torch.from_numpy(g)
         fused = {} if name == "RMSprop" else {"fused": True}
         peer = getattr(torch.optim, name)(weights, lr=LR, weight_decay=STRENGTH, **settings, **fused)
-        return ratio(statement("step()", step=peer.step), statement("step()", step=own.step))
+        return ratio(statement("step()", step=peer.step), statement("step()", step=steps.step))
 
 
 class CallOfStep:

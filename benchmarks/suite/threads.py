@@ -16,9 +16,9 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 def sgd(w, g, threads):
     """An optimizer with this number of threads and a bound gradient."""
-    own = fastreg.SGD(w, LR, l1=STRENGTH, l2=STRENGTH, threads=threads)
-    own.bind(g)
-    return own
+    optimizer = fastreg.SGD(w, LR, l1=STRENGTH, l2=STRENGTH, threads=threads)
+    optimizer.bind(g)
+    return optimizer
 
 
 class Threads:

@@ -57,8 +57,8 @@ class InDram:
 
     def track_ratio(self, rule, over, dtype):
         case = CASES[rule]
-        own = at_level(case, dtype, "DRAM", ["fastreg", over])
-        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
+        inputs = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared(over, case, dtype, inputs), budget=10)
 
 
 class RatioToAxpy:
@@ -70,8 +70,8 @@ class RatioToAxpy:
 
     def track_ratio(self, rule, dtype, size):
         case = CASES[rule]
-        own = cases.workload(case, size, dtype)
-        return ratio(prepared("fastreg", case, dtype, own), prepared("axpy", case, dtype, own))
+        inputs = cases.workload(case, size, dtype)
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared("axpy", case, dtype, inputs))
 
 
 class RatioOfExpression:
@@ -83,8 +83,8 @@ class RatioOfExpression:
 
     def track_ratio(self, size):
         case = CASES["elastic_net-subgradient"]
-        own = cases.workload(case, size, "float64")
-        return ratio(prepared("NumPy", case, "float64", own), prepared("fastreg", case, "float64", own))
+        inputs = cases.workload(case, size, "float64")
+        return ratio(prepared("NumPy", case, "float64", inputs), prepared("fastreg", case, "float64", inputs))
 
 
 class Bandwidth:
@@ -97,10 +97,10 @@ class Bandwidth:
 
     def track_bandwidth(self, rule, dtype, level):
         case = CASES[rule]
-        own = at_level(case, dtype, level, ["fastreg"])
-        statements = {"fastreg": prepared("fastreg", case, dtype, own)}
+        inputs = at_level(case, dtype, level, ["fastreg"])
+        statements = {"fastreg": prepared("fastreg", case, dtype, inputs)}
         series = measure.time_interleaved(statements, 0.2, max_rounds=9)["fastreg"]
-        return 3 * own["w"].nbytes / np.median(series.seconds) / 1e9
+        return 3 * inputs["w"].nbytes / np.median(series.seconds) / 1e9
 
 
 class BFloat16:

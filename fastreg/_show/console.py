@@ -1,8 +1,10 @@
 """The console: 80 columns in a pipe or a log file, the terminal's width otherwise.
 
-rich chooses the width and the colours, and draws the lines of tables in ASCII if the encoding requires it.
+rich chooses the width and the colours, and draws the lines of tables in ASCII if the encoding requires it. Any other
+character that the encoding lacks is printed as "?".
 """
 
+import sys
 import time
 from contextlib import contextmanager
 
@@ -14,6 +16,8 @@ class ReportConsole(Console):
     """A rich console that prints text literally and measures the time since its creation."""
 
     def __init__(self):
+        if hasattr(sys.stdout, "reconfigure"):  # a caller may have replaced it by any other stream
+            sys.stdout.reconfigure(errors="replace")
         super().__init__(highlight=False, markup=False, emoji=False)
         self.start = time.perf_counter()
 

@@ -57,11 +57,11 @@ class Arguments(ctypes.Structure):
 
 def arguments(arrays, numbers):
     """The struct for arrays and numbers, with a pointer to it; it keeps the arrays alive."""
-    own = Arguments(arrays["w"].size, *(x.ctypes.data for x in arrays.values()))
+    struct = Arguments(arrays["w"].size, *(x.ctypes.data for x in arrays.values()))
     for i, x in enumerate(numbers.values()):
-        own.numbers[i] = float(x)
-    own.arrays, own.pointer = arrays, ctypes.byref(own)
-    return own
+        struct.numbers[i] = float(x)
+    struct.arrays, struct.pointer = arrays, ctypes.byref(struct)
+    return struct
 
 
 def rule(case, dtype):

@@ -22,10 +22,9 @@ SCALARS = {
 def scalar_loop(case):
     """Source of update(arrays, numbers): a loop over coordinates."""
     lines, numbers = case.resolved("float64", 0.1)
-    own = [name for name in case.arrays if name != "g"]
     body = [f"{x} = {x.upper()}[i]" for x in case.arrays]
     body += [f"{target} = {expression}" for target, expression in lines]
-    body += [f"{x.upper()}[i] = {x}" for x in own]
+    body += [f"{x.upper()}[i] = {x}" for x in case.arrays if x != "g"]
     head = ", ".join([*(x.upper() for x in case.arrays), *numbers])
     return f"def update({head}):\n    for i in range(len(W)):\n        " + "\n        ".join(body)
 
@@ -63,11 +62,15 @@ def with_out(target, expression):
 
 
 def functional(case):
-    """Source of update(arrays except g, g, numbers) for jax: it returns new arrays."""
+    """Source of update(arrays, g, numbers) for jax, arrays without g: it returns new arrays."""
     lines, numbers = case.resolved("float64", 0.1)
-    own = ", ".join(x for x in case.arrays if x != "g")
-    body = [f"{own}, = own", *(f"{target} = {expression}" for target, expression in lines), f"return [{own}]"]
-    return ARRAY_FUNCTIONS + f"def update(own, g, {', '.join(numbers)}):\n    " + "\n    ".join(body)
+    donated = ", ".join(x for x in case.arrays if x != "g")
+    body = [
+        f"{donated}, = arrays",
+        *(f"{target} = {expression}" for target, expression in lines),
+        f"return [{donated}]",
+    ]
+    return ARRAY_FUNCTIONS + f"def update(arrays, g, {', '.join(numbers)}):\n    " + "\n    ".join(body)
 
 
 def in_place(case):

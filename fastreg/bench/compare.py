@@ -95,11 +95,11 @@ def measure_case(case, size, settings, names, budget, skipped):
 
 def entry(case, size, name, series):
     """One implementation's result."""
-    own = series[name]
+    timed = series[name]
     again = measure.ratio(series[measure.SELF], series["fastreg"])
-    ratio = again if name == "fastreg" else measure.ratio(own, series["fastreg"])
+    ratio = again if name == "fastreg" else measure.ratio(timed, series["fastreg"])
     limit = measure.noise(again)
-    seconds = sorted(x for x in own.seconds if x == x)
+    seconds = sorted(x for x in timed.seconds if x == x)
     return {
         "rule": case.name,
         "size": size,
@@ -112,7 +112,7 @@ def entry(case, size, name, series):
         "noise": limit,
         "rounds": ratio.rounds,
         "verdict": None if name == "fastreg" else measure.verdict(ratio, limit),
-        "threads": round(own.busy / own.total, 2) if own.total else None,
+        "threads": round(timed.busy / timed.total, 2) if timed.total else None,
     }
 
 

@@ -91,8 +91,8 @@ def prepare_jax(case, arrays, lr):
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     g, *donated = (jax.numpy.array(arrays[name]) for name in ("g", *(n for n in arrays if n != "g")))
     numbers = {name: jax.numpy.asarray(x) for name, x in numbers.items()}
-    names = {"f": jax_function(case), "own": donated, "g": g, **numbers}
-    statement = f"own[:] = f(own, g, {', '.join(numbers)}); own[0].block_until_ready()"
+    names = {"f": jax_function(case), "donated": donated, "g": g, **numbers}
+    statement = f"donated[:] = f(donated, g, {', '.join(numbers)}); donated[0].block_until_ready()"
     return Prepared(statement, names, lambda: np.asarray(donated[0]))
 
 
@@ -140,10 +140,10 @@ def prepare_torch(case, arrays, lr):
     w.grad = tensors["g"]
     fused = {} if kind == "RMSprop" else {"fused": True}
     optimizer = getattr(torch.optim, kind)([w], lr=lr, weight_decay=STRENGTH, **settings, **fused)
-    own = {name: tensors[array] for name, array in zip(TORCH_STATE[case.direction], ARRAYS[2:])}
+    state = {name: tensors[array] for name, array in zip(TORCH_STATE[case.direction], ARRAYS[2:])}
     if case.direction not in ("Plain", "Momentum", "Nesterov"):
-        own["step"] = torch.tensor(0.0)
-    optimizer.state[w] = own
+        state["step"] = torch.tensor(0.0)
+    optimizer.state[w] = state
     return Prepared("step()", {"step": optimizer.step}, lambda: arrays["w"])
 
 

@@ -47,15 +47,15 @@ def time_interleaved(statements, budget, min_rounds=MIN_ROUNDS, max_rounds=MAX_R
         if done >= min_rounds and time.perf_counter() - start > budget:
             break
         for name, timer in timers.items():
-            own = series[name]
-            if done >= SLOW_ROUNDS and name not in (first, SELF) and own.total > 2 * budget / len(timers):
-                own.seconds.append(float("nan"))
+            current = series[name]
+            if done >= SLOW_ROUNDS and name not in (first, SELF) and current.total > 2 * budget / len(timers):
+                current.seconds.append(float("nan"))
                 continue
             cpu = time.process_time()
-            took = timer.timeit(own.repeats)
-            own.busy += time.process_time() - cpu
-            own.total += took
-            own.seconds.append(took / own.repeats)
+            took = timer.timeit(current.repeats)
+            current.busy += time.process_time() - cpu
+            current.total += took
+            current.seconds.append(took / current.repeats)
     return series
 
 
@@ -69,9 +69,9 @@ class Ratio:
     rounds: int
 
 
-def ratio(own, other):
+def ratio(series, baseline):
     """The ratio of two series, computed round by round."""
-    ratios = sorted(a / b for a, b in zip(own.seconds, other.seconds) if a == a and b == b)
+    ratios = sorted(a / b for a, b in zip(series.seconds, baseline.seconds) if a == a and b == b)
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Ratio(statistics.median(ratios), low, high, len(ratios))
 

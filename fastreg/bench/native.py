@@ -33,8 +33,8 @@ def prepare_fastreg(case, arrays, lr):
     name, settings = OPTIMIZERS[case.direction]
     mode = {} if name in ("Lion", "FTRL") else {"mode": case.mode}
     optimizer = getattr(fastreg, name)(w, lr, **settings, **strengths(case), **mode)
-    for own, start in zip(optimizer.state["0"].values(), states):
-        own[...] = start
+    for array, start in zip(optimizer.state["0"].values(), states):
+        array[...] = start
     optimizer.bind(g)
     return Prepared("step()", {"step": optimizer.step}, lambda: w)
 
@@ -58,8 +58,9 @@ def prepare_reference(case, arrays, lr):
         numbers += [*first_step, lr / (1 - numbers[-1])]
     direction = reference.DIRECTIONS[case.direction](*numbers)
     mode = reference.MODES[case.mode](*([float("inf")] if case.mode == "truncated" else []))
-    own = strengths(case)
-    penalty = reference.ElasticNet(own["l1"], own.get("l2", 0.0)) if "l1" in own else reference.Ridge(own["l2"])
+    given = strengths(case)
+    l1, l2 = given.get("l1"), given.get("l2", 0.0)
+    penalty = reference.Ridge(l2) if l1 is None else reference.ElasticNet(l1, l2)
 
     def update():
         w[...] = reference.step(direction, mode, penalty, w, g, *states)

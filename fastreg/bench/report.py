@@ -111,8 +111,8 @@ def picture(result):
     for axes, rule in zip(np.atleast_1d(figure.subplots(1, max(1, len(rules)), sharey=True)), rules):
         style_axes(axes)
         entries = [entry for entry in result["results"] if entry["rule"] == rule]
-        own = [entry for entry in entries if entry["implementation"] == "fastreg"]
-        x, noise = [e["size"] for e in own], np.array([e["noise"] for e in own])
+        fastreg = [entry for entry in entries if entry["implementation"] == "fastreg"]
+        x, noise = [e["size"] for e in fastreg], np.array([e["noise"] for e in fastreg])
         axes.fill_between(x, 1 / (1 + noise), 1 + noise, color=GREY, alpha=0.3, linewidth=0, label="noise of the run")
         axes.axhline(1, color="black", linewidth=0.8)
         for name, (colour, marker, dashes) in STYLES.items():

@@ -32,7 +32,7 @@ def strength(sweeps, fits):
         above.set_title(penalty, pad=18)
         below.set_xlabel(f"strength {strength_name(results[0])}")
     grid[0, 0].set_ylabel("accuracy")
-    grid[1, 0].set_ylabel("share of weights exactly zero;\nnorm relative to the first one")
+    grid[1, 0].set_ylabel("share of exact zeros;\nnorm relative to the first one")
     grid[0, 0].legend(loc="center left", frameon=True, fontsize=8)
     grid[1, 0].legend(loc="center left", frameon=True, fontsize=8)
     return figure

@@ -181,7 +181,7 @@ def streaming_intro(documents, batch, strengths):
         "Streaming text",
         f"The task: does a docstring come from {one} or from {other}? The {counts[0]} and {counts[1]} docstrings are "
         "read from source files on this machine. The names of packages are removed, and words are hashed to "
-        f"{documents.x.shape[1]:,} features, {documents.features:,} of which occur in the stream. The stream has "
+        f"{documents.x.shape[1]:,} features; {documents.features:,} features occur in the stream. The stream has "
         f"{len(documents.y)} documents in random order, {batch} in each call of partial_fit; {len(documents.y_test)} "
         f"documents are for testing. Log loss, {penalty} (L1 only), default learning rates.",
     )

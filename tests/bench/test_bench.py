@@ -99,7 +99,7 @@ def test_statements_are_interleaved():
     statements = {name: peers.Prepared(f"seen({name!r})", {"seen": order.append}, None) for name in "ab"}
     series = measure.time_interleaved(statements, 1.0, min_rounds=3, max_rounds=3, block=0.0)
     assert "".join(order)[-6:] == "ababab"
-    assert {name: len(own.seconds) for name, own in series.items()} == {"a": 3, "b": 3}
+    assert {name: len(timed.seconds) for name, timed in series.items()} == {"a": 3, "b": 3}
 
 
 def test_ratios_are_computed_within_rounds():
