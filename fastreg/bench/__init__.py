@@ -45,7 +45,7 @@ def run(settings):
     """Measure, then print tables and write a picture, or print JSON. Options and the folder are checked first."""
     from fastreg.bench import machine
 
-    machine.single_thread()  # before anything loads a BLAS or a pool of threads
+    machine.single_thread()  # before a BLAS or a thread pool is loaded
     from fastreg.bench import compare
 
     compare.validate(settings)

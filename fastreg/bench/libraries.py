@@ -87,7 +87,7 @@ def prepare_jax(case, arrays, lr):
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # each step is waited for, so a queue has no use
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # each step waits, so a queue is useless
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     g, *donated = (jax.numpy.array(arrays[name]) for name in ("g", *(n for n in arrays if n != "g")))
     numbers = {name: jax.numpy.asarray(x) for name, x in numbers.items()}

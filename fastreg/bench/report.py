@@ -10,8 +10,8 @@ from fastreg._show.tables import count, duration, heading, make_table, paragraph
 
 COLOURS = {"faster": "green", "slower": "bold red", "tie": "yellow"}
 MARKS = {"faster": "", "slower": "!", "tie": "~"}
-MULTITHREADED = 1.3  # processor time divided by elapsed time, from which on the report shows a mark
-STYLES = {  # colours repeat, so markers and dashes tell the peers apart
+MULTITHREADED = 1.3  # the report marks peers with this ratio of processor time to elapsed time, or more
+STYLES = {  # colours repeat, so markers and dashes distinguish the peers
     "axpy": (GREY, "", "--"),
     "C traffic": (GREY, "", ":"),
     "C loop": ("black", "x", "-"),

@@ -16,13 +16,7 @@ from fastreg.bench import cases, machine, measure, peers
 TINY = ["--sizes", "1,100", "--seconds", "0.1", "--rule", "elastic_net-proximal"]
 WITHOUT_COMPILERS = ["--peer", "NumPy", "--peer", "NumPy out=", "--peer", "axpy", "--peer", "C loop"]
 QUICK = ("axpy", "C traffic", "NumPy", "NumPy out=", "numexpr")
-SLOW = (
-    "C loop",
-    "numba",
-    "jax",
-    "torch",
-    "torch.compile",
-)  # compilation is slow, so these are tested with some rules only
+SLOW = ("C loop", "numba", "jax", "torch", "torch.compile")  # they compile, so they are tested with SOME rules only
 SOME = ("elastic_net-proximal", "l2-subgradient", "Adam:l2-decoupled", "FTRL:elastic_net-proximal")
 
 
