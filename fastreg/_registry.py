@@ -1,8 +1,8 @@
 """The registry of rules that tests and benchmarks read: a rule that is not listed here does not exist for them.
 
-A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here. For a
-direction that is: what state it has, in rules.pxd; its code and its branch in _kernels/table.pxd and .pxi; the optimizer that
-makes it, in optimizers.py. tests/test_registry.py fails where one of them is missing.
+A new mode, penalty or direction needs a struct and a branch in rules.pxd, its twin in reference/rules.py, and a row
+here. A direction also needs its state, in rules.pxd; its code and its branch in _kernels/table.pxd and the .pxi files
+beside it; and the optimizer that makes it, in optimizers/. tests/test_registry.py fails if one of them is missing.
 """
 
 from typing import NamedTuple
