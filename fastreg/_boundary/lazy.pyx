@@ -95,7 +95,7 @@ cdef class Lazy(_LazyData):
             self.check_indices(places, "indices")
             self.check_values(gradient, PyArray_DIM(places, 0), "values")
             starts = [0, PyArray_DIM(places, 0)]
-            batch.count, batch.starts, batch.data, batch.shared = 1, starts, PyArray_DATA(gradient), False
+            batch.count, batch.starts, batch.data, batch.shared = 1, &starts[0], PyArray_DATA(gradient), False
             self.point_to(&batch, places, PyArray_SIZE(gradient))
             self.check_places(&batch, places, &merging)
             schedule = Schedule(&now[0], &now[1], &now[2], 0)
@@ -208,7 +208,7 @@ cdef class Lazy(_LazyData):
             count = PyArray_DIM(places, 0)
             index, indices = index_type(places), PyArray_DATA(places)
             starts = [0, count]
-            batch = Batch(1, index, indices, starts, NULL, False)  # as one row
+            batch = Batch(1, index, indices, &starts[0], NULL, False)  # as one row
             self.check_places(&batch, places, NULL)
         out = np.empty((count, *np.shape(self.w)[1:]), self.w.dtype)
         if PyArray_SIZE(out) < GIL_FREE:

@@ -46,7 +46,7 @@ cdef void f32_to_bf16(const float* here, bfloat16* there, Py_ssize_t n) noexcept
         there[i] = <bfloat16>(nearest_or_nan(here[i]) >> 16)
 
 
-cdef Py_ssize_t pairs(Plain d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:
+cdef inline Py_ssize_t pairs(Plain d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:
     """`dense` without state and factors, for all but the last few coordinates; returns the number of those updated.
 
     Two coordinates as they lie in 32 bits, one of them already in the upper half: no shuffles and no buffers. The
@@ -76,7 +76,7 @@ cdef Py_ssize_t pairs(Plain d, Mode m, Penalty p, bfloat16* w, const bfloat16* g
     return n - n % (2*PAIRS)
 
 
-cdef Py_ssize_t pairs_with_penalty(Mode m, const Task* t) noexcept nogil:
+cdef inline Py_ssize_t pairs_with_penalty(Mode m, const Task* t) noexcept nogil:
     if t.p.elastic_net.l1 == 0:
         return pairs(t.d.plain, m, Ridge(t.p.elastic_net.l2), <bfloat16*>t.w, <const bfloat16*>t.g, t.n)
     return pairs(t.d.plain, m, t.p.elastic_net, <bfloat16*>t.w, <const bfloat16*>t.g, t.n)

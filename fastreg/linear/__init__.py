@@ -25,6 +25,7 @@ except ImportError as error:
         f'fastreg.linear: expected scikit-learn 1.6 or later, pip install "scikit-learn>=1.6"; {error}'
     ) from error
 
+from fastreg.convert import from_sklearn
 from fastreg.linear.csr import trusted
 from fastreg.linear.labels import (
     check_class_weight,
@@ -38,7 +39,6 @@ from fastreg.linear.labels import (
 )
 from fastreg.linear.stream import OPTIMIZERS, Samples, Stream, Task
 from fastreg.linear.visits import stream, visits
-from fastreg.convert import from_sklearn
 
 __all__ = ["StreamingClassifier", "StreamingRegressor"]
 

@@ -47,7 +47,7 @@ class Adagrad(Optimizer):
     array([0.9  , 0.905])
     """
 
-    _modes = reference.MODES_OF["Adagrad"]
+    _directions = {"Adagrad": {}}
     _modes_reason = "coordinates differ in step size"
 
     def __init__(

@@ -47,7 +47,7 @@ class Adam(Optimizer):
     array([0.85, 0.  ])
     """
 
-    _modes = reference.MODES_OF["Adam"]
+    _directions = {"Adam": {}, "AMSGrad": {"amsgrad": True}}
     _modes_reason = "coordinates differ in step size"
 
     def __init__(

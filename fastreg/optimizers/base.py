@@ -5,9 +5,11 @@ nothing. A subclass sets `_modes` and defines `_state_names` and `_direction`, a
 """
 
 from math import inf
+from typing import ClassVar
 
 import numpy as np
 
+from fastreg import reference
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
@@ -90,7 +92,10 @@ class Optimizer:
     [1.9, 0.0]
     """
 
-    _modes: tuple[str, ...] = ()  # the modes that have a meaning for the direction
+    _directions: ClassVar[
+        dict[str, dict]
+    ] = {}  # of the reference, with settings that select each
+    _modes: tuple[str, ...] = ()  # that have a meaning; those of its directions where a class names none
     _modes_reason = ""  # why the others have none
     _has_mode = True
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
@@ -188,6 +193,11 @@ class Optimizer:
 
     # What a subclass defines
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "_directions" in vars(cls):
+            (cls._modes,) = {reference.MODES_OF[name] for name in cls._directions}
+
     def _check(self, settings):
         """Raise ValueError for settings that exclude each other; lr, l1 and l2 may be callables."""
         mode = settings["mode"]
@@ -207,6 +217,10 @@ class Optimizer:
         `settings` has no callables, `penalty` is a tuple of fastreg.reference, `factor` an array like w or None.
         """
         return [np.zeros_like(w, subok=False) for _ in self._state_names(settings)]
+
+    def _penalty(self, settings):
+        """The penalty, as a tuple of fastreg.reference, for settings without callables."""
+        return reference.ElasticNet(settings["l1"], settings["l2"])
 
     def _direction(self, settings, first):
         """The direction, as a tuple of fastreg.reference, for settings without callables.

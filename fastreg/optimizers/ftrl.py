@@ -50,6 +50,7 @@ class FTRL(Optimizer):
     array([-0.25,  0.25,  0.  ])
     """
 
+    _directions = {"FTRL": {}}
     _has_mode = False
 
     def __init__(

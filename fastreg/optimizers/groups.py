@@ -84,7 +84,7 @@ class Group(MutableMapping):
 
     def penalties(self, now):
         """The penalty for each of the numbers in `scales`, from settings without callables."""
-        penalty = reference.ElasticNet(now["l1"], now["l2"])
+        penalty = self._optimizer._penalty(now)
         return [reference.scaled(penalty, scale) for scale in self.scales]
 
     def __getitem__(self, key):

@@ -37,7 +37,7 @@ class Lion(Optimizer):
     array([0.9, 1.1, 1. ])
     """
 
-    _modes = reference.MODES_OF["Lion"]
+    _directions = {"Lion": {}}
     _modes_reason = "the penalty acts beside the move"
 
     def __init__(

@@ -42,7 +42,7 @@ class RMSprop(Optimizer):
     array([0.8, 0.8])
     """
 
-    _modes = reference.MODES_OF["RMSprop"]
+    _directions = {"RMSprop": {}}
     _modes_reason = "coordinates differ in step size"
 
     def __init__(

@@ -49,7 +49,7 @@ class SGD(Optimizer):
     array([0.7, 0. ])
     """
 
-    _modes = reference.MODES_OF["Plain"]
+    _directions = {"Plain": {}, "Momentum": {"momentum": 0.9}, "Nesterov": {"momentum": 0.9, "nesterov": True}}
 
     def __init__(
         self, params, lr=1e-3, *, momentum=0.0, dampening=0.0, nesterov=False,
