@@ -44,7 +44,7 @@ class _Lazy(Lazy):
         arrays = self._init_state(numbers, w, penalty, factors)
         strengths = {key: checked[key] for key in SCHEDULES}
         own = {key: checked[key] for key in settings}
-        fields = own | {"lr": 0.0}  # that of the last step, of which there is none yet
+        fields = own | {"lr": 0.0}  # no step was made yet
         direction = self._direction(**{name: fields[name] for name in self._direction._fields})
         self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), strengths, own)
 

@@ -27,10 +27,10 @@ class Adagrad(Optimizer):
 
     Notes
     -----
-    A coordinate whose gradient has always been zero has the step size lr/(√a + eps), where a is the initial accumulator
-    value. With a = 0, this is usually large enough for the proximal mode to set the weight to zero at the first step.
-    That is the right minimiser, but it is no feature selection, and it can remove the units of a network that were
-    inactive for the whole first batch. A callable l1 that is zero during the first epoch avoids this.
+    If the gradient of a coordinate has always been zero, its step size is lr/(√a + eps), where a is the initial
+    accumulator value. With a = 0, the proximal mode usually sets such a weight to zero at the first step. That is the
+    right minimiser, but it is no feature selection, and it can remove the units of a network that were inactive for the
+    whole first batch. A callable l1 that is zero during the first epoch avoids this.
 
     References
     ----------

@@ -1,7 +1,8 @@
 """Layer 5, what all optimizers share: construction from groups of parameters, steps, bound gradients, pickling.
 
 The weights, the state and the settings belong to one `Tensors` of layer 4, so that a step or a change is all or
-nothing. A subclass sets `_modes` and defines `_state_names` and `_direction`, and `_check` and `_init_state` if needed.
+nothing. A subclass sets `_directions`, and defines `_state_names`, `_direction` and, if needed, `_check` and
+`_init_state`.
 """
 
 from math import inf
@@ -79,7 +80,7 @@ class Optimizer:
 
     Examples
     --------
-    Two groups, of which only the first is penalised:
+    Two groups. Only the first is penalised:
 
     >>> import numpy as np
     >>> import fastreg
@@ -92,10 +93,8 @@ class Optimizer:
     [1.9, 0.0]
     """
 
-    _directions: ClassVar[
-        dict[str, dict]
-    ] = {}  # of the reference, with settings that select each
-    _modes: tuple[str, ...] = ()  # that have a meaning; those of its directions where a class names none
+    _directions: ClassVar[dict[str, dict]] = {}  # by name in fastreg.reference: settings that select each
+    _modes: tuple[str, ...] = ()  # the modes that have a meaning, by default those of the directions
     _modes_reason = ""  # why the others have none
     _has_mode = True
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them

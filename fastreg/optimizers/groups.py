@@ -15,9 +15,9 @@ from fastreg.optimizers.factors import check_products
 from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
 
 NOT_IN_GROUPS = {  # words for settings that are known, but not here
-    "on_nonfinite": "a setting of the whole optimizer, not of a group",
+    "on_nonfinite": "of the whole optimizer, not of a group",
     "penalty_factor": "fixed at construction",
-    "threads": "a setting of the whole optimizer, not of a group",
+    "threads": "of the whole optimizer, not of a group",
     "weight_decay": "no setting here; torch's is l2 with mode='subgradient', for AdamW with mode='decoupled'",
 }
 

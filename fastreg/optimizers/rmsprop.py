@@ -25,7 +25,7 @@ class RMSprop(Optimizer):
 
     Notes
     -----
-    A coordinate whose gradient has always been zero has the step size lr/eps: see :class:`Adagrad`.
+    If the gradient of a coordinate has always been zero, its step size is lr/eps: see :class:`Adagrad`.
 
     References
     ----------
