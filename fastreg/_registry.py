@@ -2,7 +2,7 @@
 
 A new mode, penalty or direction is a struct and a branch in rules.pxd, its twin in reference.py, and a row here. For a
 direction that is: what state it has, in rules.pxd; its code and its branch in _kernels/table.pxd and .pxi; the optimizer that
-makes it, in optimizers.py. tests/test_registry.py fails where one of them is missing.
+makes it, in optimizers.py. tests/test_registry_complete.py fails where one of them is missing.
 """
 
 from typing import NamedTuple

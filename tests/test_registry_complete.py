@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import NUMBERS, PENALTIES, UPDATES
+from cases import NUMBERS, PENALTIES, SOURCE, UPDATES
 from lazy_cases import CASES
 from optimizer_cases import DIRECTIONS
 
@@ -19,8 +19,9 @@ from fastreg import _registry, reference
 from fastreg._registry import RULES
 from fastreg.bench.peers import PEERS
 
-TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in ("rules.pxd", "_kernels/table.pxd")}
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SOURCES = ("rules.pxd", "_kernels/table.pxd")
+TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in SOURCES}
+BENCHMARKS = SOURCE / "benchmarks"
 
 
 def members(kind, name, text):

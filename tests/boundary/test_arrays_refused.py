@@ -1,155 +1,28 @@
-"""What the boundary refuses: bad arrays and pairs get an error that names the argument, before any write."""
-
-import re
-from array import array
+"""Arrays that the update functions and penalties refuse: the error names the argument, and nothing is written."""
 
 import numpy as np
 import pytest
+from array_cases import BAD_ARRAYS, BAD_W, OTHER, assert_refused
 from cases import DTYPES, NUMBERS, PENALTIES, UPDATES, values
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
-
-
-def misaligned(a):
-    raw = np.zeros(a.nbytes + 1, np.uint8)
-    b = raw[1:].view(a.dtype).reshape(a.shape)
-    b[...] = a
-    return b
-
-
-def read_only(a):
-    a.flags.writeable = False
-    return a
-
-
-class Interface:
-    """Everything but a buffer: using it would take a copy, or trust in a pointer."""
-
-    def __init__(self, a):
-        self.a = a
-        self.__array_interface__ = a.__array_interface__
-
-    def __array__(self, dtype=None, copy=None):
-        return self.a
-
-    def __len__(self):
-        return len(self.a)
-
-    def __getitem__(self, i):
-        return self.a[i]
-
-
-BAD_ARRAYS = {  # name → what a good array of shape (4, 6) is turned into, and the error; in the place of w and of grad
-    "list": (lambda a: a.tolist(), TypeError),
-    "tuple": (lambda a: tuple(a.ravel()), TypeError),
-    "nothing": (lambda a: None, TypeError),
-    "number": (lambda a: 1.5, TypeError),
-    "str": (lambda a: "weights", TypeError),
-    "range": (lambda a: range(24), TypeError),
-    "iterator": (lambda a: iter(a), TypeError),
-    "type": (lambda a: np.ndarray, TypeError),
-    "dtype": (lambda a: a.dtype, TypeError),
-    "object with an array interface": (Interface, TypeError),
-    "int64": (lambda a: a.astype(np.int64), TypeError),
-    "int32": (lambda a: a.astype(np.int32), TypeError),
-    "uint64 of the same bytes": (lambda a: a.view(f"u{a.itemsize}"), TypeError),
-    "bool": (lambda a: a > 0, TypeError),
-    "float16": (lambda a: a.astype(np.float16), TypeError),
-    "long double": (lambda a: a.astype(np.longdouble), TypeError),
-    "complex64": (lambda a: a.astype(np.complex64), TypeError),
-    "complex128": (lambda a: a.astype(np.complex128), TypeError),
-    "object": (lambda a: a.astype(object), TypeError),
-    "str array": (lambda a: a.astype("U8"), TypeError),
-    "bytes array": (lambda a: a.astype("S8"), TypeError),
-    "array of variable strings": (lambda a: np.array([["x"] * 6] * 4, np.dtypes.StringDType()), TypeError),
-    "datetime": (lambda a: a.astype(np.int64).view("M8[s]"), TypeError),
-    "structured": (lambda a: a.view([("x", a.dtype)]), TypeError),
-    "void": (lambda a: a.view(f"V{a.itemsize}"), TypeError),
-    "masked": (lambda a: np.ma.array(a, mask=a > 0), TypeError),
-    "masked without a mask": (lambda a: np.ma.array(a), TypeError),
-    "array.array of ints": (lambda a: array("i", range(24)), TypeError),
-    "bytes": (lambda a: a.tobytes(), TypeError),
-    "bytearray": (lambda a: bytearray(a.tobytes()), TypeError),
-    "byte-swapped": (lambda a: a.astype(a.dtype.newbyteorder()), ValueError),
-    "byte-swapped buffer": (lambda a: memoryview(a.astype(a.dtype.newbyteorder())), ValueError),
-    "misaligned": (misaligned, ValueError),
-    "misaligned buffer": (lambda a: memoryview(misaligned(a)), ValueError),
-    "every other column": (lambda a: np.repeat(a, 2, axis=1)[:, ::2], ValueError),
-    "every other row": (lambda a: np.repeat(a, 2, axis=0)[::2], ValueError),
-    "columns of a wider array": (lambda a: np.hstack([a, a])[:, :6], ValueError),
-    "strided buffer": (lambda a: memoryview(np.repeat(a, 2, axis=0))[::2], ValueError),
-    "reversed": (lambda a: a[::-1], ValueError),
-    "reversed columns": (lambda a: a[:, ::-1], ValueError),
-    "a field of records": (lambda a: np.zeros(a.shape, [("x", a.dtype), ("y", a.dtype)])["x"], ValueError),
-    "real part": (lambda a: a.astype(np.result_type(a, np.complex64)).real, ValueError),
-    "swapped axes": (lambda a: np.zeros((4, 2, 3), a.dtype).swapaxes(1, 2), ValueError),
+PAIRS = {  # name → (w, grad) from two good arrays of shape (4, 6), and the error
+    "other dtype": (lambda w, g: (w, g.astype(OTHER[g.dtype.type])), TypeError),
+    "other buffer dtype": (lambda w, g: (w, memoryview(g.astype(OTHER[g.dtype.type]))), TypeError),
+    "shorter": (lambda w, g: (w.ravel(), g.ravel()[:-1]), ValueError),
+    "longer": (lambda w, g: (w.ravel()[:-1], g.ravel()), ValueError),
+    "flat": (lambda w, g: (w, g.ravel()), ValueError),
+    "of the same size": (lambda w, g: (w, g.reshape(6, 4)), ValueError),
+    "that would broadcast": (lambda w, g: (w, g[:1]), ValueError),
+    "0-d": (lambda w, g: (w.ravel()[:1], g.ravel()[0:1].reshape(())), ValueError),
+    "1-d to 0-d": (lambda w, g: (w.ravel()[0:1].reshape(()), g.ravel()[:1]), ValueError),
+    "an axis more": (lambda w, g: (w, g[None]), ValueError),
+    "empty of another shape": (lambda w, g: (w[:0], g[:, :0]), ValueError),
+    "broadcast": (lambda w, g: (w, np.broadcast_to(g[0], w.shape)), ValueError),
+    "broadcast number": (lambda w, g: (w, np.broadcast_to(g[0, 0], w.shape)), ValueError),
+    "Fortran order": (lambda w, g: (w, np.asfortranarray(g)), ValueError),
+    "C order": (lambda w, g: (np.asfortranarray(w), g), ValueError),
 }
-BAD_W = {  # only where it would be written
-    "read-only": (read_only, ValueError),
-    "read-only view": (lambda a: read_only(a[:]), ValueError),
-    "view of bytes": (lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape), ValueError),
-    "read-only memoryview": (lambda a: memoryview(a).toreadonly(), ValueError),
-    "broadcast": (lambda a: np.broadcast_to(a[0], a.shape), ValueError),
-}
-OTHER = {np.float32: np.float64, np.float64: np.float32}
-PAIRS = {  # name → (w, grad) from two good arrays of shape (4, 6) and a base of 48 elements, the error, and its start
-    "other dtype": (lambda w, g, base: (w, g.astype(OTHER[g.dtype.type])), TypeError, "grad: "),
-    "other buffer dtype": (lambda w, g, base: (w, memoryview(g.astype(OTHER[g.dtype.type]))), TypeError, "grad: "),
-    "shorter": (lambda w, g, base: (w.ravel(), g.ravel()[:-1]), ValueError, "grad: "),
-    "longer": (lambda w, g, base: (w.ravel()[:-1], g.ravel()), ValueError, "grad: "),
-    "flat": (lambda w, g, base: (w, g.ravel()), ValueError, "grad: "),
-    "of the same size": (lambda w, g, base: (w, g.reshape(6, 4)), ValueError, "grad: "),
-    "that would broadcast": (lambda w, g, base: (w, g[:1]), ValueError, "grad: "),
-    "0-d": (lambda w, g, base: (w.ravel()[:1], g.ravel()[0:1].reshape(())), ValueError, "grad: "),
-    "1-d to 0-d": (lambda w, g, base: (w.ravel()[0:1].reshape(()), g.ravel()[:1]), ValueError, "grad: "),
-    "an axis more": (lambda w, g, base: (w, g[None]), ValueError, "grad: "),
-    "empty of another shape": (lambda w, g, base: (w[:0], g[:, :0]), ValueError, "grad: "),
-    "broadcast": (lambda w, g, base: (w, np.broadcast_to(g[0], w.shape)), ValueError, "grad: "),
-    "broadcast number": (lambda w, g, base: (w, np.broadcast_to(g[0, 0], w.shape)), ValueError, "grad: "),
-    "Fortran order": (lambda w, g, base: (w, np.asfortranarray(g)), ValueError, "grad: "),
-    "C order": (lambda w, g, base: (np.asfortranarray(w), g), ValueError, "grad: "),
-    "the weights": (lambda w, g, base: (w, w), ValueError, "w and grad: "),
-    "a view of the weights": (lambda w, g, base: (w, w[:]), ValueError, "w and grad: "),
-    "a buffer of the weights": (lambda w, g, base: (w, memoryview(w)), ValueError, "w and grad: "),
-    "one element on": (lambda w, g, base: (base[:24], base[1:25]), ValueError, "w and grad: "),
-    "one element back": (lambda w, g, base: (base[1:25], base[:24]), ValueError, "w and grad: "),
-    "sharing the last element": (lambda w, g, base: (base[:24], base[23:47]), ValueError, "w and grad: "),
-    "sharing the first element": (lambda w, g, base: (base[23:47], base[:24]), ValueError, "w and grad: "),
-    "the same single element": (lambda w, g, base: (base[3:4], base[3:4]), ValueError, "w and grad: "),
-    "the same 0-d element": (
-        lambda w, g, base: (base[3:4].reshape(()), base[3:4].reshape(())),
-        ValueError,
-        "w and grad: ",
-    ),
-    "overlap of n-d Fortran arrays": (
-        lambda w, g, base: (base[:24].reshape(6, 4).T, base[20:44].reshape(6, 4).T),
-        ValueError,
-        "w and grad: ",
-    ),
-}
-
-
-def memory(x):
-    """All bytes that x can reach: those of the array that owns its memory, too."""
-    if isinstance(x, np.ndarray):
-        while isinstance(x.base, np.ndarray):
-            x = x.base
-        return (x.tolist() if x.dtype.hasobject else np.ndarray.tobytes(x.view(np.ndarray))), repr(x.flags)
-    try:
-        return memoryview(x).tobytes()
-    except TypeError:
-        return repr(x)
-
-
-def assert_refused(call, arguments, error, start):
-    """The error, of exactly this type, starts with the argument's name, and every argument is what it was."""
-    before = [memory(x) for x in arguments]
-    with pytest.raises(error, match=f"^{re.escape(start)}") as caught:
-        call(*arguments)
-    assert type(caught.value) is error
-    assert ", got " in str(caught.value)
-    assert len(str(caught.value)) < 600
-    assert [memory(x) for x in arguments] == before
 
 
 def good(dtype):
@@ -175,7 +48,7 @@ def test_gradients_that_cannot_be_used(dtype, name, case):
 
 @pytest.mark.parametrize("name", PENALTIES)
 @pytest.mark.parametrize("case", BAD_ARRAYS)
-def test_weights_whose_penalty_has_no_value(dtype, name, case):
+def test_weights_that_have_no_penalty_value(dtype, name, case):
     w, _ = good(dtype)
     make, error = BAD_ARRAYS[case]
     assert_refused(PENALTIES[name], [make(w), *[0.1] * len(NUMBERS[name])], error, "w: ")
@@ -184,6 +57,6 @@ def test_weights_whose_penalty_has_no_value(dtype, name, case):
 @pytest.mark.parametrize("name", UPDATES)
 @pytest.mark.parametrize("case", PAIRS)
 def test_gradients_that_do_not_fit_the_weights(dtype, name, case):
-    make, error, start = PAIRS[case]
-    w, g = make(*good(dtype), values(dtype, 48)[0])
-    assert_refused(UPDATES[name], [w, g, *[0.1] * len(NUMBERS[name])], error, start)
+    make, error = PAIRS[case]
+    w, g = make(*good(dtype))
+    assert_refused(UPDATES[name], [w, g, *[0.1] * len(NUMBERS[name])], error, "grad: ")

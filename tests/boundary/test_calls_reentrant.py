@@ -1,7 +1,7 @@
-"""A schedule, or a second thread, that calls the object by which it is asked: all of the old state or all of the new.
+"""A schedule or a second thread calls the object during one of its calls: the whole old state or the whole new one.
 
-What is called may be refused ("expected one call at a time"), and then the schedule's error is that of the step; or it
-happens before the step, whole. A reader sees the state before the step. test_interference.py has what changes arrays.
+The inner call may be refused ("expected one call at a time"); then the step fails with this error. Otherwise it happens
+as a whole before the step. A reader sees the state before the step. Changes of arrays: test_step_interference.py.
 """
 
 import copy

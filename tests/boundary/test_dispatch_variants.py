@@ -7,29 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import python
+from cases import TESTS, better_than, python, python_with
 from digest import digest
 
 import fastreg
 from fastreg import reference
-from fastreg._boundary import cpu as _cpu, dispatch
+from fastreg._boundary import cpu, dispatch
 
-VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
+VARIABLE = dispatch.VARIABLE
 SHOW = "import fastreg; fastreg.show_config()"
 CHOICE = """
 import sys
 from fastreg._boundary import dispatch
-print(dispatch.name, *(name for name in sys.modules if name.startswith("fastreg._kernels.table")))
+print(dispatch.name, *(name for name in sys.modules if name in dispatch.MODULES.values()))
 """
 needs_avx2 = pytest.mark.skipif(
     "AVX2" not in dispatch.available(), reason="no AVX2: not built, or not in this processor"
 )
-
-
-def better_than(variant):
-    """What must be disabled for a variant to be chosen."""
-    names = list(dispatch.VARIANTS)
-    return ",".join(names[: names.index(variant)])
 
 
 @cache
@@ -37,12 +31,9 @@ def digest_of_reference():
     return digest(reference)
 
 
-@pytest.mark.parametrize("variant", dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.MODULES)
 def test_every_instruction_set_has_the_bits_of_the_reference(variant):
-    if variant not in dispatch.available():
-        pytest.skip(f"no {variant}: not built, or not in this processor")
-    script = Path(__file__).with_name("digest.py")
-    result = python("-W", "error", str(script), **{VARIABLE: better_than(variant)})
+    result = python_with(variant, "-W", "error", str(TESTS / "digest.py"))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == [variant, digest_of_reference()]
 
@@ -60,11 +51,9 @@ def test_the_digest_sees_one_changed_bit(monkeypatch):
     assert digest(reference) != before
 
 
-@pytest.mark.parametrize("variant", dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.MODULES)
 def test_show_config_tells_what_was_chosen(variant):
-    if variant not in dispatch.available():
-        pytest.skip(f"no {variant}: not built, or not in this processor")
-    result = python("-W", "error", "-c", SHOW, **{VARIABLE: better_than(variant)})
+    result = python_with(variant, "-W", "error", "-c", SHOW)
     assert (result.returncode, result.stderr) == (0, "")
     shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.splitlines())
     assert shown["instruction set chosen"] == variant
@@ -121,7 +110,7 @@ def test_an_unknown_feature_name_is_warned_of_once():
 
 
 def test_a_processor_without_features_has_the_baseline(monkeypatch):
-    monkeypatch.setattr(_cpu, "features", frozenset)
+    monkeypatch.setattr(cpu, "features", frozenset)
     assert dispatch.available() == ["baseline"]
     assert dispatch.choose()[0] == "baseline"
 
@@ -132,4 +121,4 @@ def test_the_features_of_the_processor_are_those_that_the_system_reports():
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
     except FileNotFoundError:
         pytest.skip("no /proc/cpuinfo on this system")
-    assert ("AVX2" in _cpu.features()) == ("avx2" in flags)
+    assert ("AVX2" in cpu.features()) == ("avx2" in flags)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import DTYPES, UPDATES, assert_same_bits
-from test_numbers import GOOD, INF, INFINITE, NOT_A_NUMBER, OUT_OF_RANGE, arguments, assert_refused
+from number_cases import GOOD, INF, INFINITE, NOT_A_NUMBER, OUT_OF_RANGE, arguments, assert_refused
 
 import fastreg
 from fastreg import reference

@@ -1,6 +1,6 @@
-"""Flags of the environment, such as -ffast-math in CFLAGS: the build wins over them or refuses; no process changes.
+"""Compiler flags of the environment, such as -ffast-math in CFLAGS, change no result: the build drops or refuses them.
 
-A small module that asks for one operation after another is built in a copy of the sources, by their own setup.py.
+A copy of the sources is built by its own setup.py. A small module with single operations stands in for the kernels.
 """
 
 import os
@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from pathlib import Path
 
 import pytest
-from cases import python
+from cases import SOURCE, python
 
-SOURCE = Path(__file__).resolve().parents[1]
+from fastreg._kernels import variants
+
 COMPILER = os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc"
 HOSTILE = (
     "-Ofast -ffast-math -funsafe-math-optimizations -fassociative-math -freciprocal-math -ffinite-math-only "
@@ -56,7 +56,7 @@ USE = """
 import math, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-import probe
+import baseline as probe
 assert probe.add(1.0, 1e16) == 0.0
 assert probe.multiply_add(1 + 2**-30, 1 - 2**-30, -1.0) == 0.0
 assert probe.divide(49.0) == 1.0
@@ -67,14 +67,18 @@ assert (np.array([1e-310]) * 0.5)[0] > 0
 print(probe.flags)
 """
 
-# Everything compiled, then what any other code of the process sees, in this thread and in a new one.
+# Imports everything compiled, then looks at what other code of the process sees, in this thread and in a new one.
 REGISTERS = """
 import ctypes, importlib, pkgutil, platform, sys, threading
 import numpy as np
 import fastreg
-for module in pkgutil.iter_modules(fastreg.__path__):
-    if module.name != "__main__" and (module.name != "_kernels_avx2" or "AVX2" in fastreg._boundary.dispatch.available()):
-        importlib.import_module("fastreg." + module.name)
+from fastreg._boundary import dispatch
+cannot_run = {module for name, module in dispatch.MODULES.items() if name not in dispatch.available()}
+for package in ("fastreg", "fastreg._boundary", "fastreg._kernels"):
+    for module in pkgutil.iter_modules(sys.modules[package].__path__, package + "."):
+        if module.name not in cannot_run | {"fastreg.__main__"}:
+            importlib.import_module(module.name)
+assert {"fastreg._boundary.linear", "fastreg._kernels.baseline"} <= sys.modules.keys()
 
 def check():
     for tiny in (np.array([1e-310]), np.array([1e-40], "f4")):
@@ -94,15 +98,13 @@ print(len(seen), all(seen))
 
 
 def build(folder, **environment):
-    """The finished build of the probe in a copy of the sources."""
+    """The finished build of the probe in a copy of the sources: once for each variant of the kernels, and no more."""
     source = folder / "source"
-    shutil.copytree(SOURCE / "fastreg", source / "fastreg", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    left_out = shutil.ignore_patterns("*.so", "*.pyx", "__pycache__")
+    shutil.copytree(SOURCE / "fastreg", source / "fastreg", ignore=left_out)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(SOURCE / name, source)
-    (source / "fastreg/probe.pyx").write_text(PROBE)
-    setup = (SOURCE / "setup.py").read_text(encoding="utf-8")
-    start, end = setup.index("modules = ["), setup.index("]\n\nsetup(")
-    (source / "setup.py").write_text(setup[:start] + 'modules = ["probe"' + setup[end:], encoding="utf-8")
+    (source / f"fastreg/_kernels/{variants.SOURCE}.pyx").write_text(PROBE)
     return subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--build-lib", str(folder / "lib")],
         cwd=source,
@@ -119,11 +121,11 @@ def test_the_build_wins_over_the_flags_of_the_environment(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "warning: fastreg is built without -Ofast " in done.stderr
     commands = [shlex.split(line) for line in done.stdout.splitlines() if " -shared " in line or " -c " in line]
-    assert len(commands) == 2
+    assert len(commands) == 2 * len(variants.compiled(sysconfig.get_platform()))
     for command in commands:
         assert not set(command) & (set(HOSTILE.split()) - {"-O0", "-fno-trapping-math"})
         assert [word for word in command if word.startswith("-O")][-1] == "-O3"
-    used = python("-W", "error", "-c", USE, str(tmp_path / "lib/fastreg"))
+    used = python("-W", "error", "-c", USE, str(tmp_path / "lib/fastreg/_kernels"))
     assert (used.returncode, used.stderr) == (0, "")
     assert "-ffp-contract=off" in used.stdout
     assert "-fast-math" not in used.stdout.replace("-fno-fast-math", "")
@@ -134,7 +136,7 @@ def test_the_flags_that_are_shown_are_those_of_the_environment_too(tmp_path):
     done = build(tmp_path, CFLAGS='-O1 -fwrapv -frounding-math -DNAME="a b" -ffile-prefix-map=/a=/b')
     assert done.returncode == 0, done.stderr
     assert "built without" not in done.stderr
-    flags = python("-c", USE, str(tmp_path / "lib/fastreg")).stdout.split()
+    flags = python("-c", USE, str(tmp_path / "lib/fastreg/_kernels")).stdout.split()
     assert {"-fwrapv", "-frounding-math", "-O3"} <= set(flags)
     assert not [flag for flag in flags if flag == "-O1" or "map" in flag or "NAME" in flag]
 

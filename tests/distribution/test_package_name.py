@@ -5,11 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cases import python
+from cases import SOURCE, python
 
 import fastreg
 
-SOURCE = Path(__file__).resolve().parents[1]
 SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".md", ".toml", ".json", ".cfg", ".txt", ""}
 # On the package index `fastreg` is another project: neither it nor `fastreg[extra]` follows `install` on a line.
 WRONG = re.compile(r"""\binstall\b[^\n&;|]*[\s"'`]fastreg(?![\w./-])""")

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import SOURCE, TESTS
 
 import fastreg
+from fastreg._kernels.variants import VARIANTS
 from fastreg.reference import MODES
 
-HERE = Path(__file__).resolve().parent
-SOURCE = HERE.parent
 ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
@@ -64,9 +64,11 @@ def test_wheel_holds_what_users_need_and_no_source(wheel):
     assert suffixes == {".py", ".pxd", ".pyi", ".typed", ".pyd" if os.name == "nt" else ".so"}
     assert {"fastreg/rules.pxd", "fastreg/py.typed", "fastreg/_boundary/functions.pyi"} <= set(names)
     assert all(name.startswith("fastreg/") for name in names)
-    compiled = {Path(name).name.split(".")[0] for name in names if Path(name).suffix in {".so", ".pyd"}}
-    stubs = {Path(name).stem for name in names if name.endswith(".pyi")}
-    assert {"_boundary", "_cpu", "_kernels_baseline"} <= compiled <= stubs
+    compiled = {name.split(".")[0] for name in names if Path(name).suffix in {".so", ".pyd"}}
+    stubs = {name.removesuffix(".pyi") for name in names if name.endswith(".pyi")}
+    kernels = {f"fastreg/_kernels/{variant.module}" for variant in VARIANTS}  # only dispatch.py imports them
+    assert {"fastreg/_boundary/functions", "fastreg/_boundary/cpu", "fastreg/_kernels/baseline"} <= compiled
+    assert compiled - kernels <= stubs
 
 
 def test_wheel_is_small(wheel):
@@ -88,7 +90,8 @@ def test_sdist_holds_the_sources_and_nothing_generated(distributions):
         pytest.skip("the wheel under test came without its sdist")
     with tarfile.open(archives[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "fastreg/_kernels/kernels.pxi"}
+    needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
+    needed |= {"fastreg/_kernels/variant.pyx", "fastreg/_kernels/variants.py", "fastreg/_kernels/kernels.pxi"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".c", ".so", ".pyd", ".pyc"))]
 
@@ -97,7 +100,7 @@ def test_sdist_holds_the_sources_and_nothing_generated(distributions):
 def consumer(site, tmp_path_factory):
     """The package in consumer/, compiled against the wheel alone."""
     folder = tmp_path_factory.mktemp("consumer") / "consumer"
-    shutil.copytree(HERE / "consumer", folder)
+    shutil.copytree(TESTS / "consumer", folder)
     command = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")
     run(*command, cwd=folder, env=os.environ | {"PYTHONPATH": str(site)})
     (built,) = [path for path in folder.iterdir() if path.suffix in {".so", ".pyd"}]

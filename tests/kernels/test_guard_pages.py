@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import ORDINARY, PENALTIES, RULES, python, update, updated, values
+from cases import ORDINARY, PENALTIES, RULES, python, python_with, update, updated, values
 from lazy_cases import CASES as LAZY
 from lazy_cases import gradients
 from lazy_cases import make as make_lazy
@@ -115,14 +115,11 @@ def one_too_far(dtype):
     print("survived")
 
 
-@pytest.mark.parametrize("variant", dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.MODULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer", "every_length_of_a_lazy_step"])
 def test_no_length_touches_what_lies_outside(function, dtype, variant):
-    if variant not in dispatch.available():
-        pytest.skip(f"no {variant}: not built, or not in this processor")
-    better = list(dispatch.VARIANTS)[: list(dispatch.VARIANTS).index(variant)]
-    result = python(__file__, function, dtype, FASTREG_DISABLE_CPU_FEATURES=",".join(better))
+    result = python_with(variant, __file__, function, dtype)
     assert (result.returncode, result.stdout.strip()) == (0, f"{variant} kept inside"), result.stderr
 
 

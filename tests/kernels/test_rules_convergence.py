@@ -5,39 +5,15 @@ A fastreg call is the only thing that changes the penalised weights; the loops h
 
 import numpy as np
 import pytest
+from regression_cases import DIABETES, Squares, diabetes, objective, random_problem
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_digits
 from sklearn.linear_model import ElasticNet, Lasso, Ridge
 
 import fastreg
 
-DIABETES = load_diabetes()
 INTERCEPT = 152.133484
-
-
-class Squares:
-    """½·mean(r²) of a linear model."""
-
-    def __init__(self, x, y):
-        self.h, self.c, self.k = x.T @ x / len(y), x.T @ y / len(y), y @ y / (2 * len(y))
-        self.lr = 1 / np.linalg.eigvalsh(self.h)[-1]
-
-    def value(self, w):
-        return 0.5 * w @ self.h @ w - self.c @ w + self.k
-
-    def gradient(self, w):
-        return (self.h @ w - self.c).astype(w.dtype)
-
-
-def diabetes():
-    return Squares(DIABETES.data, DIABETES.target - DIABETES.target.mean())
-
-
-def random_problem(seed, n=60, d=40):
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((n, d)) @ (np.eye(d) + 0.3 * rng.standard_normal((d, d)) / np.sqrt(d))
-    return x, x[:, :8] @ rng.standard_normal(8) + rng.standard_normal(n)
 
 
 def descend(problem, l1, l2, mode, steps=20_000, dtype=float):
@@ -47,10 +23,6 @@ def descend(problem, l1, l2, mode, steps=20_000, dtype=float):
     for _ in range(steps):
         fastreg.elastic_net_update(w, problem.gradient(w), lr, l1, l2, mode=mode)
     return w
-
-
-def objective(problem, w, l1, l2):
-    return problem.value(w) + fastreg.elastic_net_penalty(w, l1, l2)
 
 
 def violation(g, w, l1, l2):

@@ -5,9 +5,9 @@ from array import array
 
 import numpy as np
 import pytest
+from array_cases import BAD_ARRAYS, BAD_W, OTHER, assert_refused, misaligned
 from cases import DTYPES, Subclass
 from lazy_cases import CASES, make, snapshot
-from test_boundary import BAD_ARRAYS, BAD_W, OTHER, assert_refused, misaligned
 
 import fastreg
 

@@ -1,11 +1,10 @@
 """The lazy steps have the bits of a twin that is built on the reference, in every instruction set of this machine."""
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import DTYPES, assert_same_bits, python, special_values, values
+from cases import DTYPES, TESTS, assert_same_bits, python_with, special_values, values
 from lazy_cases import CASES, STREAMS, Twin, digest, make, run
 
 from fastreg import reference
@@ -52,13 +51,9 @@ def digest_of_the_twin():
     return digest(twin=True)
 
 
-@pytest.mark.parametrize("variant", dispatch.VARIANTS)
+@pytest.mark.parametrize("variant", dispatch.MODULES)
 def test_every_instruction_set(variant):
-    if variant not in dispatch.available():
-        pytest.skip(f"no {variant}: not built, or not in this processor")
-    better = list(dispatch.VARIANTS)[: list(dispatch.VARIANTS).index(variant)]
-    script = Path(__file__).with_name("lazy_cases.py")
-    result = python("-W", "error", str(script), FASTREG_DISABLE_CPU_FEATURES=",".join(better))
+    result = python_with(variant, "-W", "error", str(TESTS / "lazy_cases.py"))
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.split() == [variant, digest_of_the_twin()]
 

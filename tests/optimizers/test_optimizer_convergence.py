@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from regression_cases import DIABETES, Squares, diabetes, objective, random_problem
 from sklearn.linear_model import ElasticNet
-from test_convergence import DIABETES, Squares, diabetes, objective, random_problem
 
 import fastreg
 

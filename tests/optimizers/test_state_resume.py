@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import assert_same_bits
+from cases import assert_same_bits, through_a_file
 from optimizer_cases import DIRECTIONS, make, snapshot, train, weights
 
 import fastreg
@@ -31,12 +31,6 @@ def params_of(kind):
             {"params": arrays[2:], "l1": 0.3, "penalty_factor": [2.0, 1.0, np.arange(33)]},
         ]
     return dict(zip(["my.group.w", "group.0.lr", "tensor.a.steps", "z", "completed"], arrays, strict=True))
-
-
-def through_a_file(saved, path):
-    np.savez(path / "state.npz", **saved)
-    with np.load(path / "state.npz") as loaded:  # allow_pickle is False by default
-        return dict(loaded)
 
 
 @names
