@@ -20,7 +20,7 @@ def read_only(a):
 
 
 class Interface:
-    """Everything but a buffer: using it would take a copy, or trust in a pointer."""
+    """An object with an array interface but no buffer: to use it takes a copy, or trust in a pointer."""
 
     def __init__(self, a):
         self.a = a
@@ -36,7 +36,7 @@ class Interface:
         return self.a[i]
 
 
-BAD_ARRAYS = {  # name → what a good array of shape (4, 6) is turned into, and the error; in the place of w and of grad
+BAD_ARRAYS = {  # name → a function that turns a good array of shape (4, 6) into a bad w or grad, and the error
     "list": (lambda a: a.tolist(), TypeError),
     "tuple": (lambda a: tuple(a.ravel()), TypeError),
     "nothing": (lambda a: None, TypeError),
@@ -81,7 +81,7 @@ BAD_ARRAYS = {  # name → what a good array of shape (4, 6) is turned into, and
     "real part": (lambda a: a.astype(np.result_type(a, np.complex64)).real, ValueError),
     "swapped axes": (lambda a: np.zeros((4, 2, 3), a.dtype).swapaxes(1, 2), ValueError),
 }
-BAD_W = {  # only where it would be written
+BAD_W = {  # bad as w only, since w is written
     "read-only": (read_only, ValueError),
     "read-only view": (lambda a: read_only(a[:]), ValueError),
     "view of bytes": (lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape), ValueError),
@@ -92,7 +92,7 @@ OTHER = {np.float32: np.float64, np.float64: np.float32}
 
 
 def memory(x):
-    """All bytes that x can reach: those of the array that owns its memory, too."""
+    """All bytes that x can reach, also those of the array that owns its memory."""
     if isinstance(x, np.ndarray):
         while isinstance(x.base, np.ndarray):
             x = x.base
@@ -104,7 +104,7 @@ def memory(x):
 
 
 def assert_refused(call, arguments, error, start):
-    """The error, of exactly this type, starts with the argument's name, and every argument is what it was."""
+    """The call raises exactly this type of error, the message starts as given, and no argument has changed."""
     before = [memory(x) for x in arguments]
     with pytest.raises(error, match=f"^{re.escape(start)}") as caught:
         call(*arguments)

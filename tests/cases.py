@@ -62,7 +62,7 @@ ORDINARY = STRENGTHS["ordinary"]
 
 
 def arithmetic(dtype):
-    """The dtype that weights of this one are computed in."""
+    """The dtype in which weights of a dtype are computed."""
     return np.float32 if dtype is bfloat16 else dtype
 
 

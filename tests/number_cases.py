@@ -105,7 +105,7 @@ OUT_OF_FLOAT32 = {
 
 
 def arguments(name, dtype, **changed):
-    """Good arguments of a function by name, some of them changed."""
+    """Good arguments of a function by name, except for those given."""
     w, g = values(dtype, 33)
     good = {"w": w} | ({"grad": g} if name in UPDATES else {}) | dict.fromkeys(NUMBERS[name], 0.5)
     return good | changed

@@ -9,7 +9,7 @@ DIABETES = load_diabetes()
 
 
 class Squares:
-    """½·mean(r²) of a linear model."""
+    """The loss ½·mean(r²) of a linear model, r its residuals."""
 
     def __init__(self, x, y):
         self.h, self.c, self.k = x.T @ x / len(y), x.T @ y / len(y), y @ y / (2 * len(y))

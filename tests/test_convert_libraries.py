@@ -1,8 +1,8 @@
-"""Converters: what another library does with its numbers, compared with l1·‖w‖₁ + l2/2·‖w‖₂² where it is installed.
+"""Converters: the strengths of other libraries, compared with l1·‖w‖₁ + l2/2·‖w‖₂² where the library is installed.
 
-Three kinds of evidence: at the optimum another solver finds, the gradient of the mean loss balances our penalty
-(Karush-Kuhn-Tucker); one step of another optimizer is our rule; a penalty has the value of ours. glmnet needs R: only
-its documented formula is tested.
+There are three kinds of evidence: at the optimum of another solver, the gradient of the mean loss balances our penalty
+(Karush-Kuhn-Tucker); one step of another optimizer is a step of our rule; another penalty has the value of ours. glmnet
+needs R, so only its documented formula is tested.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ W, G = rng.normal(size=(2, 5))
 
 
 def library(name, **environ):
-    """Another library, or a skip; what it warns of on import is its own affair."""
+    """Imports another library, or skips the test; its own warnings on import are ignored."""
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")
         for key, value in environ.items():
@@ -48,7 +48,7 @@ def penalty(w, s):
 
 
 def ftrl(w, grads, lr, beta, s, n):
-    """DESIGN section 2, from z = 0."""
+    """FTRL-Proximal (McMahan et al. 2013) from z = 0."""
     z = np.zeros_like(w)
     for g in grads:
         z = z + g - (np.sqrt(n + g * g) - np.sqrt(n)) / lr * w
@@ -74,7 +74,7 @@ def squared_hinge(w):
 
 
 def assert_optimal(w, gradient, s, tol=1e-6):
-    """w minimises E + penalty: l1·sign + l2·w balances the gradient of E, or |gradient| ≤ l1 at a zero."""
+    """w minimises E + penalty: l1·sign(w) + l2·w balances the gradient of E, and |gradient| ≤ l1 where w is zero."""
     zero = w == 0
     assert np.all(np.abs(gradient[zero]) <= s.l1 + tol)
     np.testing.assert_allclose((gradient + s.l1 * np.sign(w) + s.l2 * w)[~zero], 0, atol=tol)
@@ -98,13 +98,13 @@ ESTIMATORS = [
 def test_sklearn_optimum_is_that_of_our_objective(path, options, gradient, strengths):
     sklearn = library("sklearn")
     if options is SAGA and tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 8):
-        options = {**options, "penalty": "elasticnet"}  # l1_ratio alone did not choose it then
+        options = {**options, "penalty": "elasticnet"}  # l1_ratio alone did not choose it before 1.8
     module, name = path.split(".")
     model = getattr(library(f"sklearn.{module}"), name)
     fitted = model(fit_intercept=False, tol=1e-11, max_iter=200_000, **options).fit(X, TARGET[gradient])
     w = fitted.coef_.ravel()
     assert_optimal(w, gradient(w), strengths)
-    assert np.any(w == 0) == (strengths.l1 > 0)  # else the L1 side would go untested
+    assert np.any(w == 0) == (strengths.l1 > 0)  # otherwise L1 would not be tested
 
 
 @pytest.mark.parametrize(("kind", "l1_ratio"), [("l2", 0), ("l1", 1), ("elasticnet", 0.3)])
@@ -121,7 +121,7 @@ def test_sklearn_sgd_step_is_the_truncated_step(kind, l1_ratio):
 def test_sklearn_perceptron_divides_alpha_by_its_batch():
     once = {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.1, "batch_size": N, "random_state": 0}
     mlp = library("sklearn.neural_network").MLPRegressor(hidden_layer_sizes=(2,), alpha=3.0, **once)
-    no_input = np.zeros_like(X)  # then the first layer's gradient is the penalty's alone
+    no_input = np.zeros_like(X)  # so that the gradient of the first layer is that of the penalty alone
     before = mlp.partial_fit(no_input, SCORE).coefs_[0].copy()
     after = mlp.partial_fit(no_input, SCORE).coefs_[0]
     np.testing.assert_allclose(after, before - 0.1 * convert.from_sklearn_ridge(3, N).l2 * before, rtol=1e-12)
@@ -143,7 +143,7 @@ def test_keras_regularizer_has_the_value_of_our_penalty(keras):
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras on PyTorch, at NumPy 2
-def test_keras_weight_decay_is_decoupled_and_undoubled(keras):
+def test_keras_weight_decay_is_decoupled_and_not_doubled(keras):
     w = keras.Variable(W.astype(np.float32))
     keras.optimizers.SGD(0.1, weight_decay=0.3).apply([keras.ops.zeros_like(w)], [w])
     expected = W - 0.1 * convert.from_torch(0.3).l2 * W
@@ -171,7 +171,7 @@ def test_tensorflow_ftrl_kernel():
     np.testing.assert_allclose(w.numpy(), ftrl(W, X[:5], 0.5, 0.0, strengths, 0.1), rtol=1e-4, atol=1e-6)
 
 
-# Predictions are clipped to the labels seen so far unless told otherwise, and the weights are read from predictions.
+# The weights are read from predictions, which Vowpal Wabbit clips to the range of the labels by default.
 VW = "--noconstant --quiet --min_prediction -99 --max_prediction 99"
 
 
@@ -191,8 +191,8 @@ def test_vowpal_wabbit_sgd(s):
         for e in examples:
             model.learn(e)
     w = vw_weights(model)
-    s = convert.from_vowpal_wabbit(s.l1 if s.l2 == 0 else 0, s.l2)  # beside an l2 their l1 has faded away
-    assert_optimal(w, 2 * squared(w), s, tol=5e-3)  # online: optimal up to its noise
+    s = convert.from_vowpal_wabbit(s.l1 if s.l2 == 0 else 0, s.l2)  # with an l2 their l1 has no effect in the long run
+    assert_optimal(w, 2 * squared(w), s, tol=5e-3)  # online learning is optimal up to its noise
     assert_optimal(w, squared(w), s.scaled(0.5), tol=5e-3)
 
 

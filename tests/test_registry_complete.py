@@ -1,4 +1,4 @@
-"""The registry is complete: what the core declares, the reference names and the benchmarks measure is one list."""
+"""The registry is complete: the core, the reference, the tests and the benchmarks have the same rules and directions."""
 
 import importlib
 import inspect
@@ -48,7 +48,7 @@ def test_the_directions_of_the_core_are_those_of_the_reference():
 
 @pytest.mark.parametrize("kind", ["Linear", "Adaptive"])
 def test_directions_of_one_kind_have_the_modes_of_that_kind(kind):
-    """Truncation needs a step size that all coordinates have in common."""
+    """Truncation needs one step size for all coordinates."""
     names = members("ctypedef fused", kind, TEXTS["rules.pxd"])
     assert names
     for name in names:
@@ -57,7 +57,7 @@ def test_directions_of_one_kind_have_the_modes_of_that_kind(kind):
 
 
 def test_the_codes_of_the_directions_have_the_order_of_the_reference():
-    """FTRL's has another name than its struct, which C could not tell apart."""
+    """FTRL's code and its struct have different names, since C could not distinguish them."""
     codes = members("cdef enum", "DirectionCode", TEXTS["_kernels/table.pxd"])
     assert [code.removesuffix("_PROXIMAL") for code in codes] == [name.upper() for name in reference.DIRECTIONS]
 
@@ -86,11 +86,11 @@ def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(ki
         assert list(getattr(reference, name)._fields) == fields(name)
 
 
-LAZY = {"Clock", "Stamp", "Missed"}  # what the steps without a gradient are told by
+LAZY = {"Clock", "Stamp", "Missed"}  # the structs of the steps without a gradient
 
 
 @pytest.mark.parametrize("name", sorted(LAZY))
-def test_what_lazy_steps_keep_has_a_twin_with_its_fields(name):
+def test_every_struct_of_lazy_steps_has_a_twin_with_its_fields(name):
     assert list(getattr(reference, name)._fields) == fields(name)
 
 
@@ -102,7 +102,7 @@ def test_every_direction_with_a_closed_form_has_a_lazy_class():
 
 
 def test_the_kernels_keep_the_state_that_the_optimizers_do():
-    """A direction that is missing from a list of rules.pxd would lose its state after every chunk."""
+    """A direction that is missing from a list in rules.pxd would lose its state after every chunk."""
     counts = dict.fromkeys(reference.DIRECTIONS, 0)
     for kind in ("OneState", "TwoStates", "ThreeStates"):
         for name in members("ctypedef fused", kind, TEXTS["rules.pxd"]):
@@ -124,7 +124,7 @@ def test_every_struct_of_the_reference_is_a_member_of_the_core():
 
 
 def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
-    """Save those that NumPy has under another name."""
+    """Except for those that NumPy has under another name."""
     names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS["rules.pxd"], re.MULTILINE)
     assert {"move", "follow", "step", "soft", "sign"} <= set(names)
     assert [name for name in names if not hasattr(reference, name)] == [
@@ -134,7 +134,7 @@ def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
 
 
 def test_every_public_update_is_in_the_registry_in_every_mode():
-    """The registry drives the tests, so a rule that it lacks would lack tests."""
+    """The registry drives the tests, so a rule that it lacks would not be tested."""
     listed = {(f"{rule.penalty}_update", rule.mode) for rule in RULES.values()}
     assert listed == {(name, mode) for name in UPDATES for mode in reference.MODES}
 
@@ -154,7 +154,7 @@ def test_every_function_takes_the_strengths_that_the_registry_lists(name):
     assert [p for p in inspect.signature(getattr(fastreg, name)).parameters if p in ("lr", "l1", "l2")] == NUMBERS[name]
 
 
-def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_known_here():
+def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_listed_here():
     optimizers = {name for name in fastreg.__all__ if inspect.isclass(getattr(fastreg, name))}
     lazy = {case.lazy.__name__ for case in CASES.values()}
     assert lazy < optimizers
@@ -171,9 +171,9 @@ def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_known_here():
 
 @pytest.fixture
 def suite(monkeypatch):
-    """Imports a module of the asv suite, which asks the libraries of its process for one thread."""
+    """Imports a module of the asv suite, which sets the libraries of its process to one thread."""
     if not (BENCHMARKS / "suite").is_dir():
-        pytest.skip("the benchmarks do not lie beside these tests")
+        pytest.skip("the benchmarks are not beside these tests")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.syspath_prepend(BENCHMARKS)
     return lambda name: importlib.import_module(f"suite.{name}")
@@ -192,7 +192,7 @@ def test_every_rule_and_direction_has_benchmarks_beside_every_implementation(sui
         assert {"fastreg", "torch"} <= set(x.params[1]) <= set(PEERS)
 
 
-def test_the_suite_has_its_peers_from_this_checkout_and_not_from_what_it_measures(suite):
+def test_the_suite_takes_its_peers_from_this_checkout_and_not_from_the_measured_commit(suite):
     peers = suite("workload").peers
     assert peers.__name__ == "fastreg_bench.peers"
     assert list(peers.PEERS) == list(PEERS)
@@ -200,8 +200,8 @@ def test_the_suite_has_its_peers_from_this_checkout_and_not_from_what_it_measure
 
 
 @pytest.mark.parametrize("module", ["threads", "sparse", "linear"])
-def test_benchmarks_of_what_a_commit_lacks_are_skipped(suite, module, monkeypatch):
-    """asv skips what raises NotImplementedError in its setup; older commits lack these names."""
+def test_benchmarks_of_names_that_a_commit_lacks_are_skipped(suite, module, monkeypatch):
+    """asv skips a benchmark if its setup raises NotImplementedError; older commits lack these names."""
     for name in ("LazySGD", "LazyAdagrad", "LazyFTRL"):
         monkeypatch.delattr(fastreg, name, raising=False)
     monkeypatch.setattr(fastreg, "SGD", lambda w, lr: None)

@@ -1,4 +1,4 @@
-"""What the tests of threads share: work for several threads, and how many threads the pool has started.
+"""Helpers of the tests of threads: work for several threads, and the number of threads that the pool has started.
 
 The fixture `seven_processors` in boundary/conftest.py lowers the limit of bytes for one thread to SLICE.
 """
@@ -20,5 +20,5 @@ def large_arrays(dtype, size=None):
 
 
 def threads_started():
-    """How many threads the pool has started."""
+    """The number of threads that the pool has started."""
     return threads.pool.threads

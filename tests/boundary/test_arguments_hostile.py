@@ -1,4 +1,4 @@
-"""Arguments that run code during the call, lie about equality, or change the arrays after they were looked at."""
+"""Arguments that run code during the call, give false answers about equality, or change the arrays after the check."""
 
 from contextlib import suppress
 
@@ -9,8 +9,8 @@ from cases import NUMBERS, UPDATES
 import fastreg
 
 
-class Saboteur:
-    """A number that acts when it is converted."""
+class NumberWithAction:
+    """A number that calls a function when it is converted."""
 
     def __init__(self, act):
         self.act = act
@@ -45,7 +45,7 @@ def set_both_shapes(w, g):
     w.resize((8, 8), refcheck=False)
 
 
-SABOTAGE = {  # what is done during the call → the error it must end in, None for an update of what is there then
+ACTIONS = {  # what is done during the call → the error that must follow; None for an update of the changed arrays
     set_read_only: "^w: .*read-only",
     set_shape: "^grad: .*shape",
     shrink: "^grad: .*shape",
@@ -58,16 +58,16 @@ PLACES += [("l1_update", "theta"), ("elastic_net_update", "theta")]
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
-@pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda f: f.__name__)
-def test_arrays_that_change_while_the_numbers_are_converted(name, place, sabotage):
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda f: f.__name__)
+def test_arrays_that_change_while_the_numbers_are_converted(name, place, action):
     w, g, expected = np.arange(64.0), np.ones(64), np.arange(64.0)
-    strengths = dict.fromkeys(NUMBERS[name], 0.5) | {place: Saboteur(lambda: sabotage(w, g))}
+    strengths = dict.fromkeys(NUMBERS[name], 0.5) | {place: NumberWithAction(lambda: action(w, g))}
     mode = {"mode": "truncated"} if place == "theta" else {}
-    if SABOTAGE[sabotage] is None:
+    if ACTIONS[action] is None:
         UPDATES[name](w, g, **strengths, **mode)
         UPDATES[name](expected, np.ones(64), **strengths | {place: 0.5}, **mode)
     else:
-        with pytest.raises(ValueError, match=SABOTAGE[sabotage]):
+        with pytest.raises(ValueError, match=ACTIONS[action]):
             UPDATES[name](w, g, **strengths, **mode)
     n = min(w.size, 64)
     np.testing.assert_array_equal(w.ravel()[:n], expected[:n])
@@ -76,12 +76,12 @@ def test_arrays_that_change_while_the_numbers_are_converted(name, place, sabotag
 @pytest.mark.parametrize("name", ["l1_penalty", "l2_penalty"])
 def test_weights_that_change_while_a_strength_of_a_penalty_is_converted(name):
     w = np.ones(1 << 16)
-    value = getattr(fastreg, name)(w, Saboteur(lambda: w.resize(8, refcheck=False)))
+    value = getattr(fastreg, name)(w, NumberWithAction(lambda: w.resize(8, refcheck=False)))
     assert value == getattr(fastreg, name)(np.ones(8), 0.5)
 
 
-def test_a_mode_that_would_change_the_weights_when_compared():
-    """Whether its comparison runs is open; that nothing read-only is written is not."""
+def test_a_mode_that_changes_the_weights_when_compared():
+    """The comparison may run or not, but read-only weights must not be written."""
     w, g = np.ones(64), np.ones(64)
 
     class Mode(str):
@@ -98,7 +98,7 @@ def test_a_mode_that_would_change_the_weights_when_compared():
 
 
 @pytest.mark.parametrize("name", UPDATES)
-def test_a_mode_that_is_equal_to_everything_is_judged_by_its_text(name):
+def test_only_the_text_of_a_mode_counts_when_it_is_equal_to_everything(name):
     class Liar(str):
         __hash__ = str.__hash__
 
@@ -115,39 +115,39 @@ def test_a_mode_that_is_equal_to_everything_is_judged_by_its_text(name):
 
 
 @pytest.mark.parametrize("error", [KeyError, ValueError, ZeroDivisionError, KeyboardInterrupt, SystemExit, MemoryError])
-def test_an_error_of_a_number_itself_is_passed_on(error):
+def test_an_error_raised_by_a_number_is_passed_on(error):
     w, g = np.ones(9), np.zeros(9)
 
     def act():
         raise error("of the number")
 
     with pytest.raises(error, match="of the number"):
-        fastreg.l1_update(w, g, Saboteur(act), 0.5)
+        fastreg.l1_update(w, g, NumberWithAction(act), 0.5)
     np.testing.assert_array_equal(w, np.ones(9))
 
 
-def test_a_type_error_of_a_number_itself_is_shown():
+def test_a_type_error_raised_by_a_number_is_part_of_the_message():
     def act():
         raise TypeError("of the number")
 
     with pytest.raises(TypeError, match=r"^l1: ") as caught:
-        fastreg.l1_update(np.ones(9), np.zeros(9), 0.5, Saboteur(act))
+        fastreg.l1_update(np.ones(9), np.zeros(9), 0.5, NumberWithAction(act))
     assert "of the number" in str(caught.value) or "of the number" in str(caught.value.__cause__)
 
 
-def test_a_number_without_a_text():
-    class Mute:
+def test_an_object_that_cannot_be_printed():
+    class Unprintable:
         def __repr__(self):
             raise RuntimeError("no text")
 
     w = np.ones(9)
-    with pytest.raises(TypeError, match=r"^lr: .*Mute"):
-        fastreg.l1_update(w, np.zeros(9), Mute(), 0.5)
-    with pytest.raises(TypeError, match=r"^mode: .*Mute"):
-        fastreg.l1_update(w, np.zeros(9), 0.5, 0.5, mode=Mute())
+    with pytest.raises(TypeError, match=r"^lr: .*Unprintable"):
+        fastreg.l1_update(w, np.zeros(9), Unprintable(), 0.5)
+    with pytest.raises(TypeError, match=r"^mode: .*Unprintable"):
+        fastreg.l1_update(w, np.zeros(9), 0.5, 0.5, mode=Unprintable())
 
 
-def test_a_subclass_that_lies_about_itself_is_taken_for_what_it_is():
+def test_false_attributes_of_a_subclass_are_not_used():
     class Liar(np.ndarray):
         shape = property(lambda self: (1000, 1000))
         size = property(lambda self: 1_000_000)
@@ -178,7 +178,7 @@ def test_keywords_that_are_a_subclass_of_str():
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_keywords_that_lie_about_equality(equal):
+def test_keywords_with_a_false_equality(equal):
     class Key(str):
         __slots__ = ()
 
@@ -197,8 +197,8 @@ def test_keywords_that_lie_about_equality(equal):
 @pytest.mark.parametrize(
     "make", [fastreg.SGD, fastreg.FTRL, fastreg.LazySGD, fastreg.LazyFTRL], ids=lambda c: c.__name__
 )
-def test_a_schedule_cannot_take_the_memory_away_at_construction(make):
-    """Of weights that are a view: nothing in a view tells that its memory has gone."""
+def test_a_schedule_cannot_free_the_memory_of_the_weights_at_construction(make):
+    """The weights are a view, and a view does not show that its memory was freed."""
     base = np.ones(100)
 
     def schedule(n):

@@ -1,4 +1,4 @@
-"""Which arrays hold bfloat16: those of ml_dtypes, and those of its bits alone; what is refused beside them."""
+"""Arrays of bfloat16: those of ml_dtypes and those of its bits are taken; other dtypes beside them are refused."""
 
 import ml_dtypes
 import numpy as np
@@ -26,7 +26,7 @@ BAD = {  # name → w, grad, and what the TypeError says
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_does_not_go_together(case):
+def test_dtypes_that_do_not_match(case):
     w_dtype, g_dtype, text = BAD[case]
     w, g = np.zeros(6, w_dtype), np.zeros(6, g_dtype)
     with pytest.raises(TypeError, match=f"^{text}"):
@@ -34,7 +34,7 @@ def test_what_does_not_go_together(case):
     assert not w.view(np.uint8).any()
 
 
-def test_errors_of_shape_order_and_memory_are_those_of_other_arrays():
+def test_errors_of_shape_order_and_memory_are_as_for_other_dtypes():
     base = np.zeros((6, 4), bfloat16)
     frozen = np.zeros(3, bfloat16)
     frozen.flags.writeable = False
@@ -51,16 +51,16 @@ def test_errors_of_shape_order_and_memory_are_those_of_other_arrays():
 
 
 @pytest.mark.parametrize("number", [1e39, 1e-60])
-def test_numbers_must_be_such_in_float32(number):
+def test_numbers_must_fit_into_float32(number):
     w = np.zeros(3, bfloat16)
     with pytest.raises(ValueError, match=r"^l1: .* float32"):
         fastreg.l1_update(w, w.copy(), 0.1, number)
     with pytest.raises(ValueError, match=r"^l1: .* float32"):
         fastreg.SGD(w, l1=number)
-    fastreg.l1_update(w, w.copy(), 0.1, 1e-40)  # zero in no dtype with the exponents of float32
+    fastreg.l1_update(w, w.copy(), 0.1, 1e-40)  # not zero in a dtype with the exponents of float32
 
 
-def test_the_bits_alone_are_as_good_and_need_no_ml_dtypes():
+def test_arrays_of_bits_work_without_ml_dtypes():
     w, g = np.random.default_rng(9).standard_normal((2, 700)).astype(bfloat16)
     expected = updated(reference, RULES[-1], w, g, ORDINARY)
     plain, mixed = w.copy().view(BITS), w.copy().view(np.dtype([("bfloat16", np.uint16)]))
@@ -77,7 +77,7 @@ def test_the_bits_alone_are_as_good_and_need_no_ml_dtypes():
 
 
 @pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 5), (2, 3, 4)])
-def test_widening_keeps_values_shape_and_order(shape):
+def test_conversion_to_float32_keeps_values_shape_and_order(shape):
     a = np.random.default_rng(10).standard_normal(shape).astype(bfloat16)
     for x in (a, a.T, a.view(BITS), a.T.view(BITS)):
         w = storage.wide(x)
@@ -89,7 +89,7 @@ def test_widening_keeps_values_shape_and_order(shape):
     assert storage.wide(ordinary) is ordinary
 
 
-def test_a_module_of_that_name_without_the_dtype(monkeypatch):
+def test_another_module_named_ml_dtypes_without_the_dtype(monkeypatch):
     monkeypatch.setitem(storage.sys.modules, "ml_dtypes", pytest)
     assert not storage.is_bfloat16(np.dtype(float))
     assert storage.is_bfloat16(BITS)

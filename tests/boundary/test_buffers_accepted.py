@@ -1,4 +1,4 @@
-"""What the boundary accepts beside plain arrays: any CPU buffer, mixed freely, used where it lies and never copied."""
+"""Any CPU buffer is accepted beside plain arrays, in any combination, and is used in place without a copy."""
 
 import ctypes
 import mmap
@@ -21,7 +21,7 @@ def anonymous_map(a):
     return memoryview(m).cast(a.dtype.char)
 
 
-BUFFERS = {  # name → the elements of a flat array, held by other means
+BUFFERS = {  # name → a buffer with the elements of a flat array
     "ndarray": lambda a: a.copy(),
     "subclass": lambda a: a.copy().view(Subclass),
     "array.array": lambda a: array(a.dtype.char, a.tobytes()),
@@ -98,7 +98,7 @@ def test_a_ctypes_number_is_a_0d_buffer():
     assert w.value == 2.0
 
 
-def test_a_numpy_number_is_a_gradient_and_no_weight():
+def test_a_numpy_scalar_is_taken_as_a_gradient_but_not_as_a_weight():
     w = np.array(3.0)
     fastreg.l1_update(w, np.float64(1.0), 0.5, 1.0)
     assert w == 2.0
@@ -113,7 +113,7 @@ def test_a_read_only_gradient(dtype):
     fastreg.l1_update(w, g, 0.1, 0.2)
 
 
-def test_a_buffer_is_free_again_after_the_call_and_after_an_error():
+def test_a_buffer_is_released_after_the_call_and_after_an_error():
     w, g = array("d", [1.0, 2.0]), array("d", [0.0, 0.0])
     fastreg.l1_update(w, g, 0.1, 0.2)
     with pytest.raises(ValueError, match=r"^lr: "):
@@ -125,7 +125,7 @@ def test_a_buffer_is_free_again_after_the_call_and_after_an_error():
     g.append(3.0)
 
 
-def test_formats_that_spell_a_byte_order():
+def test_formats_with_a_byte_order():
     exporter = pytest.importorskip("_testbuffer", reason="this Python comes without its _testbuffer module")
     for spelling in ("d", "@d", "=d", "<d" if np.little_endian else ">d"):
         w = exporter.ndarray([1.0, -2.0], shape=[2], format=spelling, flags=exporter.ND_WRITABLE)
@@ -137,7 +137,7 @@ def test_formats_that_spell_a_byte_order():
             fastreg.l1_update(w, np.zeros(2), 0.5, 1.0)
 
 
-def assert_no_array(buffer):
+def assert_not_taken_for_an_array(buffer):
     with pytest.raises(TypeError, match=r"^w: "):
         fastreg.l1_update(buffer, np.zeros(4), 0.5, 1.0)
     with pytest.raises(TypeError, match=r"^grad: "):
@@ -146,10 +146,10 @@ def assert_no_array(buffer):
 
 @pytest.mark.parametrize("c_type", [ctypes.c_wchar, ctypes.c_void_p, ctypes.c_longdouble, ctypes.c_int, ctypes.c_bool])
 def test_ctypes_arrays_of_other_types(c_type):
-    assert_no_array((c_type * 4)())
+    assert_not_taken_for_an_array((c_type * 4)())
 
 
 def test_buffers_that_numpy_cannot_describe():
     exporter = pytest.importorskip("_testbuffer", reason="this Python comes without its _testbuffer module")
-    assert_no_array(exporter.ndarray([1.0] * 4, shape=[2, 2], format="d", flags=exporter.ND_PIL))
-    assert_no_array(exporter.ndarray([1.0] * 4, shape=[4], format="dxx"))
+    assert_not_taken_for_an_array(exporter.ndarray([1.0] * 4, shape=[2, 2], format="d", flags=exporter.ND_PIL))
+    assert_not_taken_for_an_array(exporter.ndarray([1.0] * 4, shape=[4], format="dxx"))

@@ -40,7 +40,7 @@ def copies(x):
 
 
 class Schedule:
-    """A learning rate that acts when it is asked, once; copies do not."""
+    """A learning rate that calls `act` the next time it is evaluated, once; copies do not."""
 
     def __init__(self):
         self.act = None
@@ -52,7 +52,7 @@ class Schedule:
         return 0.1
 
     def __eq__(self, other):
-        return isinstance(other, Schedule)  # what can be seen of two objects is compared
+        return isinstance(other, Schedule)  # so that the observed states of two objects compare equal
 
     def __hash__(self):
         return 1
@@ -70,7 +70,7 @@ def arrays(seed):
 
 
 def subject(bound=False):
-    """An optimizer after some steps, its schedule, and what the calls need."""
+    """An optimizer after some steps, its schedule, and the arguments of the calls."""
     schedule = Schedule()
     made = fastreg.Adam(arrays(0), schedule, l1=0.02)
     if bound:
@@ -90,39 +90,39 @@ def look(s):
 
 
 def results(acts, bound):
-    """What can be seen after these calls, one after the other, of an object to which nothing else happens."""
+    """The observed state of a new subject after these calls, one after the other."""
     s = subject(bound)
     for act in acts:
         act(s)
     return look(s)
 
 
-def told_of(s, act):
-    """Lets the schedule act on the subject; the list that is returned tells whether it has."""
+def call_in_schedule(s, act):
+    """Lets the schedule call act on the subject; returns a list that is not empty after the call."""
     called = []
 
-    def tell():
+    def record():
         called.append(1)
         act(s)
 
-    s.schedule.act = tell
+    s.schedule.act = record
     return called
 
 
 @pytest.mark.parametrize("bound", [False, True], ids=["step", "bound"])
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_schedule_that_writes(name, bound):
-    """The step and what is called: neither, one of them, or one after the other."""
+    """Of the step and the inner call, neither takes effect, or one of them, or one after the other."""
 
     def step(s):
         s.it.step(*s.arguments)
 
     act, s = WRITERS[name], subject(bound)
     whole = [results([], bound), results([act], bound), results([step], bound), results([step, act], bound)]
-    if (name, bound) != ("bind(None)", True) and (name, bound) != ("__init__", True):  # nothing is bound any more
+    if (name, bound) != ("bind(None)", True) and (name, bound) != ("__init__", True):  # afterwards nothing is bound
         whole.append(results([act, step], bound))
 
-    called = told_of(s, act)
+    called = call_in_schedule(s, act)
     try:
         step(s)
     except (RuntimeError, ValueError) as error:
@@ -133,14 +133,14 @@ def test_a_schedule_that_writes(name, bound):
     seen = look(s)
     assert seen in whole, f"{refused}; {difference(seen, [(whole[0],), (whole[2],)])}"
     if refused:
-        assert seen in whole[:2], "an error, and nevertheless a step"
+        assert seen in whole[:2], "an error, but the step took effect"
         assert "one call at a time" in refused or refused.startswith("grads: expected"), refused
     s.it.step([np.ones_like(w) for w in s.it.params])  # nothing is left locked
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_schedule_that_reads(name):
-    """It reads the state before the step, and the step is as if it had not."""
+    """It reads the state before the step, and does not change the step."""
     s, twin, read = subject(), subject(), []
     expected = READERS[name](twin)
     s.schedule.act = lambda: read.append(READERS[name](s))
@@ -153,7 +153,7 @@ def test_a_schedule_that_reads(name):
 @pytest.mark.parametrize("raised", [KeyboardInterrupt, MemoryError, ZeroDivisionError])
 @pytest.mark.parametrize("name", ["step", "load_state_dict", "settings", "__init__"])
 def test_an_error_after_a_call_that_was_refused(name, raised):
-    """The schedule goes on after the refusal, and then fails itself."""
+    """The schedule continues after the refusal, and then raises an error itself."""
     s, refused = subject(), []
 
     def act():
@@ -218,10 +218,10 @@ def test_a_schedule_that_writes_lazy_weights(kind, name, how):
 
     step, act, s = LAZY[how], LAZY[name], lazy_subject(kind)
     whole = [after(), after(act), after(step), after(step, act), after(act, step)]
-    if (how, name) == ("step_csr", "l2"):  # a setting holds from the next step on, also of the same call
+    if (how, name) == ("step_csr", "l2"):  # a setting holds from the next step on, also within the same call
         whole.append(after(one(0), act, one(1)))
 
-    called = told_of(s, act)
+    called = call_in_schedule(s, act)
     try:
         step(s)
     except RuntimeError as error:
@@ -246,7 +246,7 @@ def test_a_schedule_that_reads_lazy_weights(kind, name):
 
 
 def test_two_threads_that_construct_load_bind_and_step():
-    """All weights of an object are alike all the time, whichever call wins; at the end it works."""
+    """All weights of an object are equal at all times, in any order of the calls; afterwards it works."""
     size = 20_000
     first, second = ([np.zeros(size), np.zeros(size)] for _ in range(2))
     grads = [np.full(size, -1.0), np.full(size, -1.0)]

@@ -1,4 +1,4 @@
-"""Instruction sets: the same bits in each that this machine has, the choice among them, and what show_config says."""
+"""The variants of the kernels: the same bits in each that this machine can run, the choice at import, show_config."""
 
 import platform
 import re
@@ -38,7 +38,7 @@ def test_every_instruction_set_has_the_bits_of_the_reference(variant):
     assert result.stdout.split() == [variant, digest_of_reference()]
 
 
-def test_the_digest_sees_one_changed_bit(monkeypatch):
+def test_the_digest_depends_on_every_bit(monkeypatch):
     before = digest_of_reference()
     twin = reference.l2_update
 
@@ -52,7 +52,7 @@ def test_the_digest_sees_one_changed_bit(monkeypatch):
 
 
 @pytest.mark.parametrize("variant", dispatch.MODULES)
-def test_show_config_tells_what_was_chosen(variant):
+def test_show_config_shows_the_chosen_instruction_set(variant):
     result = python_with(variant, "-W", "error", "-c", SHOW)
     assert (result.returncode, result.stderr) == (0, "")
     shown = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in result.stdout.splitlines())
@@ -65,7 +65,7 @@ def test_show_config_tells_what_was_chosen(variant):
     assert shown["disabled"] == (f"{better_than(variant)} (by {VARIABLE})" if better_than(variant) else "none")
 
 
-def test_show_config_prints_and_returns_nothing(capsys):
+def test_show_config_prints_and_returns_none(capsys):
     assert fastreg.show_config() is None
     out, err = capsys.readouterr()
     assert "fastreg" in out
@@ -79,7 +79,7 @@ def test_the_best_instruction_set_that_is_available_is_chosen():
 
 @needs_avx2
 @pytest.mark.parametrize("value", ["AVX2", "avx2", " AVX2 ", "AVX2,AVX2", ",AVX2,", "AVX2 avx2"])
-def test_a_disabled_instruction_set_is_not_even_imported(value):
+def test_a_disabled_instruction_set_is_not_imported(value):
     result = python("-W", "error", "-c", CHOICE, **{VARIABLE: value})
     assert result.stdout.split() == ["baseline", "fastreg._kernels.baseline"], result.stderr
 
@@ -104,12 +104,12 @@ def test_an_unknown_feature_name_is_a_warning(value):
     assert python("-W", "error", "-c", SHOW, **{VARIABLE: value}).returncode == 1
 
 
-def test_an_unknown_feature_name_is_warned_of_once():
+def test_an_unknown_feature_name_gives_a_single_warning():
     result = python("-W", "always", "-c", SHOW, **{VARIABLE: "AVX9"})
     assert result.stderr.count("RuntimeWarning") == 1
 
 
-def test_a_processor_without_features_has_the_baseline(monkeypatch):
+def test_a_processor_without_features_gets_the_baseline(monkeypatch):
     monkeypatch.setattr(cpu, "features", frozenset)
     assert dispatch.available() == ["baseline"]
     assert dispatch.choose()[0] == "baseline"

@@ -1,7 +1,7 @@
-"""A process forks while one of its threads trains: the child predicts, steps and reads, and its weights are whole.
+"""A process forks while one of its threads trains: the child predicts, steps and reads, and sees only complete steps.
 
-Locks that the thread held are held by nobody in the child, and a step that it was making is made by nobody. A process
-that serves models does this (multiprocessing before Python 3.14, gunicorn with --preload).
+In the child that thread does not exist: nobody would release its locks or complete its step. Servers of models fork in
+this way (multiprocessing before Python 3.14, gunicorn with --preload).
 """
 
 import copy
@@ -24,12 +24,12 @@ pytestmark = [
 ]
 SIZE = 300_000
 CHILDREN = 6
-PATIENCE = 10  # seconds until a child counts as hung
+TIMEOUT = 10  # seconds until a child counts as hung
 
 
 def in_children(train, check):
-    """Forks again and again while a thread trains, and calls check in the children; what went wrong in the first."""
-    stop, errors, trained, wrong = threading.Event(), [], [], []
+    """Forks repeatedly while a thread trains, and calls check in the children; returns the first failure, if any."""
+    stop, errors, trained, failures = threading.Event(), [], [], []
 
     def work():
         try:
@@ -44,24 +44,24 @@ def in_children(train, check):
     try:
         for i in range(CHILDREN):
             sleep(0.003 + 0.0007 * i)
-            wrong += in_child(check)
-            if wrong:  # a child that hangs takes its time
+            failures += in_child(check)
+            if failures:  # each child that hangs would wait for the timeout
                 break
     finally:
         stop.set()
         thread.join()
     assert trained
     assert not errors, f"the training in the parent ended: {errors[0]!r}"
-    return wrong
+    return failures
 
 
 def in_child(check):
-    """What goes wrong in one child: a list of at most one text."""
+    """Calls check in a forked child; returns its failure as a list of at most one text."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(PATIENCE)
+        signal.alarm(TIMEOUT)
         status = 0
         try:
             check()
@@ -76,7 +76,7 @@ def in_child(check):
     return [] if status == 0 else [text or f"the child ended with status {os.waitstatus_to_exitcode(status)}"]
 
 
-def is_whole(*arrays):
+def assert_complete_steps(*arrays):
     for x in arrays:
         assert (x == x.flat[0]).all(), f"expected one value everywhere, got {np.unique(x)}"
 
@@ -95,10 +95,12 @@ def test_an_optimizer(bound, threads):
     def check():
         saved = optimizer.state_dict()
         assert [saved[f"tensor.{i}.steps"] for i in range(2)] == [saved["completed"]] * 2
-        is_whole(*optimizer.params, *[np.append(saved[f"tensor.{i}.sum"], saved["completed"]) for i in range(2)])
+        assert_complete_steps(
+            *optimizer.params, *[np.append(saved[f"tensor.{i}.sum"], saved["completed"]) for i in range(2)]
+        )
         optimizer.step(*arguments)
         assert optimizer.completed == saved["completed"] + 1
-        is_whole(*optimizer.params)
+        assert_complete_steps(*optimizer.params)
         assert copy.deepcopy(optimizer).completed == optimizer.completed
         assert optimizer.zeros() in (0, 2 * SIZE)
 
@@ -113,13 +115,13 @@ def test_lazy_updates(kind, scheduled):
 
     def check():
         before = lazy.completed
-        is_whole(lazy.weights(), lazy.w, *lazy.state_dict().get("sum", np.zeros((1, 1))).reshape(1, -1))
+        assert_complete_steps(lazy.weights(), lazy.w, *lazy.state_dict().get("sum", np.zeros((1, 1))).reshape(1, -1))
         lazy.step(indices, values)
         lazy.flush()
         lazy.l1 = 0.5
         assert lazy.completed == before + 1
         assert lazy.state_dict()["completed"] == before + 1
-        is_whole(lazy.weights(), lazy.w)
+        assert_complete_steps(lazy.weights(), lazy.w)
 
     assert not in_children(lambda: lazy.step(indices, values), check)
 
@@ -143,7 +145,7 @@ def test_a_model(optimizer, rate):
 
 
 def test_the_weights_of_a_model_in_the_child():
-    """Every sample adds 1 to all weights and to the intercept; the child has whole calls."""
+    """Every sample adds 1 to all weights and to the intercept; the child sees only complete calls."""
     batch = 400
     model = StreamingRegressor("huber", epsilon=1.0, optimizer="sgd", learning_rate="constant", eta0=1.0, alpha=0)
     x, y = np.ones((batch, 200)), np.full(batch, 1e12)
@@ -151,15 +153,15 @@ def test_the_weights_of_a_model_in_the_child():
 
     def check():
         coef, intercept = model.coef_, model.intercept_
-        is_whole(np.append(coef, intercept))
+        assert_complete_steps(np.append(coef, intercept))
         assert coef[0] % batch == 0
         model.partial_fit(x, y)
-        is_whole(np.append(model.coef_, coef[0] + batch))
+        assert_complete_steps(np.append(model.coef_, coef[0] + batch))
 
     assert not in_children(lambda: model.partial_fit(x, y), check)
 
 
-def test_what_goes_wrong_in_a_child_is_told():
+def test_a_failure_in_a_child_is_reported():
     def fail():
         raise ValueError("of the child")
 

@@ -1,4 +1,4 @@
-"""The functions as Python objects: signatures, wrong calls, docstrings, pickles, references and memory."""
+"""The functions as Python objects: signatures, docstrings, pickles, wrong calls, reference counts and memory."""
 
 import copy
 import gc
@@ -36,7 +36,7 @@ def test_signature_and_docstring_are_those_of_the_reference(name):
 
 
 @functions
-def test_functions_survive_pickling_and_copying(name):
+def test_functions_can_be_pickled_and_copied(name):
     function = getattr(fastreg, name)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert pickle.loads(pickle.dumps(function, protocol)) is function
@@ -49,14 +49,14 @@ def test_updates_return_none(name):
 
 
 @functions
-def test_an_argument_too_few(name):
+def test_too_few_arguments(name):
     for n in range(len(positional(name))):
         with pytest.raises(TypeError, match=name):
             getattr(fastreg, name)(*positional(name)[:n])
 
 
 @functions
-def test_each_argument_that_is_missing(name):
+def test_each_missing_argument(name):
     parameters = list(inspect.signature(getattr(fastreg, name)).parameters)[: len(positional(name))]
     arguments = dict(zip(parameters, positional(name), strict=True))
     for missing in parameters:
@@ -65,7 +65,7 @@ def test_each_argument_that_is_missing(name):
 
 
 @functions
-def test_an_argument_too_many(name):
+def test_too_many_arguments(name):
     for extra in (["proximal"], [0.5, "proximal", 1.0], [None] * 10):
         arguments = [*positional(name), *extra]
         before = arguments[0].tobytes()
@@ -102,7 +102,7 @@ def test_an_argument_given_twice(name):
 
 
 @functions
-def test_calls_through_other_means(name):
+def test_other_ways_to_call(name):
     function = getattr(fastreg, name)
     results = []
     for call in (
@@ -161,7 +161,7 @@ def test_no_reference_is_lost_or_kept(dtype):
     assert all(abs(a - b) < 20 for a, b in zip(after, before, strict=True)), list(zip(before, after, strict=True))
 
 
-def test_nothing_is_allocated_for_an_update_or_a_penalty():
+def test_an_update_or_a_penalty_allocates_nothing():
     w, g = np.ones(1 << 20), np.zeros(1 << 20)
 
     def calls():

@@ -1,6 +1,6 @@
-"""Ctrl-C at any moment of any call: all of the old state or all of the new, and the object goes on from there.
+"""Ctrl-C at any moment of any call leaves the whole old state or the whole new one, and the object works afterwards.
 
-Here a sample of the points is tried; ``.ci/inject`` tries all of them.
+The tests interrupt at a sample of the points; ``.ci/inject`` tries all of them.
 """
 
 import random
@@ -11,15 +11,15 @@ from time import perf_counter
 
 import numpy as np
 import pytest
-from injection import difference, interrupt, judge, outcomes, sweep
+from injection import difference, find_fault, interrupt, outcomes, sweep
 from injection_cases import OPERATIONS, Operation, falling, plain
 
 import fastreg
 from fastreg.linear import StreamingRegressor
 
 
-def tries(name):
-    """At how many points; those of the linear models are scikit-learn's for the most part."""
+def points_to_try(name):
+    """At how many points; most points of the linear models are in scikit-learn's code."""
     if name.endswith("large"):
         return 4
     return 15 if "classifier" in name or "regressor" in name else 60
@@ -27,13 +27,13 @@ def tries(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_an_interrupt_before_any_bytecode(name):
-    _, tried, findings = sweep(OPERATIONS[name], interrupt, tries(name))
+    _, tried, findings = sweep(OPERATIONS[name], interrupt, points_to_try(name))
     assert tried
     assert not findings, f"{len(findings)} of {tried} interrupts left neither the old state nor the new: {findings[:3]}"
 
 
 class Pair:
-    """An object that the injection must find fault with: it writes one number after the other."""
+    """An object with a fault that the injection must find: it writes one number after the other."""
 
     def __init__(self):
         self.one = self.two = self.three = 0
@@ -44,7 +44,7 @@ class Pair:
 
 
 class Locked(Pair):
-    """Another: what is written is whole, but an interrupt leaves the lock behind."""
+    """Another fault: the state is complete, but an interrupt leaves the lock locked."""
 
     def __init__(self):
         super().__init__()
@@ -57,15 +57,15 @@ class Locked(Pair):
 
 
 class Hidden(Pair):
-    """Another: what is torn cannot be seen at once."""
+    """Another fault: the torn state shows only in later calls."""
 
     def write(self):
         self.two += 1
         self.three += 1
 
 
-@pytest.mark.parametrize(("kind", "found"), [(Pair, "torn"), (Locked, "cannot go on"), (Hidden, "goes on otherwise")])
-def test_the_injection_finds_what_is_torn(kind, found):
+@pytest.mark.parametrize(("kind", "found"), [(Pair, "torn"), (Locked, "cannot go on"), (Hidden, "goes on differently")])
+def test_the_injection_finds_faults(kind, found):
     look = {Pair: lambda x: (x.one, x.two), Locked: lambda x: x.three, Hidden: lambda x: x.three}[kind]
 
     def go_on(x):
@@ -80,12 +80,12 @@ def test_the_injection_finds_what_is_torn(kind, found):
 # -- Real signals -----------------------------------------------------------------------------------------------------
 
 
-DISTURBANCES = 5  # enough to end with
-SECONDS = 8  # the most to spend on them: on a loaded machine alarms come late
+DISTURBANCES = 5  # the test ends after this many
+SECONDS = 8  # or after this time, since on a loaded machine alarms come late
 
 
 class Alarm:
-    """Raises KeyboardInterrupt in the main thread after a delay, unless the call that it disturbs is over by then."""
+    """Raises KeyboardInterrupt in the main thread after a delay, unless the call has returned by then."""
 
     def __init__(self):
         self.armed = False
@@ -104,7 +104,7 @@ class Alarm:
             raise KeyboardInterrupt
 
     def disturb(self, act, delay):
-        """Whether the call was disturbed."""
+        """Calls act with an alarm after a delay; whether it was disturbed."""
         try:
             self.armed = True
             signal.setitimer(signal.ITIMER_REAL, delay)
@@ -132,7 +132,7 @@ def long_lazy_steps():
 
 
 def long_loading():
-    """Two states in turn: the optimizer tells which is next, so that an interrupt cannot divide the two."""
+    """Two states in turn: the optimizer's own count selects the next one, so that an interrupt cannot separate them."""
     w = [np.zeros(1 << 19) for _ in range(3)]
     one, other = fastreg.Adam(w, 0.1), fastreg.Adam([x + 1 for x in w], falling)
     other.step([x + 1 for x in w])
@@ -153,7 +153,7 @@ def long_partial_fit():
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer that raises a signal")
 @pytest.mark.parametrize("make", [long_steps, long_lazy_steps, long_loading, long_partial_fit])
 def test_a_signal_during_a_long_call(make):
-    """Beside a twin, which makes the calls whole that the other has made."""
+    """Compared with a twin that makes each completed call without a disturbance."""
     (look, act), (look_at_twin, act_twin) = make(), make()
     duration, rng, disturbed = inf, random.Random(0), 0
     for call in (act, act_twin):
@@ -173,14 +173,14 @@ def test_a_signal_during_a_long_call(make):
     act_twin()
     assert look() == look_at_twin()
     if not disturbed:
-        pytest.skip("no alarm came during a call, on a machine with much else to do")
+        pytest.skip("no alarm came during a call on this loaded machine")
 
 
-def test_what_is_expected_can_tell_the_old_state_from_the_new():
-    """Else a call that does nothing would pass."""
+def test_the_old_state_differs_from_the_new():
+    """Otherwise a call without any effect would pass."""
     same = {name for name, operation in OPERATIONS.items() if len({repr(x) for x, _ in outcomes(operation)}) == 1}
     assert all(name.partition(": ")[0] in ("bind", "predict") or name.endswith(("weights", "owed")) for name in same)
     operation = OPERATIONS["bind"]
     old, new = outcomes(operation)
     assert old[1] == new[1]  # the steps that follow bring their own gradients
-    assert judge(operation, operation.make(), [old, new]) is None
+    assert find_fault(operation, operation.make(), [old, new]) is None

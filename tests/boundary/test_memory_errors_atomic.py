@@ -1,7 +1,7 @@
-"""Memory that runs out at any allocation of any call: all of the old state or all of the new, and no crash.
+"""A failure of any allocation in any call leaves the whole old state or the whole new one, and no process crashes.
 
-In processes of their own, since that is where a crash is seen. Here a sample of the allocations fails; ``.ci/inject``
-lets each of them fail.
+The calls run in processes of their own, so that a crash can be detected. The tests let a sample of the allocations
+fail; ``.ci/inject`` lets each of them fail.
 """
 
 import platform
@@ -24,7 +24,7 @@ glibc = pytest.mark.skipif(
 )
 
 
-# A generator cannot be allocated, in code that has run often: CPython 3.12.1 and 3.13.0 die at one of the next calls.
+# If a generator cannot be allocated in code that has run often, CPython 3.12.1 and 3.13.0 crash in a later call.
 GENERATOR = """
 import _testcapi
 
@@ -48,30 +48,30 @@ for k in range(1, 8):
 
 @pytest.fixture(scope="module")
 def interpreter():
-    """One that survives on its own, without fastreg and NumPy, what it is to survive with them."""
+    """An interpreter that survives failing allocations without fastreg and NumPy; others are skipped."""
     pytest.importorskip("_testcapi", reason="CPython's own test module makes allocations fail")
     if python("-S", "-c", GENERATOR).returncode < 0:
-        pytest.skip(f"Python {platform.python_version()} itself dies where a generator cannot be allocated")
+        pytest.skip(f"Python {platform.python_version()} itself crashes where a generator cannot be allocated")
 
 
 @glibc
 @pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_allocation_of_the_process_may_fail(kind, capfd):
-    well = supervise("malloc", KINDS[kind], most=12)
+    passed = supervise("malloc", KINDS[kind], most=12)
     table = capfd.readouterr().out
     assert table.count("points") == len(KINDS[kind])
-    assert well, table
+    assert passed, table
 
 
 @pytest.mark.usefixtures("interpreter")
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_allocation_of_python_may_fail(kind, capfd):
-    well = supervise("python-memory", KINDS[kind][::8], most=12)
-    assert well, capfd.readouterr().out
+    passed = supervise("python-memory", KINDS[kind][::8], most=12)
+    assert passed, capfd.readouterr().out
 
 
-def test_an_allocation_of_python_does_fail():
+def test_the_injection_lets_allocations_of_python_fail():
     pytest.importorskip("_testcapi")
     made = []
     failed = [FailingPython()(lambda: made.append(bytearray(1 << 20)), k) for k in range(20)]
@@ -81,7 +81,7 @@ def test_an_allocation_of_python_does_fail():
 
 
 @glibc
-def test_an_allocation_of_array_data_does_fail():
+def test_the_injection_lets_allocations_of_array_data_fail():
     code = """
 import numpy as np
 from injection import FailingMalloc

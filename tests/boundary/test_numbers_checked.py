@@ -1,4 +1,4 @@
-"""What is a number: lr, l1 and l2, each in every function that takes it, before any byte is written."""
+"""The numbers lr, l1 and l2 are checked in every function that takes them, before anything is written."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_numbers_of_every_type(dtype, name, parameter, case):
 @dtypes
 @everywhere
 @pytest.mark.parametrize("case", NOT_A_NUMBER)
-def test_what_is_not_a_number(dtype, name, parameter, case):
+def test_values_that_are_not_numbers(dtype, name, parameter, case):
     assert_refused(name, dtype, parameter, NOT_A_NUMBER[case], TypeError)
 
 
@@ -50,7 +50,7 @@ def test_the_largest_and_smallest_numbers_that_float32_can_hold(parameter):
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_a_penalty_is_a_double_whatever_the_weights(name):
+def test_a_penalty_takes_any_double_for_weights_of_every_dtype(name):
     for x in (1e39, 1e-50):
         given = arguments(name, np.float32, **dict.fromkeys(NUMBERS[name], x))
         assert 0 < getattr(fastreg, name)(**given) == getattr(reference, name)(**given) < INF

@@ -1,4 +1,4 @@
-"""The options, mode and theta: what they may be, and what is refused before any byte is written."""
+"""The options mode and theta: which values are taken, and which are refused before anything is written."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 @dtypes
 @pytest.mark.parametrize("name", ["l1_update", "elastic_net_update"])
 @pytest.mark.parametrize("case", GOOD | INFINITE)
-def test_theta_may_be_any_number_from_zero_to_infinity(dtype, name, case):
+def test_theta_is_any_number_from_zero_to_infinity(dtype, name, case):
     theta = (GOOD | INFINITE)[case]
     given = arguments(name, dtype, mode="truncated", theta=theta)
     plain = arguments(name, dtype, mode="truncated", theta=INF if case in INFINITE else float(theta))
@@ -26,7 +26,7 @@ def test_theta_may_be_any_number_from_zero_to_infinity(dtype, name, case):
 @dtypes
 @pytest.mark.parametrize("name", ["l1_update", "elastic_net_update"])
 @pytest.mark.parametrize("case", NOT_A_NUMBER | OUT_OF_RANGE)
-def test_what_theta_may_not_be(dtype, name, case):
+def test_values_of_theta_that_are_refused(dtype, name, case):
     error = TypeError if case in NOT_A_NUMBER else ValueError
     assert_refused(name, dtype, "theta", (NOT_A_NUMBER | OUT_OF_RANGE)[case], error, mode="truncated")
 
@@ -34,11 +34,11 @@ def test_what_theta_may_not_be(dtype, name, case):
 @dtypes
 @pytest.mark.parametrize("name", ["l1_update", "elastic_net_update"])
 @pytest.mark.parametrize("mode", [None, "subgradient", "decoupled", "proximal"])
-def test_theta_is_refused_where_it_has_no_meaning(dtype, name, mode):
+def test_theta_is_refused_in_modes_without_truncation(dtype, name, mode):
     options = {} if mode is None else {"mode": mode}
     for theta in (0.0, 1.0, 1e300):
         assert_refused(name, dtype, "theta", theta, ValueError, **options)
-    getattr(fastreg, name)(**arguments(name, dtype, theta=INF, **options))  # the default, said aloud
+    getattr(fastreg, name)(**arguments(name, dtype, theta=INF, **options))  # the default, given explicitly
 
 
 @pytest.mark.parametrize("name", UPDATES)
@@ -62,12 +62,12 @@ def test_theta_is_refused_where_it_has_no_meaning(dtype, name, mode):
     ],
     ids=lambda x: f"{x!r:.20}",
 )
-def test_what_a_mode_may_not_be(name, mode, error):
+def test_values_of_mode_that_are_refused(name, mode, error):
     assert_refused(name, np.float64, "mode", mode, error)
 
 
 @pytest.mark.parametrize("name", UPDATES)
-def test_a_mode_may_be_any_string_that_is_equal(name):
+def test_a_mode_is_any_equal_string(name):
     for mode in ("".join(["proxi", "mal"]), np.str_("proximal"), type("S", (str,), {})("proximal")):
         given, plain = arguments(name, np.float64, mode=mode), arguments(name, np.float64, mode="proximal")
         getattr(fastreg, name)(**given)

@@ -1,4 +1,4 @@
-"""Code of the caller that runs during a step and interferes with it: sabotage, recursion, threads."""
+"""Code of the caller that runs during a step and changes what the step uses: schedules, mappings, threads."""
 
 import threading
 
@@ -47,7 +47,7 @@ def change_the_policy(optimizer, w, g):
     optimizer.on_nonfinite = "raise"
 
 
-SABOTAGE = [
+ACTIONS = [
     set_read_only,
     resize_weights,
     resize_gradient,
@@ -61,7 +61,7 @@ SABOTAGE = [
 
 
 class Number:
-    """A number that acts when it is converted."""
+    """A number that calls a function when it is converted."""
 
     def __init__(self, act):
         self.act = act
@@ -71,17 +71,17 @@ class Number:
         return 0.5
 
 
-@pytest.mark.parametrize("sabotage", SABOTAGE, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize("how", ["step", "bound"])
 @pytest.mark.parametrize("late", [False, True], ids=["called", "converted"])
-def test_a_schedule_that_interferes_with_its_own_step(sabotage, how, late):
-    """Whether it is an error is open; that nothing is torn, or written where it may not be, is not."""
+def test_a_schedule_that_interferes_with_its_own_step(action, how, late):
+    """It may be an error or not, but the weights are written as a whole or not at all, and never when read-only."""
     w, g, inside = np.ones(64), np.ones(64), []
 
     def act():
         if optimizer.completed and not inside:
             inside.append(1)
-            sabotage(optimizer, w, g)
+            action(optimizer, w, g)
 
     def schedule(n):
         if late:
@@ -100,7 +100,7 @@ def test_a_schedule_that_interferes_with_its_own_step(sabotage, how, late):
         optimizer.step(None if bound else [g])
     except (ValueError, TypeError, RuntimeError):
         n = min(64, w.size)
-        if sabotage is not step_again:
+        if action is not step_again:
             assert_same_bits(w[:n], before[:n])
             assert_same_bits(optimizer.state["0"]["momentum_buffer"], state)
     else:
@@ -110,7 +110,7 @@ def test_a_schedule_that_interferes_with_its_own_step(sabotage, how, late):
 
 
 class Grads(dict):
-    """A mapping that acts when it is read."""
+    """A mapping that calls a function when an item is read."""
 
     def __init__(self, items, act):
         super().__init__(items)
@@ -122,13 +122,13 @@ class Grads(dict):
         return super().__getitem__(key)
 
 
-@pytest.mark.parametrize("sabotage", SABOTAGE[:3], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("action", ACTIONS[:3], ids=lambda f: f.__name__)
 @pytest.mark.parametrize("method", ["step", "bind"])
-def test_gradients_that_change_the_others_while_they_are_read(sabotage, method):
+def test_gradients_that_change_other_arrays_while_they_are_read(action, method):
     w, g = np.ones(64), np.ones(64)
     optimizer = fastreg.SGD({"a": w, "b": np.ones(3)}, 0.5, momentum=0.9)
     with pytest.raises(ValueError, match=r"^(params|grads)\[a\]: |^cannot resize"):
-        getattr(optimizer, method)(Grads({"a": g, "b": np.ones(3)}, lambda: sabotage(optimizer, w, g)))
+        getattr(optimizer, method)(Grads({"a": g, "b": np.ones(3)}, lambda: action(optimizer, w, g)))
     assert (w.ravel()[:64] == 1).all()
     assert optimizer.params["b"].tolist() == [1.0] * 3
     assert optimizer.completed == 0
@@ -143,7 +143,7 @@ def test_gradients_that_step_while_they_are_read():
     assert optimizer.completed == 2
 
 
-def test_separate_optimizers_in_threads_are_as_one_after_the_other():
+def test_separate_optimizers_in_threads_give_the_results_of_a_single_thread():
     def train(seed):
         w, g = values(np.float32, 20_000, seed)
         optimizer = fastreg.Adam([w], lambda n: 0.1 / (1 + n), l1=0.1)
@@ -162,7 +162,7 @@ def test_separate_optimizers_in_threads_are_as_one_after_the_other():
 
 
 def test_one_optimizer_in_threads_does_not_crash():
-    """Which call wins is open, and one that meets another under way may be an error."""
+    """The order of the calls is open, and a call during another one may be an error."""
     optimizer = fastreg.Adam([np.ones(20_000)])
     errors = []
 

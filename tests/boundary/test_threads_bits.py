@@ -14,8 +14,9 @@ pytestmark = pytest.mark.usefixtures("seven_processors")
 @pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize(("name", "mode"), COMBINATIONS)
 def test_every_direction_has_the_same_bits_with_any_number_of_threads(name, mode, dtype):
-    price = 3 * np.dtype(dtype).itemsize + 2 * np.dtype(arithmetic(dtype)).itemsize * len(DIRECTIONS[name].fields)
-    w, g = large_arrays(dtype, 3 * SLICE // price + 4099)
+    state_bytes = np.dtype(arithmetic(dtype)).itemsize * len(DIRECTIONS[name].fields)
+    bytes_per_weight = 3 * np.dtype(dtype).itemsize + 2 * state_bytes
+    w, g = large_arrays(dtype, 3 * SLICE // bytes_per_weight + 4099)
     f = np.resize(np.array([0, 0.5, 2], arithmetic(dtype)), w.shape)
     results = []
     for threads in (1, 2, 3, 7):
@@ -32,7 +33,7 @@ def test_every_direction_has_the_same_bits_with_any_number_of_threads(name, mode
 
 @pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("size", [2 * SLICE // 6 + d for d in (-1, 0, 1)] + [170 * GRAIN + d for d in (-1, 0, 1, 17)])
-def test_sizes_around_the_borders_of_slices(dtype, size):
+def test_sizes_around_the_limits_of_slices(dtype, size):
     w, g = large_arrays(dtype, size)
     results = []
     for threads in (1, 2, 3, 7):
@@ -74,7 +75,7 @@ def test_many_tensors_of_all_sizes_and_dtypes():
     assert threads_started()
 
 
-def test_small_work_wakes_nobody():
+def test_small_work_starts_no_thread():
     fastreg.set_num_threads(7)
     w, g = large_arrays(np.float32, SLICE // 12)
     fastreg.l1_update(w, g, 0.1, 0.2)
@@ -86,7 +87,7 @@ def test_small_work_wakes_nobody():
 
 @pytest.mark.parametrize("policy", ["raise", "skip"])
 @pytest.mark.parametrize("at", [(0, 0), (0, -1), (1, 500_000), (2, 0)])
-def test_what_is_not_finite_is_found_in_every_slice(policy, at):
+def test_nonfinite_gradients_are_found_in_every_slice(policy, at):
     params = [large_arrays(np.float32, n)[0] for n in (600_000, 700_001, 3)]
     grads = [np.ones_like(w) for w in params]
     grads[at[0]][at[1]] = np.nan
@@ -103,5 +104,5 @@ def test_what_is_not_finite_is_found_in_every_slice(policy, at):
     assert [w.tobytes() for w in params] == before
 
 
-def test_every_direction_is_tested_here():
+def test_every_direction_is_tested():
     assert {name for name, _ in COMBINATIONS} == set(DIRECTIONS)

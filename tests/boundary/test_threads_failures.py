@@ -1,4 +1,4 @@
-"""Steps in threads are whole when the pool fails, is busy or closed, and across forks, interrupts and the exit."""
+"""Steps in threads are complete when the pool fails, is busy or closed, after a fork, an interrupt and at the exit."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this syst
 
 
 class Refusing:
-    """A queue that takes so many jobs and no more."""
+    """A queue that raises an error after a number of jobs."""
 
     def __init__(self, queue, error, left):
         self.queue, self.error, self.left = queue, error, left
@@ -34,7 +34,7 @@ class Refusing:
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
-def test_a_step_is_whole_whatever_the_pool_does(error, after, monkeypatch):
+def test_a_step_is_complete_when_the_queue_of_the_pool_fails(error, after, monkeypatch):
     w, g = large_arrays(np.float64)
     expected = w.copy()
     fastreg.l2_update(expected, g, 0.1, 0.2)
@@ -48,7 +48,7 @@ def test_a_step_is_whole_whatever_the_pool_does(error, after, monkeypatch):
 
 
 @pytest.mark.parametrize("started", [0, 1])
-def test_a_step_is_made_with_the_threads_that_can_be_had(started, monkeypatch):
+def test_a_step_uses_the_threads_that_can_be_started(started, monkeypatch):
     def start(*arguments, left=[started]):  # noqa: B006
         if not left[0]:
             raise RuntimeError("can't start new thread")
@@ -65,7 +65,7 @@ def test_a_step_is_made_with_the_threads_that_can_be_had(started, monkeypatch):
     assert_same_bits(w, expected)
 
 
-def test_a_pool_that_is_closed_starts_no_thread():
+def test_a_closed_pool_starts_no_thread():
     threads.pool.close()
     w, g = large_arrays(np.float32)
     expected = w.copy()
@@ -76,7 +76,7 @@ def test_a_pool_that_is_closed_starts_no_thread():
     assert_same_bits(w, expected)
 
 
-def test_a_busy_pool_is_not_waited_for():
+def test_a_step_does_not_wait_for_a_busy_pool():
     release = threading.Event()
     threads.pool.call(release.wait, 6)
     w, g = large_arrays(np.float32)
@@ -169,7 +169,7 @@ def test_forks_while_other_threads_step():
     assert (done.returncode, done.stdout.strip()) == (0, "all"), done.stderr
 
 
-def test_the_interpreter_ends_cleanly_and_steps_until_the_end():
+def test_the_interpreter_ends_without_errors_and_steps_are_possible_until_then():
     code = HEADER + (
         "import atexit\n"
         "class Late:\n"
@@ -186,8 +186,8 @@ def test_the_interpreter_ends_cleanly_and_steps_until_the_end():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to oneself")
-def test_an_interrupt_leaves_only_whole_steps():
-    """Each step adds one to every weight, so that a torn one, or one that goes on, would show."""
+def test_an_interrupt_leaves_only_complete_steps():
+    """Each step adds one to every weight, so an incomplete step, or one that continues, would be visible."""
     w, g = np.zeros(3_000_001), -np.ones(3_000_001)
     fastreg.set_num_threads(7)
     previous = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

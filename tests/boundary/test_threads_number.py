@@ -1,4 +1,4 @@
-"""How many threads are used: the settings, the environment variable, and the limits of the system."""
+"""The number of threads: its settings, the environment variable, and the limits of the system."""
 
 import os
 import re
@@ -17,7 +17,7 @@ VARIABLE = threads.VARIABLE
 @pytest.mark.parametrize(
     "n", [0, -1, -(10**30), 2**31, 10**5000, -(10**5000)], ids=lambda n: f"{n:.1e}" if abs(n) < 10**99 else "huge"
 )
-def test_a_number_of_threads_is_positive_and_not_absurd(n):
+def test_a_number_of_threads_is_positive_and_has_a_limit(n):
     for call, name in ((fastreg.set_num_threads, "n"), (lambda n: fastreg.SGD(np.ones(2), threads=n), "threads")):
         with pytest.raises(
             ValueError, match=f"^{name}: expected a positive whole number, got (-?[0-9]|a number of 16610)"
@@ -67,7 +67,7 @@ def test_the_environment_variable_is_the_first_default(value, n):
     assert (done.stdout.strip(), done.stderr) == (n, "")
 
 
-ABSURD = [
+NOT_A_COUNT = [
     "0",
     "-1",
     "two",
@@ -86,7 +86,7 @@ ABSURD = [
 ]
 
 
-@pytest.mark.parametrize("value", ABSURD, ids=lambda value: ascii(value[:9]))
+@pytest.mark.parametrize("value", NOT_A_COUNT, ids=lambda value: ascii(value[:9]))
 def test_a_bad_environment_variable_is_a_warning(value):
     done = python("-W", "always", "-c", CHECK + "; fastreg.show_config()", **{VARIABLE: value})
     assert done.returncode == 0, done.stderr
@@ -115,13 +115,13 @@ fastreg.show_config()
 """
 
 
-def test_where_warnings_are_errors_the_import_is_all_or_nothing():
+def test_an_import_that_fails_by_a_warning_can_be_repeated():
     done = python("-W", "error", "-c", AGAIN, FASTREG_DISABLE_CPU_FEATURES="\udcff", FASTREG_NUM_THREADS="many")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"\bthreads +2 \(set by set_num_threads\)", done.stdout)
 
 
-def test_config_tells_what_set_the_number():
+def test_show_config_names_the_origin_of_the_number():
     assert re.search(r"\bthreads +3 \(set by FASTREG_NUM_THREADS\)", python("-c", SHOW, **{VARIABLE: "3"}).stdout)
     unset = python("-c", f"import os; os.environ.pop({VARIABLE!r}, None); {SHOW}").stdout
     assert re.search(r"\bthreads +1 \(the default", unset)
@@ -136,7 +136,7 @@ def test_the_affinity_limits_the_threads():
     assert python("-c", code).stdout.strip() == "1"
 
 
-QUOTAS = {  # name → the files, what the process says it belongs to, and its quota
+QUOTAS = {  # name → the files of the control groups, the membership of the process, and its quota
     "none": ({}, "0::/\n", np.inf),
     "version 2": ({"cpu.max": "150000 100000\n"}, "0::/\n", 1.5),
     "version 2 without": ({"cpu.max": "max 100000\n"}, "0::/\n", np.inf),

@@ -1,7 +1,7 @@
-"""One thread trains, another reads: it sees a whole state, or gets a clear error, and the training goes on.
+"""One thread trains, another reads: it gets the state after some step or a clear error, and the training continues.
 
-What is trained obeys an invariant that a torn state breaks: every weight is the number of steps so far, or all are zero
-or none. Live arrays (`params`, `state`) are the memory that is written, and no copy that could be whole.
+The training keeps an invariant that a state in the middle of a step violates: every weight is the number of steps so
+far, or either all weights are zero or none is. `params` and `state` are not read here: they are the live arrays.
 """
 
 import copy
@@ -30,7 +30,7 @@ def frequent_switches():
 
 
 def read_beside(write, read, check, seconds=SECONDS):
-    """Calls write in a thread and read in this one; check raises for what read must not return."""
+    """Calls write in a thread and read in this one; check raises for a value that read must not return."""
     stop, errors, written = threading.Event(), [], []
 
     def work():
@@ -58,9 +58,9 @@ def read_beside(write, read, check, seconds=SECONDS):
     finally:
         stop.set()
         thread.join()
-    assert not errors, f"the training was disturbed by a reader: {errors[0]!r}"
+    assert not errors, f"a reader disturbed the training: {errors[0]!r}"
     check(read())
-    assert written, "or else nothing was written meanwhile"
+    assert written, "nothing was written during the reads"
 
 
 def all_equal(x, value):
@@ -71,7 +71,7 @@ def all_equal(x, value):
 
 
 def counting(kind=fastreg.SGD, **options):
-    """An optimizer that adds 1 to all weights, or to all sums of squares, with every step."""
+    """An optimizer that adds 1 to all weights, or to all sums of squares, at every step."""
     w = [np.zeros(SIZE), np.zeros((SIZE // 2, 2), np.float32), np.zeros(3)]
     optimizer = kind(w, 1.0, **options)
     grads = [np.full_like(x, -1) for x in w]
@@ -105,9 +105,9 @@ def test_copies_of_an_optimizer(how):
 
 
 def alternating():
-    """An optimizer whose weights are all 0 after an even number of steps, and all 1 after an odd one."""
+    """An optimizer with weights that are all 0 after an even number of steps, and all 1 after an odd one."""
     w = [np.zeros(SIZE), np.zeros((SIZE // 2, 2), np.float32), np.zeros(3)]
-    optimizer = fastreg.SGD(w, 1.0, l1=1.0, mode="subgradient")  # from 1, the penalty alone leads back to 0
+    optimizer = fastreg.SGD(w, 1.0, l1=1.0, mode="subgradient")  # at 1, the penalty alone moves them to 0
     grads = [[np.full_like(x, g) for x in w] for g in (0, -1)]
 
     def step():
@@ -163,7 +163,7 @@ def test_weights_of_lazy_updates(places):
 
 
 def test_settings_of_lazy_updates_while_they_step():
-    """A setting that is changed meanwhile holds from some step on: no step is made with parts of two settings."""
+    """A setting that changes meanwhile holds from some step on: no step uses parts of two settings."""
     lazy, step = counting_lazy(fastreg.LazySGD)
     rates = [2.0, 1.0]
 
@@ -193,7 +193,7 @@ def counting_model(form):
 
 def check_weights(w):
     all_equal(w, w[0])
-    assert w[0] % BATCH == 0, "all samples of a call or none"
+    assert w[0] % BATCH == 0, "all samples of a call or none of them"
 
 
 forms = pytest.mark.parametrize("form", ["dense", "CSR"])
@@ -208,7 +208,7 @@ def test_weights_of_a_model(name, form):
 
 @forms
 def test_predictions_of_a_model(form):
-    """The weights and the intercept of the same moment."""
+    """The weights and the intercept are those after the same call."""
     model, train = counting_model(form)
     one = np.eye(40)[:1]
     if form == "CSR":
@@ -231,9 +231,9 @@ def test_copies_of_a_model(how):
     read_beside(train, lambda: COPIES[how](model), check)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # one epoch is not enough, and quick
-def test_a_model_that_is_fitted_anew():
-    """Weights, number of features and predictions belong together, whichever of two fits was the last."""
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # a single epoch, since it is quick
+def test_a_model_that_is_fitted_again():
+    """Weights, number of features and predictions are those of the same fit."""
     model, sizes = StreamingRegressor(max_iter=1, tol=None), [30, 60]
     data = {n: (np.random.default_rng(n).standard_normal((300, n)), np.arange(300.0)) for n in sizes}
 

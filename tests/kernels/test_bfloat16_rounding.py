@@ -10,7 +10,7 @@ from ml_dtypes import bfloat16
 
 import fastreg
 
-STRIPE = 512  # from so many on, weights without state are converted in pairs
+STRIPE = 512  # weights without state are converted in pairs from this size on
 rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
@@ -23,7 +23,7 @@ def every_bfloat16():
 
 
 def exact_sums():
-    """Pairs whose float32 sum is exact, and lies on, just above or just below the middle between two bfloat16."""
+    """Pairs with an exact float32 sum on, just above or just below the middle between two bfloat16 numbers."""
     numbers = [1.0, 1.0078125, 1.9921875, -1.0, -1.0078125, 3.3895e38, 2.0**-126, 2.0**-133, 3 * 2.0**-133, 0.0, -0.0]
     for x in np.array(numbers, bfloat16).astype(np.float32):
         unit = np.spacing(np.abs(x)) * np.float32(2**16)  # the spacing of bfloat16
@@ -34,13 +34,13 @@ def exact_sums():
 
 @pytest.mark.parametrize("size", [1, 31, STRIPE, 3 * STRIPE + 5])
 def test_it_rounds_to_the_nearest_and_ties_to_even(size):
-    """Against the rounding of ml_dtypes, and against a search for the nearest."""
+    """Compared with the rounding of ml_dtypes, and with a search for the nearest number."""
     patterns = np.arange(2**16, dtype=np.uint16)
     finite = patterns[patterns & 0x7F80 != 0x7F80].view(bfloat16).astype(np.float64)
-    finite = np.append(finite, [2.0**128, -(2.0**128)])  # where infinity stands among the numbers
+    finite = np.append(finite, [2.0**128, -(2.0**128)])  # infinity, as a candidate of the search
     for x, y in exact_sums():
         if np.float32(y).astype(bfloat16) != np.float32(y):
-            continue  # no bfloat16, so no gradient
+            continue  # it is not a bfloat16 number, so it cannot be a gradient
         w, g = np.full(size, x, bfloat16), np.full(size, -y, bfloat16)
         fastreg.l2_update(w, g, 1.0, 0.0)
         exact = np.float64(x) + np.float64(y)
@@ -53,8 +53,8 @@ def test_it_rounds_to_the_nearest_and_ties_to_even(size):
 
 
 @pytest.mark.parametrize("tail", [0, 7])
-def test_every_number_survives_a_step_of_nothing(tail):
-    """NaN as NaN, subnormals and infinities as they are; subtracting nothing from −0 gives −0."""
+def test_a_step_of_zero_keeps_every_number(tail):
+    """NaN stays NaN, subnormals and infinities are unchanged, and −0 − 0 is −0."""
     w = np.resize(every_bfloat16(), 2**16 + tail)
     before = w.copy()
     fastreg.l2_update(w, np.zeros_like(w), 0.0, 0.0, mode="proximal")
@@ -87,14 +87,14 @@ def test_sizes_around_stripes(rule, size):
 
 @rules
 @pytest.mark.parametrize("offset", [1, 2, 3, 5])
-def test_addresses_that_are_no_multiple_of_a_pair(rule, offset):
+def test_addresses_that_are_not_aligned_to_a_pair(rule, offset):
     rng = np.random.default_rng(offset)
     w, g = rng.standard_normal((2, STRIPE + 70)).astype(bfloat16)
     assert_like_reference(rule, w[offset:], g[offset - 1 : -1], ORDINARY)
 
 
-def test_a_nan_of_the_state_stays_one():
-    """All ones would be rounded to a negative zero."""
+def test_a_nan_in_the_state_gives_nan_weights():
+    """Rounding the pattern of all ones without a check for NaN would give a negative zero."""
     w, g = np.zeros(STRIPE, bfloat16), np.zeros(STRIPE, bfloat16)
     optimizer = fastreg.SGD(w, 0.1, momentum=0.9)
     optimizer.step(g)
@@ -104,7 +104,7 @@ def test_a_nan_of_the_state_stays_one():
 
 
 def test_the_arithmetic_is_that_of_float32():
-    """Many small steps get lost in bfloat16, but not those of one call, nor those that momentum has gathered."""
+    """bfloat16 loses many small steps, but not the terms of one call, nor those in a momentum buffer."""
     w, g = np.ones(40, bfloat16), np.full(40, 2**-8, bfloat16)
     fastreg.elastic_net_update(w, g, 0.25, 0.25, 0.25)
     assert w.tolist() == [np.float32(1 - 0.25 * (2**-8 + 0.25 + 0.25)).astype(bfloat16)] * 40

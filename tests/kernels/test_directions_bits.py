@@ -1,6 +1,6 @@
-"""Every direction in every mode with a meaning has the bits of the reference; any other is an error that says why.
+"""Every direction has the bits of the reference in each of its modes; other modes are an error that gives the reason.
 
-Kernels are reached through the optimizers, over several steps, so that state is compared as well as weights.
+The kernels are called through the optimizers, for several steps, so that the state is compared as well as the weights.
 """
 
 import inspect
@@ -23,14 +23,14 @@ STRONG = {"l1": 0.7, "l2": 0.3}
 
 
 def factors_like(w, seed=5):
-    """Zeros, ones and others."""
+    """Factors for all weights: 0, 1 and others."""
     rng = np.random.default_rng(seed)
     f = rng.choice([0, 0.25, 1, 3.7], w.shape).astype(arithmetic(w.dtype.type))
     return np.asfortranarray(f) if w.flags.f_contiguous else f
 
 
 def assert_steps_like_reference(name, mode, w, g, steps=3, factor=None, lr=0.1, **options):
-    """Steps w in place with g, −g/2, g, ...; compares it and its state with the twin after each, and g with itself."""
+    """Steps w in place with g, −g/2, g, ...; compares w and the state with the twin's after each; g must not change."""
     twin = Twin(name, w, mode, lr, factor=factor, **options)
     optimizer = make(name, w, lr, mode, penalty_factor=factor, **options)
     assert optimizer.state.keys() == {"0"}
@@ -47,7 +47,7 @@ def assert_steps_like_reference(name, mode, w, g, steps=3, factor=None, lr=0.1, 
         assert gradient.tobytes() == before
 
 
-def test_every_direction_of_the_reference_has_a_row_here():
+def test_every_direction_of_the_reference_has_a_row():
     assert DIRECTIONS.keys() == reference.DIRECTIONS.keys()
 
 
@@ -60,8 +60,8 @@ def test_the_optimizer_makes_the_direction_that_its_row_names(name):
     assert type(plan.first) is type(plan.later) is reference.DIRECTIONS[name]
 
 
-def test_every_optimizer_asks_for_some_direction():
-    """AdamW makes Adam's."""
+def test_every_optimizer_has_a_direction():
+    """AdamW has Adam's."""
     classes = {x for x in vars(fastreg).values() if inspect.isclass(x) and issubclass(x, fastreg.Optimizer)}
     assert classes - {fastreg.Optimizer, fastreg.AdamW} == {case.optimizer for case in DIRECTIONS.values()}
 
@@ -117,7 +117,7 @@ def test_layouts(name, mode, layout):
 @combinations
 @dtypes
 def test_a_long_run(name, mode, dtype):
-    """Bias corrections come from running products, which drift away from powers."""
+    """Bias corrections are computed from running products, which drift away from powers."""
     w, g = values(dtype, 67)
     assert_steps_like_reference(name, mode, w, g, steps=300, l1=0.01, l2=0.02)
 
@@ -126,7 +126,7 @@ MEANINGLESS = [(name, mode) for name, case in DIRECTIONS.items() for mode in MOD
 
 
 @pytest.mark.parametrize(("name", "mode"), MEANINGLESS)
-def test_a_mode_without_a_meaning_is_an_error_that_says_why(name, mode):
+def test_a_mode_without_a_meaning_is_an_error_that_gives_the_reason(name, mode):
     case = DIRECTIONS[name]
     if case.optimizer is fastreg.FTRL:
         with pytest.raises(TypeError, match="mode"):
@@ -137,7 +137,7 @@ def test_a_mode_without_a_meaning_is_an_error_that_says_why(name, mode):
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "decoupled"])
-def test_adamw_is_decoupled_and_nothing_else(mode):
+def test_adamw_has_only_the_decoupled_mode(mode):
     with pytest.raises(ValueError, match=r"^mode: .*'decoupled' for AdamW \(.+\), got"):
         fastreg.AdamW(np.ones(3), mode=mode)
 
@@ -166,7 +166,7 @@ def test_sgd_without_momentum_is_the_update_function(dtype, mode):
 
 @pytest.mark.parametrize("name", STATEFUL)
 @pytest.mark.parametrize("mode", ["proximal", "truncated"])
-def test_zeros_are_exact_where_the_penalty_outweighs_the_gradient(name, mode):
+def test_zeros_are_exact_where_the_penalty_is_stronger_than_the_gradient(name, mode):
     if mode not in DIRECTIONS[name].modes:
         pytest.skip("no such mode")
     rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
-"""No byte outside an array is read or written: buffers flush against pages that no one may touch, at either end.
+"""No byte outside an array is read or written: arrays lie directly before or after pages without access rights.
 
-A touch is a segmentation fault, so the calls run in a child, this file as a script; one test shows that it dies.
+An access is a segmentation fault, so the calls run in a child process, which runs this file as a script. One test shows
+that an access ends the child.
 """
 
 import ctypes
@@ -59,11 +60,11 @@ def every_length(dtype):
             for at_end in (False, True):
                 value = PENALTIES[name](pages[0].array(w, at_end), *strengths)
                 assert value == PENALTIES[name](w, *strengths)
-    print(dispatch.name, "kept inside")
+    print(dispatch.name, "stayed inside")
 
 
 def every_length_of_an_optimizer(dtype):
-    """An optimizer makes its state and copies its factors, so they are moved onto the pages afterwards."""
+    """An optimizer allocates its state and copies its factors, so they are moved to the pages afterwards."""
     pages = [Guarded() for _ in range(6)]
     for n in LENGTHS[:36]:
         (w, g), f = values(dtype, n), np.linspace(0, 2, n).astype(dtype)
@@ -85,7 +86,7 @@ def every_length_of_an_optimizer(dtype):
                     )
                     optimizer.step(place(g))
                     assert parts[0].tobytes() == x.tobytes()
-    print(dispatch.name, "kept inside")
+    print(dispatch.name, "stayed inside")
 
 
 def every_length_of_a_lazy_step(dtype):
@@ -104,7 +105,7 @@ def every_length_of_a_lazy_step(dtype):
                     assert lazy.weights(arrays[1]).tobytes() == lazy.weights()[indices].tobytes()
                     lazy.flush()
                 assert w.tobytes() == plain.tobytes()
-    print(dispatch.name, "kept inside")
+    print(dispatch.name, "stayed inside")
 
 
 def one_too_far(dtype):
@@ -118,13 +119,13 @@ def one_too_far(dtype):
 @pytest.mark.parametrize("variant", dispatch.MODULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer", "every_length_of_a_lazy_step"])
-def test_no_length_touches_what_lies_outside(function, dtype, variant):
+def test_no_length_accesses_memory_outside(function, dtype, variant):
     result = python_with(variant, __file__, function, dtype)
-    assert (result.returncode, result.stdout.strip()) == (0, f"{variant} kept inside"), result.stderr
+    assert (result.returncode, result.stdout.strip()) == (0, f"{variant} stayed inside"), result.stderr
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_guards_are_real(dtype):
+def test_an_access_outside_ends_the_process(dtype):
     result = python(__file__, "one_too_far", dtype)
     assert result.stdout.strip() == "about to read"
     assert result.returncode < 0, "the child should have died of a signal"

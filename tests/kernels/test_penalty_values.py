@@ -1,4 +1,4 @@
-"""Values of the penalties: the bits of the reference, accurate sums, special values, layouts."""
+"""The values of the penalties: the bits of the reference, accurate sums, special values, layouts."""
 
 import math
 import random
@@ -67,7 +67,7 @@ def test_float32_weights_are_summed_in_float64():
 
 @dtypes
 @penalties
-def test_nothing_weighs_nothing(dtype, name):
+def test_empty_and_zero_weights_have_the_value_zero(dtype, name):
     for w in (np.zeros(0, dtype), np.zeros((3, 0), dtype), np.zeros(100, dtype), -np.zeros(100, dtype)):
         assert same(value(fastreg, name, w), 0.0)
         assert math.copysign(1, value(fastreg, name, w)) == 1
@@ -76,7 +76,7 @@ def test_nothing_weighs_nothing(dtype, name):
 @dtypes
 @penalties
 @pytest.mark.parametrize("place", [0, 15, 16, 99])
-def test_nan_and_infinity_are_not_lost(dtype, name, place):
+def test_nan_and_infinity_reach_the_value(dtype, name, place):
     w, _ = values(dtype, 100)
     w[place] = np.nan
     assert math.isnan(value(fastreg, name, w))
@@ -87,7 +87,7 @@ def test_nan_and_infinity_are_not_lost(dtype, name, place):
 
 
 @dtypes
-def test_a_strength_of_zero_adds_nothing_whatever_the_weights(dtype):
+def test_a_strength_of_zero_adds_zero_for_any_weights(dtype):
     for x in (np.inf, -np.inf, np.nan, np.finfo(dtype).max):
         w = np.array([x, 1], dtype)
         assert same(fastreg.l1_penalty(w, 0), 0.0)
@@ -113,7 +113,7 @@ def test_sums_that_overflow(name):
 
 
 @penalties
-def test_a_penalty_is_the_value_that_the_definition_gives(name):
+def test_the_value_is_that_of_the_definition(name):
     w = np.array([[3.0, -4.0], [0.0, 0.5]])
     expected = {
         "l1_penalty": 0.5 * 7.5,
@@ -125,7 +125,7 @@ def test_a_penalty_is_the_value_that_the_definition_gives(name):
 
 @dtypes
 @penalties
-def test_the_bits_do_not_depend_on_where_the_weights_lie(dtype, name):
+def test_the_bits_do_not_depend_on_the_address(dtype, name):
     w, _ = values(dtype, 5000)
     results = set()
     for offset in range(17):
@@ -136,7 +136,7 @@ def test_the_bits_do_not_depend_on_where_the_weights_lie(dtype, name):
 
 
 @penalties
-def test_the_order_of_the_weights_matters_no_more_than_rounding(name):
+def test_the_order_of_the_weights_changes_only_the_rounding(name):
     x = values(np.float64, 10_000)[0].tolist()
     first = value(fastreg, name, np.array(x))
     random.Random(0).shuffle(x)

@@ -1,6 +1,6 @@
-"""Each proximal step is the minimiser of its own objective: ½(x − v)²/eta + f·(l1·|x| + l2/2·x²), in every metric.
+"""Each proximal step minimises its objective ½(x − v)²/eta + f·(l1·|x| + l2/2·x²), for every direction.
 
-v = w − u and eta are worked out here from the published formulas; the minimiser is found by search, not by a formula.
+v = w − u and eta are computed here from the published formulas; the minimiser is found by a search, not by a formula.
 """
 
 import numpy as np
@@ -25,8 +25,8 @@ class History:
         if self.name == "Plain":
             return LR * g, LR
         if self.name == "Momentum":
-            taken = np.where(np.arange(t) == 0, 1, 1 - o["dampening"])  # the first is not dampened
-            return LR * (o["momentum"] ** ages * taken * gs).sum(), LR * (1 - o["dampening"]) / (1 - o["momentum"])
+            damped = np.where(np.arange(t) == 0, 1, 1 - o["dampening"])  # the first gradient is not dampened
+            return LR * (o["momentum"] ** ages * damped * gs).sum(), LR * (1 - o["dampening"]) / (1 - o["momentum"])
         if self.name == "Nesterov":
             buffer = (o["momentum"] ** ages * gs).sum()
             return LR * (g + o["momentum"] * buffer), LR / (1 - o["momentum"])
@@ -45,7 +45,7 @@ class History:
 
 
 def minimiser(v, eta, l1, l2):
-    """By search on either side of the kink, and at it."""
+    """The best of 0, where the penalty has its kink, and of a search on either side."""
 
     def objective(x):
         return 0.5 * (x - v) ** 2 / eta + l1 * abs(x) + l2 / 2 * x * x
@@ -58,7 +58,7 @@ def minimiser(v, eta, l1, l2):
     return min([0.0, *found], key=objective), objective
 
 
-def test_every_direction_with_a_proximal_mode_is_here():
+def test_every_direction_with_a_proximal_mode_is_tested():
     assert PROXIMAL == ["Plain", "Momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AMSGrad"]
 
 
@@ -87,7 +87,7 @@ def test_a_step_gives_the_minimiser_of_its_objective(name, l1, l2, weighted):
 
 
 @pytest.mark.parametrize("name", [name for name, case in DIRECTIONS.items() if "truncated" in case.modes])
-def test_truncation_uses_the_step_size_of_the_direction_too(name):
+def test_truncation_uses_the_step_size_of_the_direction(name):
     rng = np.random.default_rng(4)
     w, l1, l2, theta = rng.standard_normal(12), 0.5, 0.3, 0.8
     histories = [History(name, DIRECTIONS[name].options) for _ in range(12)]

@@ -1,4 +1,4 @@
-"""Every rule has the bits of the reference: sizes, layouts, strengths, special values, modes given by other means."""
+"""Every rule has the bits of the reference: sizes, layouts, strengths, special values, and other ways to call it."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_strengths_at_the_limits_of_the_dtype(rule, dtype):
 
 
 def test_a_strength_is_rounded_to_the_dtype_once(rule, dtype):
-    """0.1 is another number in float32; 1/3 + 2**-54 lies close to a tie."""
+    """0.1 has another value in float32; 1/3 + 2**-54 is close to a tie."""
     for x in (0.1, 1 / 3, 1 / 3 + 2**-54, 1 + 2**-24, 1 + 2**-24 + 2**-50):
         w, g = values(dtype, 33)
         s = Strengths(x, x, x, x)
@@ -81,7 +81,7 @@ def test_many_updates_in_a_row(rule, dtype):
     assert w.tobytes() == expected.tobytes()
 
 
-def test_arguments_by_name_do_the_same(rule, dtype):
+def test_keyword_arguments_give_the_same_bits(rule, dtype):
     w, g = values(dtype, 33)
     strengths = {name: getattr(ORDINARY, name) for name in rule.strengths}
     named = w.copy()
@@ -89,7 +89,7 @@ def test_arguments_by_name_do_the_same(rule, dtype):
     assert named.tobytes() == updated(fastreg, rule, w, g, ORDINARY).tobytes()
 
 
-def test_a_mode_string_that_is_not_interned_does_the_same(rule, dtype):
+def test_a_mode_string_that_is_not_interned_gives_the_same_bits(rule, dtype):
     w, g = values(dtype, 33)
     strengths = [getattr(ORDINARY, name) for name in rule.strengths]
     mode = "".join(list(rule.mode))

@@ -1,6 +1,6 @@
-"""The updates lead where they should: to the optima that independent solvers find, with the zeros of those.
+"""Repeated updates converge to the optima that independent solvers find, with the same zeros.
 
-A fastreg call is the only thing that changes the penalised weights; the loops here choose the point of the gradient.
+Only fastreg changes the penalised weights; the loops here choose the point at which the gradient is evaluated.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ INTERCEPT = 152.133484
 
 
 def descend(problem, l1, l2, mode, steps=20_000, dtype=float):
-    """Plain descent with one update as the only step."""
+    """Gradient descent in which each step is one update."""
     w = np.zeros(len(problem.c), dtype)
     lr = problem.lr / (1 + problem.lr * l2)
     for _ in range(steps):
@@ -26,11 +26,11 @@ def descend(problem, l1, l2, mode, steps=20_000, dtype=float):
 
 
 def violation(g, w, l1, l2):
-    """How far w is from optimal: 0 must be a subgradient of E + R."""
+    """The distance from optimality: 0 must be a subgradient of E + R."""
     return np.where(w != 0, np.abs(g + l2 * w + l1 * np.sign(w)), np.maximum(np.abs(g) - l1, 0)).max()
 
 
-def test_the_intercept_of_the_diabetes_data_is_the_one_of_the_known_optima():
+def test_the_intercept_of_the_diabetes_data_is_that_of_the_known_optima():
     assert DIABETES.target.mean() == pytest.approx(INTERCEPT, abs=1e-6)
 
 
@@ -58,7 +58,7 @@ def test_diabetes_has_the_coefficients_of_scikit_learn(mode, l1, l2):
 @pytest.mark.parametrize("mode", ["proximal", "truncated"])
 @pytest.mark.parametrize(("l1", "l2"), [(0.3, 0.0), (0.1, 0.2), (0.02, 0.05), (1.0, 0.1)])
 @pytest.mark.parametrize("seed", range(3))
-def test_other_data_with_more_weights_than_meaning(mode, l1, l2, seed):
+def test_random_data_with_irrelevant_features(mode, l1, l2, seed):
     x, y = random_problem(seed)
     problem = Squares(x, y)
     w = descend(problem, l1, l2, mode)
@@ -93,7 +93,7 @@ def test_l2_alone_is_ridge_regression_in_every_mode(mode):
     w = np.zeros(40)
     for _ in range(3000):
         fastreg.l2_update(w, problem.gradient(w), problem.lr / 2, l2, mode=mode)
-    ridge = Ridge(l2 * len(y), fit_intercept=False, solver="cholesky").fit(x, y)  # its sum is our mean
+    ridge = Ridge(l2 * len(y), fit_intercept=False, solver="cholesky").fit(x, y)  # it has a sum where we have a mean
     np.testing.assert_allclose(w, ridge.coef_, rtol=1e-10, atol=1e-12)
 
 
@@ -136,7 +136,7 @@ class Softmax:
 
 
 def test_sparse_softmax_regression_of_the_digits():
-    """FISTA with restarts (O'Donoghue & Candès 2015): the gradient and the update are those of a point ahead."""
+    """FISTA with restarts (O'Donoghue & Candès 2015): gradient and update are evaluated at an extrapolated point."""
     problem, l1 = Softmax(), 1e-3
     w, b, t = np.zeros((64, 10)), np.zeros(10), 1.0
     ahead_w, ahead_b, moved = w.copy(), b.copy(), 1.0

@@ -1,6 +1,6 @@
-"""The rules are the right ones: exact rational arithmetic, worked examples, zeros, NaN and infinite weights.
+"""The rules agree with exact rational arithmetic and with a worked example; zeros, NaN and infinite weights.
 
-The formulas stand here once more on purpose, written from their definitions and not from the reference.
+The formulas here are written from their definitions, on purpose independent of the reference.
 """
 
 from fractions import Fraction
@@ -17,20 +17,20 @@ def sign(x):
     return (x > 0) - (x < 0)
 
 
-def shrunk(x, t):
+def soft_threshold(x, t):
     return sign(x) * max(abs(x) - t, 0)
 
 
 def truncated(w, g, lr, l1, l2, theta):
     x = w - lr * (g + l2 * w)
-    return shrunk(x, lr * l1) if abs(x) <= theta else x
+    return soft_threshold(x, lr * l1) if abs(x) <= theta else x
 
 
 FORMULAS = {
     "subgradient": lambda w, g, lr, l1, l2, theta: w - lr * (g + l1 * sign(w) + l2 * w),
     "decoupled": lambda w, g, lr, l1, l2, theta: w - lr * g - lr * (l1 * sign(w) + l2 * w),
     "truncated": truncated,
-    "proximal": lambda w, g, lr, l1, l2, theta: shrunk(w - lr * g, lr * l1) / (1 + lr * l2),
+    "proximal": lambda w, g, lr, l1, l2, theta: soft_threshold(w - lr * g, lr * l1) / (1 + lr * l2),
 }
 
 rules = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
@@ -38,7 +38,7 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name
 implementations = pytest.mark.parametrize("implementation", [fastreg, reference], ids=["fastreg", "reference"])
 
 
-def test_every_mode_has_a_formula_here():
+def test_every_mode_has_a_formula():
     assert FORMULAS.keys() == {rule.mode for rule in RULES}
 
 
@@ -101,7 +101,7 @@ def test_an_infinite_weight_stays_in_proximal_and_is_nan_elsewhere(rule, dtype, 
 
 @dtypes
 @pytest.mark.parametrize("mode", ["truncated", "proximal"])
-def test_what_a_threshold_removes_is_positive_zero(dtype, mode):
+def test_a_weight_below_the_threshold_becomes_positive_zero(dtype, mode):
     tiny = np.finfo(dtype).smallest_subnormal
     for magnitude in (0, tiny, 0.05, np.nextafter(dtype(0.0625), dtype(0)), 0.0625):
         w = np.array([magnitude, -magnitude], dtype)
@@ -111,7 +111,7 @@ def test_what_a_threshold_removes_is_positive_zero(dtype, mode):
 
 @dtypes
 @pytest.mark.parametrize("mode", ["truncated", "proximal"])
-def test_a_threshold_keeps_what_is_one_ulp_above_it(dtype, mode):
+def test_a_weight_one_ulp_above_the_threshold_is_kept(dtype, mode):
     above = np.nextafter(dtype(0.0625), dtype(1))
     w = np.array([above, -above], dtype)
     fastreg.l1_update(w, np.zeros(2, dtype), 0.125, 0.5, mode=mode)
@@ -128,7 +128,7 @@ def test_theta_is_the_largest_magnitude_that_is_truncated(dtype):
 
 @dtypes
 @pytest.mark.parametrize("mode", ["subgradient", "decoupled"])
-def test_the_textbook_rule_ends_in_a_cycle_around_zero_and_never_in_it(dtype, mode):
+def test_the_textbook_rule_oscillates_around_zero_and_never_reaches_it(dtype, mode):
     w, g = np.full(9, 0.5, dtype), np.zeros(9, dtype)
     for _ in range(200):
         fastreg.l1_update(w, g, 0.1, 0.3, mode=mode)
@@ -141,7 +141,7 @@ def test_the_textbook_rule_ends_in_a_cycle_around_zero_and_never_in_it(dtype, mo
 
 @dtypes
 @pytest.mark.parametrize("mode", ["subgradient", "decoupled"])
-def test_a_weight_of_either_zero_feels_no_l1(dtype, mode):
+def test_l1_does_not_move_a_zero_of_either_sign(dtype, mode):
     w = np.array([0.0, -0.0], dtype)
     fastreg.l1_update(w, np.zeros(2, dtype), 0.1, 0.3, mode=mode)
     np.testing.assert_array_equal(w, np.zeros(2, dtype))

@@ -1,4 +1,4 @@
-"""Properties that hold for all weights, gradients and strengths, looked for by Hypothesis."""
+"""Properties of the rules that hold for all weights, gradients and strengths, checked by Hypothesis."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +25,7 @@ def numbers(dtype, largest=None, **options):
 
 @st.composite
 def problems(draw, moderate=False, min_size=0):
-    """Weights, a gradient of the same shape, and strengths; all of them any floats at all, or moderate ones."""
+    """Weights, a gradient of the same shape, and strengths: any floats at all, or moderate ones."""
     dtype = draw(dtypes)
     width = 8 * np.dtype(dtype).itemsize
     limit = 1024 if moderate else None
@@ -82,7 +82,7 @@ def test_proximal_never_grows_or_flips_a_weight_when_the_gradient_is_zero(proble
 
 
 @given(rules, problems())
-def test_nan_never_vanishes(rule, problem):
+def test_a_nan_never_becomes_another_number(rule, problem):
     w, g, s = problem
     assert np.isnan(updated(fastreg, rule, w, g, s)[np.isnan(w) | np.isnan(g)]).all()
 
@@ -137,7 +137,7 @@ def test_without_a_penalty_every_rule_is_gradient_descent(rule, problem):
 
 @given(problems(moderate=True, min_size=1))
 def test_proximal_gives_the_minimiser_of_its_objective(problem):
-    """½(x − v)² + lr·(l1·|x| + l2/2·x²) with v = w − lr·g, against a fine grid and what lies beside the result."""
+    """½(x − v)² + lr·(l1·|x| + l2/2·x²) with v = w − lr·g, compared on a fine grid and close to the result."""
     w, g, s = problem
     w, g = w.astype(float).ravel(), g.astype(float).ravel()
     new = w.copy()
@@ -156,7 +156,7 @@ def test_proximal_gives_the_minimiser_of_its_objective(problem):
 
 
 @given(problems())
-def test_an_update_is_all_of_the_array_and_nothing_else(problem):
+def test_an_update_writes_the_array_and_nothing_outside(problem):
     w, g, s = problem
     base = np.full(w.size + 20, 12345, w.dtype)
     base[10:-10] = w.ravel()

@@ -39,7 +39,7 @@ def test_mixed_dtypes_in_one_optimizer(name, mode):
 
 @pytest.mark.parametrize("name", ["Momentum", "AMSGrad", "FTRL"])
 @pytest.mark.parametrize("how", ["file", "pickle", "deepcopy"])
-def test_state_goes_out_and_comes_back(name, how):
+def test_the_state_is_saved_and_loaded(name, how):
     rng = np.random.default_rng(8)
     w, g = rng.standard_normal((2, 40)).astype(bfloat16)
     straight = w.copy()
@@ -75,7 +75,7 @@ def test_values_of_an_optimizer():
 
 @pytest.mark.parametrize("policy", ["raise", "skip"])
 @pytest.mark.parametrize("at", [0, 100, 600, -1])
-def test_what_is_not_finite_is_found(policy, at):
+def test_nonfinite_gradients_are_found(policy, at):
     w, g = np.ones(1030, bfloat16), np.ones(1030, bfloat16)
     optimizer = fastreg.SGD(w, 0.5, on_nonfinite=policy)
     optimizer.step(g)
