@@ -77,7 +77,8 @@ def variants_of(kernels):
     text = source.read_text(encoding="utf-8")
     for name, variant in VARIANTS.items():
         own = source.with_name(f"{variant.module}.c")
-        replaced = re.sub(rf"(?<![A-Za-z]){KERNELS['SOURCE']}(?![A-Za-z])", variant.module, text)
+        # No other occurrence: Cython stores its strings in one constant, and their lengths beside it.
+        replaced = text.replace(f"PyInit_{KERNELS['SOURCE']}", f"PyInit_{variant.module}")
         if not own.exists() or own.read_text(encoding="utf-8") != replaced:
             own.write_text(replaced, encoding="utf-8")
         yield extension(name, str(own))

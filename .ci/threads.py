@@ -1,7 +1,8 @@
-"""What ThreadSanitizer watches, run by `.ci/sanitize thread`: updates in slices, and threads with objects of their own.
+"""What `.ci/sanitize thread` runs under ThreadSanitizer: updates in slices, and threads with objects of their own.
 
-Bits are compared with one thread's on the way. CPython itself is not instrumented, but its locks are seen, so that what
-the GIL protects is not reported. With the argument `race`, two threads update one array, which must be reported.
+The results are compared with those of one thread. CPython itself is not instrumented, but ThreadSanitizer sees its locks
+and does not report what the GIL protects. With the argument `race`, two threads update one array, and that must be
+reported.
 """
 
 import copy
@@ -12,10 +13,10 @@ from functools import cache
 import numpy as np
 
 import fastreg
-from fastreg._boundary import threads as _threads
+from fastreg._boundary import threads
 
-_threads.available = cache(lambda: 7)  # processors, also where the machine has one
-_threads.WORTH = 1 << 20
+threads.available = cache(lambda: 7)  # processors, even if the machine has only one
+threads.WORTH = 1 << 20
 N = 600_000
 KINDS = [fastreg.SGD, fastreg.Adagrad, fastreg.RMSprop, fastreg.Adam, fastreg.AdamW, fastreg.Lion, fastreg.FTRL]
 
@@ -24,11 +25,11 @@ def gradient(dtype, size=N):
     return np.random.default_rng(1).standard_normal(size).astype(dtype)
 
 
-def train(kind, dtype, threads, steps=3):
-    """The weights after some steps of two tensors, of which one is large."""
+def train(kind, dtype, n_threads, steps=3):
+    """The weights after some steps of two tensors, one of them large."""
     params = [np.ones(N, dtype), np.ones(100, dtype)]
     grads = [gradient(dtype), gradient(dtype, 100)]
-    optimizer = kind(params, 0.01, l1=0.1, l2=0.1, threads=threads)
+    optimizer = kind(params, 0.01, l1=0.1, l2=0.1, threads=n_threads)
     for _ in range(steps):
         optimizer.step(grads)
     optimizer.bind(grads)
@@ -59,23 +60,23 @@ def linear(seed):
 
 def together(*calls):
     """All calls at once, each in a thread."""
-    threads = [threading.Thread(target=call) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    workers = [threading.Thread(target=call) for call in calls]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
 
 
-def functions(threads):
+def functions(n_threads):
     """An update function and a penalty in slices."""
-    fastreg.set_num_threads(threads)
+    fastreg.set_num_threads(n_threads)
     w = np.ones(N)
     fastreg.elastic_net_update(w, gradient(float), 0.1, 0.1, 0.1, mode="proximal")
     return w.tobytes(), fastreg.l1_penalty(w, 1.0)
 
 
 def race():
-    """What the documentation forbids."""
+    """Two updates of one array at once, as the documentation forbids."""
     w, g = np.ones(N), gradient(float)
     together(*2 * [lambda: fastreg.l1_update(w, g, 0.1, 0.1)])
 
@@ -89,7 +90,7 @@ def main():
     together(*(lambda seed=seed, call=call: call(seed) for seed in range(3) for call in (sparse, linear)))
     w, g = np.ones((4, N)), gradient(float)
     together(*(lambda row=row: fastreg.l1_update(row, g, 0.1, 0.1) for row in w))  # disjoint parts of one array
-    print(f"{_threads.pool.threads} threads of the pool, no race was reported: 1 passed, 0 failed")
+    print(f"{threads.pool.threads} threads of the pool, no race was reported: 1 passed, 0 failed")
 
 
 if __name__ == "__main__":

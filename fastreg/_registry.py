@@ -1,6 +1,6 @@
 """The registry of rules that tests and benchmarks read: a rule that is not listed here does not exist for them.
 
-How to add one: fastreg/README.md. tests/build/test_registry.py fails where a part is missing.
+How to add one: fastreg/README.md. tests/test_registry_complete.py fails where a part is missing.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The tables that tests share (dtypes, sizes, strengths, values, layouts), and the comparison of bits.
+"""The tables that tests share (dtypes, sizes, strengths, values, layouts), the comparison of bits, and new processes.
 
 The rules come from the registry of the package, so that a new one is tested as soon as it is listed there.
 """
@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from ml_dtypes import bfloat16, finfo
 
 import fastreg
 from fastreg import reference
+from fastreg._boundary import dispatch
 from fastreg._registry import RULES as REGISTRY
 
+TESTS = Path(__file__).resolve().parent
+SOURCE = TESTS.parent  # of the whole project, where the tests lie in it
 RULES = list(REGISTRY.values())
 DTYPES = [np.float32, np.float64]
 STORED = [*DTYPES, bfloat16]  # what weights and gradients may be; bfloat16 is computed with in float32
@@ -58,7 +62,7 @@ ORDINARY = STRENGTHS["ordinary"]
 
 
 def arithmetic(dtype):
-    """The dtype that weights of this one are computed in."""
+    """The dtype in which weights of a dtype are computed."""
     return np.float32 if dtype is bfloat16 else dtype
 
 
@@ -140,11 +144,18 @@ def assert_like_reference(rule, w, g, s):
     assert g.tobytes() == before
 
 
+def through_a_file(saved, path):
+    """A saved state after a round trip through a file."""
+    np.savez(path / "state.npz", **saved)
+    with np.load(path / "state.npz") as loaded:  # allow_pickle is False by default
+        return dict(loaded)
+
+
 def python(*arguments, **environment):
-    """Runs this interpreter anew, with the same fastreg in reach and every processor feature allowed."""
+    """Runs a new process of this interpreter, which imports the same fastreg; every processor feature is allowed."""
     home = Path(fastreg.__file__).parents[1]
-    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(home), str(Path(__file__).parent)]))
-    inherited = {name: value for name, value in os.environ.items() if name != "FASTREG_DISABLE_CPU_FEATURES"}
+    path = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(home), str(TESTS)]))
+    inherited = {name: value for name, value in os.environ.items() if name != dispatch.VARIABLE}
     return subprocess.run(
         [sys.executable, *arguments],
         env=inherited | {"PYTHONPATH": path} | environment,
@@ -152,3 +163,16 @@ def python(*arguments, **environment):
         text=True,
         timeout=300,
     )
+
+
+def better_than(variant):
+    """What must be disabled for a variant of the kernels to be chosen."""
+    names = list(dispatch.MODULES)
+    return ",".join(names[: names.index(variant)])
+
+
+def python_with(variant, *arguments):
+    """The same with this variant of the kernels; skips the test where it was not built or cannot run."""
+    if variant not in dispatch.available():
+        pytest.skip(f"no {variant}: not built, or not in this processor")
+    return python(*arguments, **{dispatch.VARIABLE: better_than(variant)})

@@ -1,6 +1,6 @@
-"""Prints, for the instruction set that was chosen, its name and a hash of the bits of all rules and directions.
+"""Prints the name of the chosen instruction set and a hash of the bits of all rules and directions.
 
-Run by test_dispatch.py, once per instruction set, since the choice is made at import.
+test_dispatch_variants.py runs it once for each instruction set, since the choice is made at import.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""Random sequences of operations over the whole public API, with hostile data, callables, files, threads and forks.
+"""Random sequences of operations over the whole public API, with hostile data, callables, files and threads.
 
-``python tests/fuzz.py [seconds] [first seed]``: a seed is a sequence. Without a first seed, half the time goes to the
-seeds from 0 and the rest to fresh ones. Checked is that results are those of the reference, of dense steps or of a twin
-with plain data; that errors are of the documented kinds and change nothing; and that nothing crashes or hangs. A seed
-that fails is printed, with the operations that led there; ``python tests/fuzz.py --seed SEED`` runs it alone. The exit
-status is 1 if there was any.
+``python tests/fuzz.py [seconds] [first seed]``: each seed gives a sequence. Without a first seed, half the time is for
+the seeds from 0 on and the rest for new ones. The checks: results are those of the reference, of dense steps or of a
+twin with plain data; errors have the documented types and change nothing; nothing crashes or hangs. A seed that fails
+is printed with the operations before the failure, and ``python tests/fuzz.py --seed SEED`` runs it alone. The exit
+status is 1 if a seed failed.
 """
 
 import argparse
@@ -16,12 +16,12 @@ import time
 import traceback
 import warnings
 
-PATIENCE = 120  # seconds for one seed
-CRASHES = 20  # after which it ends
+TIMEOUT = 120  # seconds for one seed
+MAX_FAILURES = 20  # the fuzzer ends after this many
 
 
 def run(seed):
-    """The sequence of one seed; what is wrong, or None."""
+    """Runs the sequence of one seed; returns a description of its failure, or None."""
     from fuzz_dense import Optimizers, Threads, Updates
     from fuzz_lazy import Lazy
     from fuzz_linear import Linear
@@ -42,21 +42,21 @@ def run(seed):
 
 
 def work(first, stop):
-    """Seeds from the first on until a time; prints the number before each, so that a crash can be told."""
+    """Runs seeds from the first on until a time; prints each number before, so that the seed of a crash is known."""
     warnings.simplefilter("ignore")
     seed = first
     while time.time() < stop:
-        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        faulthandler.dump_traceback_later(TIMEOUT, exit=True)
         print("seed", seed, flush=True)
-        if wrong := run(seed):
-            print(f"wrong {wrong}".replace("\n", "\nwrong "), flush=True)
+        if failure := run(seed):
+            print(f"failure {failure}".replace("\n", "\nfailure "), flush=True)
         seed += 1
 
 
 def supervise(first, stop):
-    """Workers, another after each crash, until a time; how many seeds were run, and those that fail."""
+    """Runs workers until a time, another one after each crash; returns the number of seeds, and those that fail."""
     count, failing = 0, []
-    while time.time() < stop and len(failing) < CRASHES:
+    while time.time() < stop and len(failing) < MAX_FAILURES:
         command = [sys.executable, "-X", "faulthandler", __file__, "--work", str(first), "--stop", str(stop)]
         worker = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
         os.set_blocking(worker.stderr.fileno(), False)
@@ -65,19 +65,19 @@ def supervise(first, stop):
             word, _, rest = line.rstrip("\n").partition(" ")
             if word == "seed":
                 seed, count = int(rest), count + 1
-            elif word == "wrong":
+            elif word == "failure":
                 if seed not in failing:
-                    tell(seed, failing)
+                    report(seed, failing)
                 print(f"  {rest}", flush=True)
         errors = worker.stderr.read() or ""
         if worker.wait():
-            tell(seed, failing)
+            report(seed, failing)
             print(f"  ended with status {worker.returncode}\n{errors.partition('Extension modules:')[0][-6000:]}")
         first = seed + 1
     return count, failing
 
 
-def tell(seed, failing):
+def report(seed, failing):
     failing.append(seed)
     print(f"seed {seed} fails; alone: python tests/fuzz.py --seed {seed}", flush=True)
 
@@ -94,18 +94,18 @@ def main():
         return work(arguments.work, arguments.stop)
     if arguments.seed is not None:
         warnings.simplefilter("ignore")
-        wrong = run(arguments.seed)
-        print(wrong or "nothing wrong")
-        return bool(wrong)
+        failure = run(arguments.seed)
+        print(failure or "no failure")
+        return bool(failure)
     now, failing = time.time(), []
     if arguments.first is not None:
         runs = [(arguments.first, now + arguments.seconds)]
     else:
         runs = [(0, now + arguments.seconds / 2), (int(now) * 1000, now + arguments.seconds)]
     for first, stop in runs:
-        count, wrong = supervise(first, stop)
-        print(f"{count} seeds from {first} on, {len(wrong)} of them fail", flush=True)
-        failing += wrong
+        count, found = supervise(first, stop)
+        print(f"{count} seeds from {first} on, {len(found)} of them fail", flush=True)
+        failing += found
     return bool(failing)
 
 

@@ -1,7 +1,7 @@
-"""Random sequences for fuzz.py: the update functions beside the reference, the optimizers beside a twin.
+"""Random sequences for fuzz.py: update functions compared with the reference, optimizers compared with a twin.
 
-The twin has plain copies of everything, one thread, and none of the hostile calls. After an operation that succeeds it
-does the same; after one that fails it does nothing; it must always look the same.
+The twin has plain copies of everything, one thread, and none of the hostile calls. It repeats the operations that
+succeed and skips those that fail; the two states must always be equal.
 """
 
 import copy
@@ -21,7 +21,7 @@ from fastreg import reference
 
 
 class Number:
-    """A number that acts when it is converted."""
+    """A number that calls a function when it is converted."""
 
     def __init__(self, act):
         self.act = act
@@ -35,7 +35,7 @@ class Number:
 
 
 class Updates(Sequence):
-    """One update: the reference's bits, or an error and no change."""
+    """Single updates: the bits of the reference, or an error and no change."""
 
     def run(self):
         for _ in range(5):
@@ -55,9 +55,9 @@ class Updates(Sequence):
         ok, _ = self.attempt(f"{rule} {s}", lambda: update(fastreg, rule, w, g, s))
         now = self.plain(w)
         if not ok:
-            self.require(before is None or hostile or same_bits(now, before), "an error, and w has changed")
+            self.require(before is None or hostile or same_bits(now, before), "an error, but w has changed")
         elif not hostile:
-            self.require(before is not None and gradient is not None, "what is no array was taken")
+            self.require(before is not None and gradient is not None, "an object that is not an array was taken")
             self.require(same_bits(now, updated(reference, rule, before, gradient, s)), "not the reference's bits")
 
     def shape(self):
@@ -79,7 +79,7 @@ class Updates(Sequence):
         return self.draw.choice([self.draw.strength(), self.draw.choice(BAD_NUMBERS), Number(act)])
 
     def plain(self, x):
-        """The numbers of something like an array, or None."""
+        """The elements of an array in any form, or None for other objects."""
         if isinstance(x, (str, list)) or x is None:
             return None
         return np.array(x, order="K", subok=False)
@@ -133,7 +133,7 @@ class Optimizers(Sequence):
         return [*it.params, *(x for state in it.state.values() for x in state.values()), *map(np.asarray, settings)]
 
     def gradients(self, odd):
-        """Gradients, one of them in an odd form with that chance, and plain copies for the twin."""
+        """Gradients, one of them in an odd form with the given probability, and plain copies for the twin."""
         plain = [np.zeros_like(w, subok=False) for w in self.twin.params]
         for g in plain:
             g[...] = self.draw.numbers(g.shape, g.dtype.type, special=0.05)
@@ -156,7 +156,7 @@ class Optimizers(Sequence):
             self.twin.step(plain)
 
     def step_large(self):
-        """With other threads, if the tensors are large enough."""
+        """A step with another number of threads."""
         fastreg.set_num_threads(self.draw.choice([1, 2]))
         self.step()
 
@@ -213,7 +213,7 @@ class Optimizers(Sequence):
             self.renew_twin()
 
     def replace(self):
-        """By a copy, which has no bound gradients."""
+        """Replaces the optimizer by a copy, which has no bound gradients."""
         how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
         self.it.param_groups[0].update({})
         made = self.copied(how)
@@ -228,7 +228,7 @@ class Optimizers(Sequence):
             self.require(
                 any(x.shape != w.shape for w, state in pairs for x in state.values()), "no copy of good weights"
             )
-            raise Done  # of other shape than their state: somebody has resized them to the same size
+            raise Done  # weights were resized to another shape than their state
         return made
 
     def read(self):
@@ -243,11 +243,11 @@ class Optimizers(Sequence):
         if not ok:
             self.require(
                 all(x is None or same_bits(np.asarray(g), x) for g, x in zip(forms, before)),
-                "gradients that were refused have changed",
+                "refused gradients have changed",
             )
 
     def interfere(self):
-        """A step whose schedule does something to the optimizer or to the arrays."""
+        """A step with a schedule that changes the optimizer or the arrays."""
         forms, _ = self.gradients(odd=0.1)
         act = self.draw.choice(self.HOSTILE)
         self.rate.act = lambda: act(self, forms)
@@ -257,10 +257,10 @@ class Optimizers(Sequence):
         if not all(w.flags.writeable for w in self.it.params):
             ok, _ = self.attempt("step, frozen", lambda: self.it.step(forms))
             self.require(not ok, "read-only weights were updated")
-            raise Done  # those of some pickles cannot be made writable again
+            raise Done  # the weights of some pickles cannot be made writable again
         if not ok and act in self.HARMLESS:
             now = self.look(self.it)
-            self.require(all(map(same_bits, now, before)), "an error, and nevertheless a change")
+            self.require(all(map(same_bits, now, before)), "an error, but the state has changed")
         self.renew_twin()
 
     def raises(self, forms):
@@ -308,7 +308,7 @@ class Optimizers(Sequence):
 
 
 class Threads(Sequence):
-    """Some threads step, this one reads, copies and loads: whole states or RuntimeErrors, and it works afterwards."""
+    """Some threads step, this one reads, copies and loads: complete states or RuntimeErrors; it works afterwards."""
 
     def run(self):
         w, stop = np.zeros(self.draw.choice([10, 100_000])), threading.Event()
@@ -317,7 +317,7 @@ class Threads(Sequence):
 
         def work():
             while not stop.is_set():
-                with suppress(RuntimeError):  # the other thread was first
+                with suppress(RuntimeError):  # refused during a call of another thread
                     optimizer.step(grads)
 
         others = [threading.Thread(target=work) for _ in range(self.draw.choice([1, 2]))]
@@ -331,13 +331,13 @@ class Threads(Sequence):
             for thread in others:
                 thread.join()
         optimizer.step(grads)
-        self.require((w == w[0]).all(), "steps that are not whole")
+        self.require((w == w[0]).all(), "a step was incomplete")
 
     def read(self, optimizer):
         saved = optimizer.state_dict()
         self.require(saved["completed"] == saved["tensor.0.steps"], "counts that differ")
         ok, made = self.attempt("deepcopy", lambda: copy.deepcopy(optimizer))
         if ok:
-            self.require((made.params == made.params[0]).all(), "a copy that is not of one moment")
+            self.require((made.params == made.params[0]).all(), "a copy of an incomplete step")
         self.attempt("load_state_dict", lambda: optimizer.load_state_dict(saved | {"completed": -1}))
-        self.require(optimizer.zeros() in (0, optimizer.params.size), "a number of zeros of no moment")
+        self.require(optimizer.zeros() in (0, optimizer.params.size), "a number of zeros of an incomplete step")

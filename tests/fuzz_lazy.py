@@ -1,4 +1,4 @@
-"""Random sequences for fuzz.py: lazy updates beside dense steps."""
+"""Random sequences for fuzz.py: lazy updates compared with dense steps."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ from lazy_cases import CASES, make, make_dense, scatter, snapshot
 
 
 class Lazy(Sequence):
-    """Lazy weights, beside a dense optimizer with the same gradients."""
+    """Lazy weights, compared with a dense optimizer with the same gradients."""
 
     def run(self):
         draw = self.draw
@@ -37,15 +37,15 @@ class Lazy(Sequence):
 
     def compare(self):
         self.require(self.it.completed == self.dense.completed, "the number of steps is not that of the dense steps")
-        if self.it.completed:  # before, warm_start=False is told by w
+        if self.it.completed:  # before the first step, w does not show warm_start=False
             close = np.allclose(self.it.weights(), self.dense.params, rtol=1e-9, atol=1e-10, equal_nan=True)
             self.require(close, "the weights are not those of dense steps")
 
     def unchanged_by(self, what, act, *errors):
-        """Whether it succeeds; if not, nothing has changed."""
+        """Whether the call succeeds; if not, it must not change anything."""
         before = snapshot(self.it)
         ok, _ = self.attempt(what, act, *errors)
-        self.require(ok or snapshot(self.it) == before, f"{what}: an error, and nevertheless a change")
+        self.require(ok or snapshot(self.it) == before, f"{what}: an error, but the state has changed")
         return ok
 
     def gradient(self, n):
@@ -74,11 +74,11 @@ class Lazy(Sequence):
                 self.step_dense(indices[start:stop], values[start:stop])
         damaged = damaged_starts(self.draw, indptr)
         if self.unchanged_by("step_csr, damaged", lambda: self.it.step_csr(values, indices, damaged)):
-            for start, stop in zip(damaged[:-1], damaged[1:]):  # it was another indptr, and none that is wrong
+            for start, stop in zip(damaged[:-1], damaged[1:]):  # the changed indptr is valid, too
                 self.step_dense(indices[start:stop], values[start:stop])
 
     def step_damaged(self):
-        """Indices outside, or values of another length."""
+        """A step with indices outside the range, or with too few values."""
         indices, values = self.gradient(self.draw.choice([1, 5, 40]))
         how = self.draw.randrange(2)
         if how == 0:
@@ -86,7 +86,7 @@ class Lazy(Sequence):
             ok = self.unchanged_by("step, indices outside", lambda: self.it.step(bad, values))
         elif how == 1:
             ok = self.unchanged_by("step, too few values", lambda: self.it.step(indices, values[:-1]))
-        self.require(not ok, "what cannot be a gradient was taken")
+        self.require(not ok, "an invalid gradient was taken")
 
     def set(self):
         name = self.draw.choice(["lr", "l1", "l2"])
@@ -95,7 +95,7 @@ class Lazy(Sequence):
             try:
                 self.dense.param_groups[0][name] = x
             except (TypeError, ValueError) as error:
-                raise Finding(f"{name} = {x!r} was taken, which the dense optimizer refuses") from error
+                raise Finding(f"{name} = {x!r} was taken, but the dense optimizer refuses it") from error
 
     def flush(self):
         self.it.flush()
@@ -128,19 +128,19 @@ class Lazy(Sequence):
             self.restart()
 
     def restart(self):
-        """The dense optimizer cannot follow; what there is must still work."""
+        """Ends the sequence, since the dense optimizer cannot follow; the lazy object must still work."""
         if self.it.w.flags.writeable:
             self.it.flush()
         raise Done
 
     def interfere(self):
-        """A step whose schedule does something to it, or to the indices."""
+        """A step with a schedule that changes the object or the gradient."""
         indices, values = self.gradient(self.draw.choice([2, 20]))
         act = self.draw.choice(self.HOSTILE)
         rate = Rate()
         rate.act = lambda: act(self, indices, values)
         ok, _ = self.attempt("lr, hostile", lambda: setattr(self.it, "lr", rate), KeyboardInterrupt)
-        if not ok:  # it was asked at once
+        if not ok:  # setting a schedule evaluates it
             return
         rate.act = lambda: act(self, indices, values)
         self.unchanged_by(f"step, {act.__name__}", lambda: self.it.step(indices, values), KeyboardInterrupt)

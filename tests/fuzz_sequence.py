@@ -1,16 +1,16 @@
-"""What the random sequences of fuzz.py share: calls that may fail as documented, a record, schedules that act."""
+"""The base of the random sequences of fuzz.py: calls that may fail as documented, a record, schedules with actions."""
 
 from cases import bits
 
 DOCUMENTED = (TypeError, ValueError, RuntimeError, FloatingPointError)
 
 
-class Finding(Exception):  # noqa: N818  (it is what the fuzzer looks for)
+class Finding(Exception):  # noqa: N818  (the fuzzer looks for it)
     """An invariant that does not hold."""
 
 
 class Done(Exception):  # noqa: N818
-    """The sequence ends here, since what comes cannot be compared."""
+    """The sequence ends here, since later results cannot be compared."""
 
 
 class HostileError(Exception):
@@ -18,13 +18,13 @@ class HostileError(Exception):
 
 
 class Sequence:
-    """What all sequences share: calls that may fail in the documented ways, and a record of what was done."""
+    """The base of all sequences: calls that may fail in the documented ways, and a record of the calls."""
 
     def __init__(self, draw):
         self.draw, self.done = draw, []
 
     def attempt(self, what, act, *more):
-        """Whether the call succeeds, and what it returns, or its error."""
+        """Whether the call succeeds, and its result or its error."""
         self.done.append(what)
         try:
             return True, act()
@@ -38,7 +38,7 @@ class Sequence:
 
 
 class Rate:
-    """A schedule that acts when it is asked, once; copies do not."""
+    """A schedule that calls `act` the next time it is evaluated, once; copies do not."""
 
     act = None
 
@@ -56,7 +56,7 @@ class Rate:
 
 
 def same_bits(x, y):
-    """Whether they are the same; NaNs may differ in payload and sign."""
+    """Whether two arrays have the same bits; NaNs may differ in payload and sign."""
     if x.dtype != y.dtype or x.shape != y.shape:
         return False
     if x.dtype.kind in "OiuU":

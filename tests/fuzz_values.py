@@ -1,7 +1,7 @@
-"""Random values for fuzz.py: arrays in all forms, sparse matrices that say the same in odd ways or lie, bad numbers.
+"""Random values for fuzz.py: arrays in many forms, equal and inconsistent sparse matrices, bad numbers.
 
-A form is a name and a function of a plain array. What VALID holds must be taken, with the same results as the plain
-array; the others may be refused, but must not be taken for something else.
+A form is a name and a function of a plain array. The forms in VALID must be taken, with the same results as the plain
+array. The others may be refused, but must not be taken for something else.
 """
 
 import array
@@ -18,7 +18,7 @@ BAD_NUMBERS = [-1.0, np.nan, np.inf, 1e39, 1e-46, 1e300, 10**400, "0.1", None, [
 
 
 class Draw(random.Random):
-    """The source of all that is random in one sequence of operations."""
+    """The random choices of one sequence of operations."""
 
     def chance(self, p):
         return self.random() < p
@@ -30,7 +30,7 @@ class Draw(random.Random):
         return np.random.default_rng(self.getrandbits(32))
 
     def numbers(self, shape, dtype=np.float64, special=0.15):
-        """Ordinary numbers and zeros, and at times a special one among them."""
+        """Ordinary numbers and zeros, sometimes with a special one among them."""
         rng = self.generator()
         x = np.array(rng.standard_normal(shape) * rng.choice([0, 1e-3, 1, 10], shape), dtype)
         if x.size and self.chance(special):
@@ -46,7 +46,7 @@ class Draw(random.Random):
 
 
 def at_offset(x, room):
-    """In a larger buffer, so many bytes behind its start."""
+    """A copy in a larger buffer, at an offset in bytes."""
     buffer = np.zeros(x.nbytes + 16, np.uint8)
     y = buffer[room : room + x.nbytes].view(x.dtype).reshape(x.shape)
     y[...] = x
@@ -71,10 +71,10 @@ def read_only(x):
 
 
 class Subclass(np.ndarray):
-    """An array that wants to be asked."""
+    """An array with a method that NumPy calls for each view."""
 
     def __array_finalize__(self, other):
-        self.asked = True
+        self.called = True
 
 
 VALID = {
@@ -134,7 +134,7 @@ TAKEN_INDICES = ("int64", "int32", "read-only")
 
 
 def damaged_indices(draw, x, most):
-    """Some index outside, or as much as can be outside."""
+    """Indices with one of them outside the range, just or by far."""
     x = x.copy()
     if x.size:
         x[draw.randrange(x.size)] = draw.choice([-1, most, most + 1, 2**31 - 1, -(2**31), 2**32, 2**62, -(2**63)])
@@ -142,7 +142,7 @@ def damaged_indices(draw, x, most):
 
 
 def damaged_starts(draw, indptr):
-    """An indptr that falls, ends elsewhere, or has another length."""
+    """An indptr that decreases, has another end, or has another length."""
     indptr = indptr.copy()
     how = draw.randrange(4)
     if how == 0:
@@ -157,7 +157,7 @@ def damaged_starts(draw, indptr):
 
 
 def rebuilt(x, data=None, indices=None, indptr=None):
-    """The matrix with other parts, assigned as anybody can."""
+    """The matrix with other parts, assigned to its attributes without a check."""
     made = sparse.csr_matrix(x.shape, dtype=x.dtype)
     made.data = x.data.copy() if data is None else data
     made.indices = x.indices.copy() if indices is None else indices
@@ -166,28 +166,28 @@ def rebuilt(x, data=None, indices=None, indptr=None):
 
 
 def unsorted(x):
-    """Rows backwards."""
+    """The entries of each row in reverse order."""
     data, indices = x.data.copy(), x.indices.copy()
     for start, stop in zip(x.indptr[:-1], x.indptr[1:]):
         data[start:stop], indices[start:stop] = data[start:stop][::-1].copy(), indices[start:stop][::-1].copy()
     made = rebuilt(x, data, indices)
-    made.has_canonical_format = made.has_sorted_indices = True  # a lie
+    made.has_canonical_format = made.has_sorted_indices = True  # which is false
     return made
 
 
 def halves(x):
-    """Each entry twice, with half of the value: exact, where the half of a subnormal is."""
+    """Each entry twice, with half of the value; this is exact, except for some subnormal numbers."""
     made = rebuilt(x, np.repeat(x.data / 2, 2), np.repeat(x.indices, 2), x.indptr * 2)
-    made.has_canonical_format = True  # a lie
+    made.has_canonical_format = True  # which is false
     return made
 
 
 def with_room(x):
-    """Parts that are longer than indptr says, with an index there that points anywhere."""
+    """Parts that are longer than indptr says, with an invalid index in the unused part."""
     return rebuilt(x, np.append(x.data, x.dtype.type(np.nan)), np.append(x.indices, np.int32(2**31 - 1)))
 
 
-SAME = {  # matrices that say the same as a canonical CSR matrix
+SAME = {  # matrices that are equal to a canonical CSR matrix
     "plain": lambda x: x.copy(),
     "strided data": lambda x: rebuilt(x, strided(x.data)),
     "reversed data": lambda x: rebuilt(x, x.data[::-1].copy()[::-1]),
@@ -214,7 +214,7 @@ SAME = {  # matrices that say the same as a canonical CSR matrix
 
 
 def lying(draw, x):
-    """A matrix whose indices lie outside, or whose parts do not fit each other; and whether that is certain."""
+    """A matrix with indices outside, or with parts that do not fit each other; and whether it is certainly invalid."""
     how = draw.randrange(4)
     if how == 0 and x.nnz:
         return rebuilt(x, indices=damaged_indices(draw, x.indices.astype(np.int64), x.shape[1])), True
@@ -240,7 +240,7 @@ DENSE = (
 
 
 def same_dense(draw, x):
-    """An array, or lists, that say the same."""
+    """An equal array in some form, or lists."""
     name = draw.choice(DENSE)
     return (VALID | ODD)[name](x)
 
@@ -249,7 +249,7 @@ def same_dense(draw, x):
 
 
 def tampered(draw, saved):
-    """A state with an entry that is missing, or another than it was."""
+    """A state with an entry that is missing or has changed."""
     saved = dict(saved)
     key = draw.choice(list(saved))
     x, how = saved[key], draw.randrange(8)
@@ -269,7 +269,7 @@ def tampered(draw, saved):
 
 
 def damaged_file(draw, saved):
-    """As it was stored, with some bits turned or the end cut off, or None where no file is left."""
+    """A stored state with some bits flipped or the end cut off; None if it cannot be opened as a file."""
     file = io.BytesIO()
     np.savez(file, **saved)
     raw = bytearray(file.getvalue())

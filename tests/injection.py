@@ -1,9 +1,9 @@
-"""Disturbs the operations of injection_cases.py at one point after the other, and judges what is left.
+"""Disturbs the operations of injection_cases.py at one point after the other, and checks the state that is left.
 
-Three things are injected: a KeyboardInterrupt before a bytecode of any Python code that runs (Ctrl-C comes before some
-of them only), the failure of one of Python's own allocations (_testcapi.set_nomemory), and the failure of any malloc in
-the process, such as NumPy's for array data (failing_malloc.c, which has to be preloaded). As a script, which .ci/inject
-runs, it prints a table: operation, injections, states that were neither old nor new.
+There are three disturbances: a KeyboardInterrupt before a bytecode of any Python code that runs (a real Ctrl-C comes
+only before some of them), the failure of one of Python's own allocations (_testcapi.set_nomemory), and the failure of
+any malloc in the process, such as NumPy's for array data (failing_malloc.c, which has to be preloaded). As a script,
+which .ci/inject runs, it prints a table: operation, disturbances, states that were neither old nor new.
 """
 
 import argparse
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 MANY = 1 << 30
 
 
-# -- What is injected: functions (act, k) that call act, disturb it at point k, and return how many points it passed ---
+# -- Disturbances: functions (act, k) that call act, disturb it at point k, and return how many points it passed -------
 
 
 def interrupt(act, k):
@@ -35,7 +35,7 @@ def interrupt(act, k):
         if event == "call":
             if is_in_finalizer(frame):
                 return None
-            frame.f_trace = trace  # Python 3.13 heeds f_trace_opcodes where this is set
+            frame.f_trace = trace  # Python 3.13 uses f_trace_opcodes only where this is set
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             passed += 1
@@ -44,8 +44,8 @@ def interrupt(act, k):
         return trace
 
     before, collects = sys.gettrace(), gc.isenabled()
-    gc.disable()  # what callbacks of the collector raise (hypothesis has one) is a warning, and lost
-    sys._getframe().f_trace_opcodes = True  # Python 3.12 heeds it where some frame had it before
+    gc.disable()  # an error in a callback of the collector (hypothesis has one) becomes a warning and is lost
+    sys._getframe().f_trace_opcodes = True  # Python 3.12 uses it only where some frame had it before
     try:
         sys.settrace(trace)
         act()
@@ -68,7 +68,7 @@ def is_in_finalizer(frame):
 
 
 class FailingPython:
-    """The k-th allocation of Python fails. How many there are is not told, but that none of a long row has failed."""
+    """The k-th allocation of Python fails. Their number is unknown; 0 is returned if k is beyond the last one."""
 
     def __call__(self, act, k):
         import _testcapi
@@ -77,7 +77,7 @@ class FailingPython:
         try:
             _testcapi.set_nomemory(k, k + 1)
             act()
-        except Exception:  # as a rule MemoryError; but a lock that cannot be had is a RuntimeError, and so on
+        except Exception:  # mostly MemoryError, but a lock that cannot be allocated is a RuntimeError, for example
             failed = True
         finally:
             _testcapi.remove_mem_hooks()
@@ -85,7 +85,7 @@ class FailingPython:
 
 
 class FailingMalloc:
-    """The k-th allocation in the process fails, and so many after it."""
+    """The k-th allocation in the process fails, and the following ones up to a number of failures."""
 
     def __init__(self, failures=1):
         library, self.failures = ctypes.CDLL(None), failures
@@ -98,18 +98,18 @@ class FailingMalloc:
         try:
             self.armed.value = 1
             act()
-        except Exception:  # as a rule MemoryError; but a lock that cannot be had is a RuntimeError, and so on
+        except Exception:  # mostly MemoryError, but a lock that cannot be allocated is a RuntimeError, for example
             pass
         finally:
             self.armed.value = 0
         return self.seen.value
 
 
-# -- What is judged ---------------------------------------------------------------------------------------------------
+# -- The check --------------------------------------------------------------------------------------------------------
 
 
 def outcomes(operation):
-    """What can be seen of an undisturbed subject, and once it has gone on: of the old state and of the new."""
+    """The states of an undisturbed subject, observed now and after going on: for the old state and for the new."""
     result = []
     for acts in (False, True):
         subject = operation.make()
@@ -121,12 +121,12 @@ def outcomes(operation):
     return result
 
 
-def judge(operation, subject, expected):
-    """What is wrong with a subject after it was disturbed, or None."""
+def find_fault(operation, subject, expected):
+    """The fault of a subject after it was disturbed, or None."""
     try:
         seen = operation.look(subject)
     except Exception as error:
-        return f"cannot be looked at: {error!r}"
+        return f"cannot be observed: {error!r}"
     afterwards = [later for before, later in expected if before == seen]
     if not afterwards:
         return f"torn: {difference(seen, expected)}"
@@ -136,7 +136,7 @@ def judge(operation, subject, expected):
     except Exception as error:
         return f"cannot go on: {error!r}"
     if seen not in afterwards:
-        return "goes on otherwise than from the old state or the new"
+        return "goes on differently than from the old state or the new"
     return None
 
 
@@ -162,14 +162,14 @@ def walk(x, old, new, place=""):
 
 
 def disturb(operation, inject, k, expected):
-    """What is wrong after a disturbance at point k, or None."""
+    """The fault after a disturbance at point k, or None."""
     subject = operation.make()
     inject(lambda: operation.act(subject), k)
-    return judge(operation, subject, expected)
+    return find_fault(operation, subject, expected)
 
 
 def count(operation, inject):
-    """How many points there are to disturb, once all caches are warm; of Python's allocations, at most how many."""
+    """The number of points to disturb, once all caches are warm; an upper limit for Python's allocations."""
 
     def passed(k):
         subject = operation.make()
@@ -184,9 +184,9 @@ def count(operation, inject):
 
 
 def sweep(operation, inject, most=None, least=0, seed=0, note=lambda k: None):
-    """Disturbs at every point, or at `most` of them at random; then, up to `least` times, several times on end.
+    """Disturbs at every point, or at `most` random ones; then several times in a row, until there were `least` attempts.
 
-    Returns how many points there are, how often it was disturbed, and the findings, each with its point.
+    Returns the number of points, the number of disturbances, and the faults, each with its point.
     """
     expected, findings, rng = outcomes(operation), [], random.Random(seed)
     points = count(operation, inject)
@@ -206,8 +206,8 @@ def sweep(operation, inject, most=None, least=0, seed=0, note=lambda k: None):
 
 
 def disturb_again(operation, inject, ks, expected):
-    """What is wrong with one subject after several disturbances, beside a twin that is never disturbed, or None."""
-    if expected[0][0] == expected[1][0]:  # it cannot be seen whether the subject acted, so that the twin could
+    """The fault of one subject after several disturbances, compared with a twin that is never disturbed, or None."""
+    if expected[0][0] == expected[1][0]:  # without a visible effect, it is unknown whether the twin must act, too
         ks = ks[:1]
         return disturb(operation, inject, ks[0], expected)
     subject, twin = operation.make(), operation.make()
@@ -220,7 +220,7 @@ def disturb_again(operation, inject, ks, expected):
                 return f"torn: {difference(seen, ((old,), (new,)))}"
     operation.go_on(subject)
     operation.go_on(twin)
-    return None if operation.look(subject) == operation.look(twin) else "goes on otherwise than its twin"
+    return None if operation.look(subject) == operation.look(twin) else "goes on differently than its twin"
 
 
 # -- The table --------------------------------------------------------------------------------------------------------
@@ -229,13 +229,8 @@ INJECTORS = {"interrupts": lambda: interrupt, "python-memory": FailingPython, "m
 FOUND = 3  # exit status
 
 
-def selected(words, without_large=False):
-    names = [name for name in OPERATIONS if all(word in name for word in words)]
-    return [name for name in names if not (without_large and name.endswith("large"))]
-
-
 def environment(what):
-    """That of the process in which these things can be injected; builds the library for malloc."""
+    """The environment of a process in which this disturbance is possible; builds the library for malloc."""
     shared = os.environ | {"PYTHONFAULTHANDLER": "1"}
     if what != "malloc":
         return shared
@@ -247,7 +242,7 @@ def environment(what):
 
 
 def table(what, names, most, least, seed, log):
-    """A line for each operation, and some for its findings; the exit status. `log` holds what is under way."""
+    """Prints a line for each operation and its first faults; returns the exit status. `log` holds the current point."""
     inject, bad = INJECTORS[what](), False
     for i, name in enumerate(names):
         limits = (min(most or 40, 40), 0) if name.endswith("large") else (most, least)
@@ -265,7 +260,7 @@ def table(what, names, most, least, seed, log):
 
 
 def supervise(what, names, most=None, least=0, seed=0):
-    """The table of a process of its own, and of another for the rest where one crashes; whether all is well."""
+    """Prints the table in a child process, and in another one for the rest if it crashes; whether all is well."""
     bad, settings = False, environment(what)
     while names:
         with tempfile.TemporaryFile() as log:
@@ -291,7 +286,7 @@ def main():
     parser.add_argument("what", choices=INJECTORS)
     parser.add_argument("names", nargs="*", help="operations to disturb, or parts of their names; all by default")
     parser.add_argument("--most", type=int, help="points of an operation to try, at random; all by default")
-    parser.add_argument("--least", type=int, default=0, help="how often to disturb an operation, at points again")
+    parser.add_argument("--least", type=int, default=0, help="the least number of disturbances of an operation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_intermixed_args()  # names may follow options

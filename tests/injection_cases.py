@@ -1,7 +1,7 @@
-"""The operations that injection.py disturbs: how to make the object, what to do to it, and how to look at it.
+"""The operations that injection.py disturbs: how to make an object, what to do with it, and how to observe its state.
 
-Each must leave all of the old state or all of the new, whatever is raised and wherever, and the object must go on from
-there with the bits of one that nothing has disturbed. A new operation needs a row in OPERATIONS and nothing else.
+Any error at any point must leave the whole old state or the whole new one, and from there the object must go on with
+the bits of an undisturbed object. A new operation needs only a row in OPERATIONS.
 """
 
 import copy
@@ -21,16 +21,16 @@ from fastreg.linear import StreamingClassifier, StreamingRegressor
 
 
 class Operation(NamedTuple):
-    """What is disturbed. All four functions take the subject, a namespace that `make` returns."""
+    """One operation. The last three functions take the subject, a namespace that `make` returns."""
 
     make: Callable  # () → a subject in its old state
-    act: Callable  # what is disturbed
-    look: Callable  # all that can be seen, as something that can be compared
-    go_on: Callable  # the work that follows, which shows what cannot be seen
+    act: Callable  # the call that is disturbed
+    look: Callable  # the whole visible state, in a form that can be compared
+    go_on: Callable  # later calls, which show the state that is not visible
 
 
 def plain(x):
-    """An object as bytes, numbers and texts that can be compared; a callable stands for itself."""
+    """An object as bytes, numbers and texts that can be compared; a callable stays as it is."""
     if isinstance(x, (np.ndarray, np.generic)):
         return (x.dtype.str, x.shape, x.tolist() if x.dtype == object else x.tobytes())
     if isinstance(x, dict):
@@ -54,7 +54,7 @@ def arrays(seed, dtype=np.float64, shapes=((7,), (3, 2))):
 
 
 def optimizer(kind, steps=2, dtype=np.float64, seed=1, shapes=((7,), (3, 2)), **options):
-    """An optimizer after some steps, with the gradients of the next."""
+    """An optimizer after some steps, with the gradients of the next step."""
     made = kind(arrays(seed, dtype, shapes), options.pop("lr", 0.1), **options)
     for i in range(steps):
         made.step(arrays([seed, i], dtype, shapes))
@@ -97,7 +97,7 @@ def with_infinity(policy):
 
 
 def groups():
-    """Two groups, of which one has a schedule, and a tensor that sits out."""
+    """Two groups, one of them with a schedule, and a tensor without a gradient."""
     w = arrays(2, shapes=((5,), (4,), (2, 3)))
     made = fastreg.Adam([{"params": w[:2], "lr": falling, "l1": 0.01}, {"params": w[2:], "betas": (0.5, 0.9)}], l2=0.1)
     made.step([[w[0] + 1, None], [w[2] - 1]])
@@ -117,7 +117,7 @@ def go_on_with_groups(s):
 
 
 def saved_beside(kind, stored=False, **options):
-    """An optimizer, and the state of another that has gone further with other settings."""
+    """An optimizer, and the state of another one that made more steps with other settings."""
     s, other = optimizer(kind, **options), optimizer(kind, 5, seed=1, **options | {"lr": 0.7, "l1": 0.02})
     s.saved = other.it.state_dict()
     if stored:
@@ -172,7 +172,7 @@ def copies(x):
 
 
 def large(bind=False):
-    """Enough for two threads."""
+    """Tensors that are large enough for two threads."""
     w = [np.zeros(1 << 20, np.float32), np.zeros(1 << 19, np.float32)]
     grads = [np.linspace(-1, 1, x.size, dtype=np.float32) for x in w]
     made = fastreg.SGD(w, falling, momentum=0.9, threads=2)
@@ -232,7 +232,7 @@ INDPTR = np.array([0, 2, 2, 5])
 
 
 def lazy(kind, steps=2, seed=3, **options):
-    """Lazy weights after some steps, with a penalty pending on most of them."""
+    """Lazy weights after some steps; most of them have a pending penalty."""
     w = arrays(seed, shapes=((ROWS,),))[0]
     made = kind(w, options.pop("lr", 0.1), **{"l1": 0.01, "l2": 0.1} | options)
     for i in range(steps):
@@ -331,7 +331,7 @@ def learn(model, x, y, classes=3):
 
 
 def estimator(kind, form, calls=0, features=6, classes=3, **options):
-    """An estimator after some calls, with the data that come next."""
+    """An estimator after some calls, with the data of the next one."""
     model = kind(**{"max_iter": 2, "tol": None, "random_state": 0, "alpha": 0.01} | options)
     for i in range(calls):
         x, y = samples(form, seed=i)
@@ -352,7 +352,7 @@ def look_at_estimator(s):
 
 
 def go_on_with_estimator(s):
-    """More samples, of as many features and classes as it says that it knows."""
+    """More samples, with the numbers of features and classes that the model has."""
     x, y = samples(s.form, getattr(s.it, "n_features_in_", 6), seed=50)
     classes = len(getattr(s.it, "classes_", range(3)))
     learn(s.it, x, targets(s.it, y, classes), classes)
@@ -393,7 +393,7 @@ def linear_operations():
             new, old = (partial(estimator, kind, form, calls, **options) for calls in (0, 2))
             yield f"partial_fit, first, {form}: {name}", Operation(new, partial_fit, look, go_on)
             yield f"partial_fit, later, {form}: {name}", Operation(old, partial_fit, look, go_on)
-            other = {"features": 9, "classes": 4}  # than before
+            other = {"features": 9, "classes": 4}  # other numbers than before
             yield f"fit, first, {form}: {name}", Operation(partial(new, **other), fit, look, go_on)
             yield f"fit, later, {form}: {name}", Operation(partial(old, **other), fit, look, go_on)
     for name in ("classifier, ftrl", "regressor, adagrad"):

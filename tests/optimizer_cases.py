@@ -1,7 +1,7 @@
-"""The tables of the optimizer tests: how each direction is asked for, and a twin that steps with the reference.
+"""The tables of the optimizer tests: the options that give each direction, and a twin that steps with the reference.
 
-Keyed by the names of the reference's directions and modes, so that a new one without a row fails in test_directions.py.
-The numbers that a direction derives from its settings are worked out here once more, on purpose.
+The keys are the names of the reference's directions and modes: test_directions_bits.py fails where a row is missing.
+The numbers that a direction derives from its settings are computed here independently, on purpose.
 """
 
 from collections.abc import Callable
