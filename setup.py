@@ -38,7 +38,7 @@ if SANITIZE:
     CHECKS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
     FLAGS["unix"] = ["-O1", "-g", "-fno-omit-frame-pointer", *CHECKS, *PRECISE, "-ffp-contract=off"]
     LINK["unix"] = [*CHECKS, *PRECISE]
-# What CFLAGS, LDFLAGS, CC or Python's own configuration may not ask for. _kernels/table.pxd refuses what comes another way.
+# Flags that CFLAGS, LDFLAGS, CC and Python's own configuration may not set. _kernels/table.pxd refuses all other ways.
 UNSAFE = re.compile(
     r"""-Ofast | -mdaz-ftz | -mpc\d+ | -mrecip.* | -mfpmath=.*(387|both) | -mlow-precision-.* | -ftz | -fp-model.* |
     -f( fast-math | unsafe-math-optimizations | associative-math | reciprocal-math | finite-math-only | approx-func |
@@ -72,7 +72,7 @@ def extension(name, source=None):
 
 
 def variants_of(kernels):
-    """An extension for each instruction set: the translated kernels under another name, since Cython takes half a minute."""
+    """An extension for each instruction set: the kernels under another name, translated once, which takes half a minute."""
     source = Path(kernels.sources[0])
     text = source.read_text(encoding="utf-8")
     for name, variant in VARIANTS.items():

@@ -1,4 +1,4 @@
-"""The registry is complete: the core, the reference, the tests and the benchmarks have the same rules and directions."""
+"""The registry is complete: core, reference, tests and benchmarks have the same rules and directions."""
 
 import importlib
 import inspect

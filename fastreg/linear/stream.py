@@ -40,7 +40,7 @@ OPTIMIZERS = {
 
 
 class Samples:
-    """The rows of an array or a CSR matrix that can be trusted (linear/csr.py), as the kernels read them: without duplicates.
+    """The rows of an array or of a CSR matrix that csr.py has checked, as the kernels read them: without duplicates.
 
     Their values stay the caller's memory, but nobody can free or shorten it meanwhile.
     """
