@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIRECTIONS, PENALTIES = {}, {}  # by name
-MODES_OF = {}  # those with a meaning for a direction or a penalty: the table that checks, tests and documents read
+DIRECTIONS: dict[str, type] = {}
+PENALTIES: dict[str, type] = {}
+MODES_OF: dict[str, tuple[str, ...]] = {}  # those with a meaning for a direction or a penalty: the table that checks, tests and documents read
 LINEAR = "subgradient", "decoupled", "truncated", "proximal"
 ADAPTIVE = "subgradient", "decoupled", "proximal"  # coordinates differ in step size
 
