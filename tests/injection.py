@@ -173,7 +173,7 @@ def count(operation, inject):
 
 
 def sweep(operation, inject, most=None, least=0, seed=0, note=lambda k: None):
-    """Disturbs at every point, or at `most` random ones; then several times in a row, until there were `least` attempts.
+    """Disturbs at every point, or at `most` random ones; then several times in a row, `least` times altogether.
 
     Returns the number of points, the number of disturbances, and the faults, each with its point.
     """
