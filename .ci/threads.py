@@ -1,8 +1,8 @@
 """What `.ci/sanitize thread` runs under ThreadSanitizer: updates in slices, and threads with objects of their own.
 
-The results are compared with those of one thread. CPython itself is not instrumented, but ThreadSanitizer sees its locks
-and does not report what the GIL protects. With the argument `race`, two threads update one array, and that must be
-reported.
+The results are compared with those of one thread. CPython itself is not instrumented, but ThreadSanitizer sees its
+locks and does not report what the GIL protects. With the argument `race`, two threads update one array, and that must
+be reported.
 """
 
 import copy

@@ -1,7 +1,10 @@
 """fastreg: L1, L2 and elastic-net regularised gradient updates, fused and in place, at memory speed."""
 
-from fastreg import convert, reference# noqa: F401  those that read the environment come first
-from fastreg._boundary import dispatch, threads as _threads
+# dispatch and threads read the environment. They come first, so that a warning that is an error stops the whole import.
+from fastreg._boundary import dispatch as _dispatch, threads as _threads  # noqa: F401, I001
+
+from fastreg import convert, reference
+from fastreg._boundary.config import show_config
 from fastreg._boundary.functions import (
     elastic_net_penalty,
     elastic_net_update,
@@ -10,11 +13,10 @@ from fastreg._boundary.functions import (
     l2_penalty,
     l2_update,
 )
-from fastreg.optimizers.clip import clip_grad_norm
-from fastreg._boundary.config import show_config
 from fastreg._boundary.threads import get_num_threads, set_num_threads
 from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
 from fastreg.optimizers import FTRL, SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
+from fastreg.optimizers.clip import clip_grad_norm
 
 __version__ = "0.1.0"
 

@@ -1,8 +1,9 @@
 """The command line: `python -m fastreg demo`, `python -m fastreg bench` and `python -m fastreg config`.
 
-A subcommand is a function that takes the parsed options and returns the exit status; `build_parser` gives it its
-options. What a subcommand needs beyond NumPy is imported when it runs, so that `--help` works everywhere and a missing
-library is answered with the command that installs it, by its own name: on the index `fastreg` is another project.
+A subcommand is a function that takes the parsed options and returns the exit status; `build_parser` defines its
+options. Libraries other than NumPy are imported when a subcommand runs. Thus `--help` works everywhere, and the message
+for a missing library shows the command that installs it. That command names the library and not an extra of `fastreg`,
+because on the package index `fastreg` is another project.
 """
 
 import argparse
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import fastreg
 from fastreg import bench, demo
+from fastreg._show.files import CannotWriteError
 
 LIBRARIES = {name: name for name in ("matplotlib", "rich", "threadpoolctl")} | {"sklearn": "scikit-learn"}
 QUICK = {"sizes": (1, 1_000, 100_000, 1_000_000), "seconds": 10.0}
 
 
 def run_demo(options, parser):
-    """Run the demo with its settings."""
+    """Run the demo."""
     settings = demo.Settings(
         penalties=tuple(p for p in demo.PENALTIES if p in (options.penalty or demo.PENALTIES)),
         l1=options.l1,
@@ -33,7 +35,7 @@ def run_demo(options, parser):
 
 
 def run_bench(options, parser):
-    """Run the benchmark with its settings."""
+    """Run the benchmark."""
     quick = QUICK if options.quick else {}
     settings = bench.Settings(
         rules=tuple(options.rule or bench.RULES),
@@ -48,10 +50,10 @@ def run_bench(options, parser):
 
 
 def run_with_extra(extra, run, settings, parser):
-    """Run what needs more libraries; where one is missing, say the command that installs it."""
+    """Run a command that needs extra libraries; if one is missing, print the command that installs it."""
     try:
         run(settings)
-    except demo.CannotWriteError as error:
+    except CannotWriteError as error:
         parser.error(f"argument --out: {error}")
     except bench.SettingError as error:
         parser.error(str(error))
@@ -60,9 +62,9 @@ def run_with_extra(extra, run, settings, parser):
         if library is None:
             raise
         print(
-            f"The {extra} needs {library}, which is not installed. This command installs it:\n\n"
+            f"The {extra} requires {library}, which is not installed. Install it with\n\n"
             f"    python -m pip install {library}\n\n"
-            f"In a clone of the repository, this one installs all that the {extra} needs:\n\n"
+            f"or, in a clone of the repository, install everything that the {extra} requires with\n\n"
             f'    python -m pip install -e ".[{extra}]"',
             file=sys.stderr,
         )
@@ -77,7 +79,7 @@ def run_config(options, parser):
 
 
 def number(convert, *, low, below=math.inf, expected):
-    """A converter for argparse: a finite number from `low` to less than `below`."""
+    """A converter for argparse: a finite number x with low <= x < below."""
 
     def checked(text):
         try:
@@ -92,18 +94,18 @@ def number(convert, *, low, below=math.inf, expected):
 
 
 def build_parser():
-    """The parser and its subcommands."""
+    """The parser with all subcommands."""
     parser = argparse.ArgumentParser(prog="python -m fastreg", description=fastreg.__doc__)
     parser.add_argument("--version", action="version", version=f"fastreg {fastreg.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
 
     command = commands.add_parser(
         "demo",
-        help="train a network on handwritten digits with every penalty and two optimizers; show what each does",
-        description="Train a network on handwritten digits with no penalty, L2, L1 and elastic net; sweep the "
-        "strengths from far too small to far too large; compare momentum and Adam, with L1 in the gradient and as a "
-        "proximal step; show correlated features on the diabetes data; tell packages apart by a stream of their "
-        "docstrings. Prints tables, writes pictures, takes under a minute.",
+        help="show the effects of L1, L2 and elastic net on real data",
+        description="Train a network on handwritten digits without a penalty and with L2, L1 and elastic net. Sweep "
+        "the strengths from far too small to far too large. Compare momentum and Adam, with L1 in the gradient and as "
+        "a proximal step. Fit correlated features of the diabetes data. Classify a stream of docstrings by package. "
+        "The demo prints tables, writes pictures and takes about a minute.",
     )
     default = demo.Settings()
     command.add_argument(
@@ -111,47 +113,41 @@ def build_parser():
         action="append",
         choices=demo.PENALTIES,
         metavar="NAME",
-        help=f"train with this penalty only, one of {', '.join(demo.PENALTIES)}; may be repeated (default: all)",
+        help=f"train only with this penalty, one of {', '.join(demo.PENALTIES)}; can be repeated (default: all)",
     )
     for name, penalty, where in (
-        ("--l1", "L1", "penalties and optimizers are"),
-        ("--l2", "L2", "the penalties are"),
+        ("--l1", "L1", "penalties and of optimizers"),
+        ("--l2", "L2", "penalties"),
     ):
         command.add_argument(
             name,
-            type=number(float, low=0, expected="a finite number that is not negative"),
+            type=number(float, low=0, expected="a finite, nonnegative number"),
             default=getattr(default, penalty.lower()),
             metavar="STRENGTH",
-            help=f"strength of {penalty} where {where} compared (default: %(default)g)",
+            help=f"strength of {penalty} in the comparison of {where} (default: %(default)g)",
         )
     command.add_argument(
         "--epochs",
-        type=number(int, low=1, expected="a whole number from 1"),
+        type=number(int, low=1, expected="an integer of at least 1"),
         default=default.epochs,
         metavar="N",
         help="passes over the training images (default: %(default)d)",
     )
     command.add_argument(
         "--seed",
-        type=number(int, low=0, below=2**32, expected="a whole number from 0 to 2**32 - 1"),
+        type=number(int, low=0, below=2**32, expected="an integer from 0 to 2**32 - 1"),
         default=default.seed,
         metavar="N",
-        help="seed of the splits, the noise, the starts, the batches and the stream (default: %(default)d)",
+        help="seed of the splits, the noise, the initial weights and the batches (default: %(default)d)",
     )
     command.add_argument(
         "--label-noise",
-        type=number(float, low=0, below=1, expected="a share from 0 to less than 1"),
+        type=number(float, low=0, below=1, expected="a number x with 0 <= x < 1"),
         default=default.label_noise,
         metavar="SHARE",
-        help="share of the training labels to make wrong; 0 leaves them alone (default: %(default)g)",
+        help="share of the training labels to corrupt (default: %(default)g)",
     )
-    command.add_argument(
-        "--out",
-        type=Path,
-        default=default.out,
-        metavar="DIR",
-        help="folder for the pictures, made if need be (default: %(default)s)",
-    )
+    add_out(command, default.out, default.out)
     command.set_defaults(command=run_demo, parser=command)
 
     add_bench(commands)
@@ -165,54 +161,60 @@ def build_parser():
 
 
 def add_bench(commands):
-    """The options of the benchmark."""
+    """Add the benchmark and its options."""
     command = commands.add_parser(
         "bench",
-        help="time fastreg beside NumPy, BLAS, C loops and every peer that is installed, on this machine",
-        description="Time regularised updates: fastreg, NumPy expressions, NumPy with out=, BLAS axpy, C loops "
-        "compiled here, and numexpr, numba, jax and torch where they are installed; side by side, on one thread. "
-        "Prints a table, writes a picture, takes about a minute.",
+        help="compare the speed of fastreg with NumPy, BLAS, C loops and all installed peers",
+        description="Time regularised updates on one thread: fastreg, NumPy expressions, NumPy with out=, BLAS axpy, C "
+        "loops compiled at run time, and, if installed, numexpr, numba, jax and torch. The benchmark prints tables, "
+        "writes a picture and takes about a minute.",
     )
     command.add_argument(
         "--rule",
         action="append",
         metavar="NAME",
-        help="measure this rule, such as elastic_net-proximal or Adam:l2-decoupled (direction, penalty, mode); may be "
+        help="measure this rule, such as elastic_net-proximal or Adam:l2-decoupled (direction, penalty, mode); can be "
         f"repeated (default: {', '.join(bench.RULES)})",
     )
     command.add_argument(
-        "--peer", action="append", metavar="NAME", help="only this peer, such as numba; may be repeated (default: all)"
+        "--peer",
+        action="append",
+        metavar="NAME",
+        help="measure only this peer, such as numba; can be repeated (default: all)",
     )
     command.add_argument(
         "--sizes",
         type=sizes,
         metavar="N,N,...",
-        help="numbers of weights, such as 1,1000,1e6 (default: from 1 to 1e8, as far as memory goes)",
+        help="numbers of weights, such as 1,1000,1e6 (default: from 1 to 1e8, as far as memory allows)",
     )
-    command.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="default: %(default)s")
+    command.add_argument("--dtype", choices=("float32", "float64"), default="float64", help="(default: %(default)s)")
     command.add_argument(
         "--seconds",
-        type=number(float, low=0.1, expected="a number of seconds from 0.1"),
+        type=number(float, low=0.1, expected="a number of at least 0.1"),
         metavar="S",
-        help=f"how long to measure; more is steadier (default: {bench.Settings.seconds:g})",
+        help=f"total measuring time in seconds; more time gives less noise (default: {bench.Settings.seconds:g})",
     )
-    command.add_argument("--quick", action="store_true", help="ten seconds and no more than 1e6 weights")
-    command.add_argument("--json", action="store_true", help="print JSON and nothing else; a picture only with --out")
+    command.add_argument("--quick", action="store_true", help="measure for ten seconds, with at most 1e6 weights")
     command.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help=f"folder for the picture, made if need be (default: {bench.Settings.out})",
+        "--json", action="store_true", help="print JSON instead of tables; write a picture only with --out"
     )
+    add_out(command, None, bench.Settings.out)  # None: with --json there is no picture by default
     command.set_defaults(command=run_bench, parser=command)
 
 
+def add_out(command, default, shown):
+    """Add the option for the folder of the pictures."""
+    text = f"folder for the pictures, created if missing (default: {shown})"
+    command.add_argument("--out", type=Path, default=default, metavar="DIR", help=text)
+
+
 def sizes(text):
-    """Numbers of weights, separated by commas; 1e6 is one too."""
-    convert = number(float, low=1, below=1e11, expected="whole numbers from 1, separated by commas")
+    """Convert numbers of weights, separated by commas; 1e6 is allowed."""
+    convert = number(float, low=1, below=1e11, expected="integers of at least 1, separated by commas")
     values = [convert(part) for part in text.split(",")]
     if any(value != int(value) for value in values):
-        raise argparse.ArgumentTypeError(f"expected whole numbers from 1, separated by commas, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected integers of at least 1, separated by commas, got {text!r}")
     return [int(value) for value in dict.fromkeys(values)]
 
 
@@ -230,7 +232,7 @@ def main(arguments=None):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough; nothing is left to flush at exit
+    except BrokenPipeError:  # the reader closed the pipe; avoid a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 

@@ -1,61 +1,61 @@
-"""Layer 5, exact lazy updates: a sparse gradient costs its non-zeros, and the penalty on all other weights is owed.
+"""Layer 5, exact lazy updates: a step costs its non-zero gradients, although the penalty acts on all weights.
 
 Elsewhere "lazy" means that weights without a gradient escape the penalty (TensorFlow's LazyAdam, PyTorch's SparseAdam).
-Here nothing is skipped: `weights()` are at any time those that dense steps would have left. The classes say what state
-there is and which settings; steps are made by their base, in _boundary/lazy.pyx, by the rule `catch_up` of rules.pxd.
+Here `weights()` returns at any time what dense steps would have left. The classes define the settings and the initial
+state. Their base in _boundary/lazy.pyx makes the steps, with the functions of catch_up.pxd. State is checked and loaded
+as in optimizers/.
 """
 
 import numpy as np
 
 from fastreg import reference
-from fastreg.optimizers.base import as_weights
 from fastreg._boundary.checks import guard
 from fastreg._boundary.errors import DTYPES
-from fastreg.optimizers.params import split_factor
-from fastreg.optimizers.settings import CHECKS, SCHEDULES, finite, representable
 from fastreg._boundary.lazy import Lazy
-from fastreg.optimizers.state import checked_array, checked_count, plain
-from fastreg.optimizers import ftrl_start
+from fastreg.optimizers.factors import check_products, split_factor
+from fastreg.optimizers.ftrl import init_ftrl_state
+from fastreg.optimizers.params import as_weights
+from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules, mode_name
+from fastreg.optimizers.state import as_plain, checked_array, checked_count, own_entries
 
 __all__ = ["LazyAdagrad", "LazyFTRL", "LazySGD"]
 
-ARRAYS = {"stamps", "sum", "z", "n"}  # of the state of some class
+STATE_KEYS = {"stamps", "sum", "z", "n"}  # of all classes: an unexpected one means that the state is that of another
 
 
 class _Lazy(Lazy):
-    """What the three have in common beside steps: construction, and state to and from files."""
+    """What the three classes share besides steps: construction, and state to and from files."""
 
-    _direction: type  # the reference's tuple
-    _fields: tuple[str, ...] = ()  # of the state
-    _needs_lr = False  # above 0
+    _direction: type  # a tuple of fastreg.reference
+    _state_names: tuple[str, ...] = ()
+    _needs_positive_lr = False
 
-    def __init__(self, w, lr, own, l1, l2, penalty_factor):
+    def __init__(self, w, lr, settings, l1, l2, penalty_factor):
         w = as_weights(w, "w")
         if w.dtype not in DTYPES:
             raise TypeError(f"w: expected dtype float32 or float64 for lazy updates, got {w.dtype}")
-        _guards = guard([w])  # before callables are asked: they could resize what w is a view of
-        strengths = {"lr": lr, "l1": l1, "l2": l2}
-        checked = {key: CHECKS[key](key, x) for key, x in (strengths | own).items()}
-        numbers = [finite(key, x(0)) if callable(x) else x for key, x in checked.items() if key in strengths]
-        own = {key: checked[key] for key in own}
-        for key, x in own.items():
-            if isinstance(x, float) and w.dtype == np.float32:
-                representable(key, x)
-        number, array = split_factor("penalty_factor", w, penalty_factor)
-        kind = reference.ElasticNet if array is None else reference.Weighted
-        arrays = self._start(own, numbers[0], w, kind(numbers[1] * number, numbers[2] * number), array)
-        direction, second = self._direction.__name__, own.get("eps", own.get("beta", 0.0))
-        mode = own.get("mode", "proximal")
-        self._set_up(w, direction, mode, second, arrays, (number, array), strengths, own)
+        _guards = guard([w])  # before callables run, which could resize the memory under w
+        float32 = w.dtype == np.float32
+        checked = checked_settings({"lr": lr, "l1": l1, "l2": l2} | settings, float32)
+        numbers = evaluate_schedules(checked, 0, float32)
+        scale, factors = split_factor("penalty_factor", w, penalty_factor)
+        check_products(numbers, scale, float32)
+        penalty = reference.scaled(reference.ElasticNet(numbers["l1"], numbers["l2"]), scale)
+        arrays = self._init_state(numbers, w, penalty, factors)
+        strengths = {key: checked[key] for key in SCHEDULES}
+        own = {key: checked[key] for key in settings}
+        fields = own | {"lr": 0.0}  # no step was made yet
+        direction = self._direction(**{name: fields[name] for name in self._direction._fields})
+        self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), strengths, own)
 
-    def _start(self, own, lr, w, p, f):
-        """The first state."""
+    def _init_state(self, settings, w, penalty, factor):
+        """The initial state, as of :class:`fastreg.Optimizer`; LazySGD has none besides the stamps."""
         return []
 
     @property
     def state(self):
         """The state, by name: live arrays like w."""
-        return dict(zip(self._fields, self._arrays))
+        return dict(zip(self._state_names, self._arrays))
 
     @property
     def penalty_factor(self):
@@ -64,64 +64,56 @@ class _Lazy(Lazy):
         return number if array is None else array.copy()
 
     def state_dict(self):
-        """All that further steps depend on but w, penalty_factor and callables, as arrays and numbers.
+        """Everything that further steps depend on except w, penalty_factor and callables, as arrays and numbers.
 
-        Store w beside it as it is, stale: resumed training then gives the same bits. ``np.savez(file, w=w,
-        **lazy.state_dict())`` does both.
+        Save w beside it without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
+        **lazy.state_dict())`` saves both.
         """
         completed, clock, last, stamps, arrays, strengths = self._record()
         saved = {"optimizer": type(self).__name__, "completed": completed, "clock": clock, "last": last}
         saved |= {"stamps": stamps} if stamps is not None else {}
         saved |= {key: x for key, x in strengths.items() if not callable(x)}
-        return saved | self._own | dict(zip(self._fields, arrays))
+        return saved | self._own | dict(zip(self._state_names, arrays))
 
     def load_state_dict(self, saved):
-        """Take over what :meth:`state_dict` gave, whole or not at all; w must be what it was then.
+        """Load what :meth:`state_dict` returned, all or nothing. w must have the values that it had then.
 
         Parameters
         ----------
         saved : mapping
-            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Further keys are ignored.
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys are ignored.
 
         Raises
         ------
         TypeError
-            No mapping.
+            If it is no mapping.
         ValueError
-            Where it belongs to another class, other weights or other settings, or can be no state at all.
+            If it belongs to another class, other weights or other settings, or cannot be a state at all.
         """
-        self._write(lambda: self._checked(saved))
+        self._write(lambda: self._load(saved))
 
-    def _checked(self, saved):
-        """A state that was saved, checked and copied: what `_record` would return."""
-        if not hasattr(saved, "keys"):
-            raise TypeError(f"saved: expected a mapping, such as numpy.load of a file, got {type(saved).__name__}")
-        mine, keys = self.state_dict(), set(saved.keys())
-        kind = str(saved["optimizer"]) if "optimizer" in keys else None
-        if kind != mine["optimizer"]:
-            raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {kind}")
-        missing, unknown = sorted(mine.keys() - keys), sorted((keys & ARRAYS) - mine.keys())
-        if missing or unknown:
-            raise ValueError(f"saved: expected the keys of state_dict(), lacks {missing}, adds {unknown}")
-        saved = {key: saved[key] for key in mine}  # what else there is belongs to somebody else
+    def _load(self, saved):
+        """A saved state, checked and copied, in the form of `_record`."""
+        mine = self.state_dict()
+        saved = own_entries(saved, mine, STATE_KEYS.__contains__)
         for key, x in self._own.items():
-            if plain(saved[key]) != x:
-                raise ValueError(f"saved[{key!r}]: expected {x!r}, as at construction, got {plain(saved[key])!r}")
+            if as_plain(saved[key]) != x:
+                raise ValueError(f"saved[{key!r}]: expected {x!r}, as at construction, got {as_plain(saved[key])!r}")
         arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
         completed = checked_count("completed", saved["completed"])
         product, inverse, total, lost = clock = arrays["clock"]
         if not (0 < product <= 1 and inverse == 1 / product and 0 <= total < np.inf and np.isfinite(lost)):
             raise ValueError(f"saved['clock']: expected a product from 0 to 1, its inverse and a total, got {clock}")
         last = arrays["last"]
-        if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_lr and completed and last[0] == 0):
-            raise ValueError(f"saved['last']: expected the strengths of the last step, got {last}")
+        if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_positive_lr and completed and last[0] == 0):
+            raise ValueError(f"saved['last']: expected lr, l1 and l2 of the last step, got {last}")
         stamps = arrays.get("stamps")
         if stamps is not None:
             first, now = ((1, 0), (inverse, total)) if stamps.ndim == 2 else (0, completed)
             if not ((stamps >= first) & (stamps <= now)).all():
-                raise ValueError("saved['stamps']: expected times from the start to the clock's, got others")
-        strengths = {key: plain(saved[key]) for key in SCHEDULES if key in mine}
-        return completed, clock, last, stamps, [arrays[name] for name in self._fields], strengths
+                raise ValueError("saved['stamps']: expected times from the start to that of the clock, got others")
+        strengths = {key: as_plain(saved[key]) for key in SCHEDULES if key in mine}
+        return completed, clock, last, stamps, [arrays[name] for name in self._state_names], strengths
 
     def __reduce__(self):
         seal = self._seal()
@@ -136,34 +128,35 @@ class _Lazy(Lazy):
 
 
 def _rebuild(kind, w, settings, penalty_factor):
-    """For pickle, which may have mapped w into memory, read-only (joblib)."""
+    """For pickle. With joblib, w may be a read-only memory map: then it is copied."""
     return kind(w if w.flags.writeable else w.copy(), **settings, penalty_factor=penalty_factor)
 
 
 class LazySGD(_Lazy):
-    """Gradient descent on sparse gradients, with the penalty on all weights: the same as dense steps, in O(non-zeros).
+    """Gradient descent on sparse gradients with the penalty on all weights: the result of dense steps, in O(non-zeros).
 
     Parameters
     ----------
     w : ndarray or writable buffer, float32 or float64, shape (n,) or (rows, width)
-        The weights, updated in place; 2-d in C order, for gradients of few rows (embeddings). Stale between steps
-        where no gradient has been: read :meth:`weights`, or call :meth:`flush`, which leaving a ``with`` block does.
+        The weights, updated in place; 2-d in C order, for gradients of few rows (embeddings). Between steps, weights
+        without a gradient are not up to date. Read :meth:`weights`, or call :meth:`flush`, which happens at the end of
+        a ``with`` block, too.
     lr : float or callable
-        Learning rate. A callable is given the number of completed steps and asked before each. May be set between
-        steps, as may l1 and l2; the result stays exact.
+        Learning rate. A callable takes the number of completed steps and is called before each step. lr, l1 and l2 may
+        be set between steps; the result remains exact.
     l1, l2 : float or callable, default 0.0
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂².
     mode : {"proximal", "truncated"}
         As of :func:`fastreg.elastic_net_update`, with theta infinite; "truncated" needs lr·l2 < 1.
     penalty_factor : float or array like w, optional
-        Multiplies l1 and l2. An array must hold 0 and 1 only where l2 is not zero: there is no closed form for others.
+        Multiplies l1 and l2. An array may contain only 0 and 1 if l2 is not zero: other factors have no closed form.
 
     Attributes
     ----------
     completed : int
         Completed steps.
-    owed : bool
-        Whether some weight of w is not what it should be by now.
+    has_pending_penalty : bool
+        Whether some weight in w is not up to date.
 
     Raises
     ------
@@ -172,22 +165,39 @@ class LazySGD(_Lazy):
 
     Notes
     -----
-    A weight that is touched pays at once for the steps in between. What all weights owe alike is kept in one clock, in
-    float64 and compensated; each row remembers where the clock stood, in 16 bytes. The clock is wound back, a pass
-    over all weights, before it runs out of range, once in some 345/(lr·l2) steps, and before debts of the present steps
-    drown in its total: once in some 10⁶ steps, or after a step with a very large lr·l1.
+    A weight with a gradient is first brought up to date, in one operation for all steps since its last one. What these
+    steps have in common for all weights is kept in one clock, in float64 with a compensated sum. Each row stores the
+    reading of the clock at its last update, in 16 bytes. The clock is rebased, with a pass over all weights, before it
+    leaves the range of float64, about every 345/(lr·l2) steps, and before its total becomes so large that new terms are
+    lost to rounding: about every 10⁶ steps, or after a step with a very large lr·l1.
 
     References
     ----------
     Z. Lipton, C. Elkan, "Efficient elastic net regularization for sparse linear models" (2015), arXiv 1505.06449.
     J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting", JMLR 10 (2009).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.ones(4)
+    >>> lazy = fastreg.LazySGD(w, lr=0.1, l1=0.5)
+    >>> lazy.step(np.array([2]), np.array([1.0]))
+    >>> w
+    array([1.  , 1.  , 0.85, 1.  ])
+    >>> lazy.weights()
+    array([0.95, 0.95, 0.85, 0.95])
+    >>> lazy.has_pending_penalty
+    True
     """
 
     _direction = reference.Plain
 
     def __init__(self, w, lr, *, l1=0.0, l2=0.0, mode="proximal", penalty_factor=None):
-        if CHECKS["mode"]("mode", mode) not in ("proximal", "truncated"):
-            raise ValueError(f"mode: expected 'proximal' or 'truncated', the others have no closed form, got {mode!r}")
+        known = reference.LAZY_MODES_OF["Plain"]
+        if mode_name("mode", mode) not in known:
+            names = " or ".join(map(repr, known))
+            raise ValueError(f"mode: expected {names}, the others have no closed form, got {mode!r}")
         super().__init__(w, lr, {"mode": mode}, l1, l2, penalty_factor)
 
     @property
@@ -197,71 +207,97 @@ class LazySGD(_Lazy):
 
 
 class LazyAdagrad(_Lazy):
-    """Adagrad on sparse gradients, with the proximal penalty on all weights: as dense steps, in O(non-zeros).
+    """Adagrad on sparse gradients with the proximal penalty on all weights: the result of dense steps, in O(non-zeros).
 
     Parameters
     ----------
     w, lr, l1, l2
-        As of :class:`LazySGD`; but when one of lr, l1 and l2 changes, all weights are brought up to date first, since
-        each has its own step size: a pass over all of them, at every step if a callable changes at every step.
+        As of :class:`LazySGD`. But when lr, l1 or l2 changes, all weights are brought up to date first, since each has
+        its own step size. This is a pass over all weights, at every step if a callable changes at every step.
     initial_accumulator_value : float, default 0.1
-        Where the sum of squares starts. Positive: from 0, a weight without a gradient would owe lr/eps·l1 a step.
+        Initial value of the sum of squares. It must be positive: with 0, the penalty of a weight without a gradient
+        would be lr/eps·l1 at every step.
     eps : float, default 1e-10
-        Added to the root.
+        Added to the root of the sum of squares.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the update functions, before anything is written.
 
     References
     ----------
     J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods", JMLR 12 (2011).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.ones(4)
+    >>> with fastreg.LazyAdagrad(w, lr=0.1, initial_accumulator_value=1.0, l1=0.5) as lazy:
+    ...     lazy.step(np.array([2]), np.array([1.0]))
+    >>> w.round(3)
+    array([0.95 , 0.95 , 0.894, 0.95 ])
     """
 
     _direction = reference.Adagrad
-    _fields = ("sum",)
+    _state_names = ("sum",)
 
     def __init__(self, w, lr, *, initial_accumulator_value=0.1, eps=1e-10, l1=0.0, l2=0.0, penalty_factor=None):
-        own = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
-        super().__init__(w, lr, own, l1, l2, penalty_factor)
+        settings = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
+        super().__init__(w, lr, settings, l1, l2, penalty_factor)
 
-    def _start(self, own, lr, w, p, f):
-        first = np.full_like(w, own["initial_accumulator_value"], subok=False)
-        if not (first > 0).all():
+    def _init_state(self, settings, w, penalty, factor):
+        if settings["initial_accumulator_value"] == 0:
             raise ValueError("initial_accumulator_value: expected a positive number, got 0.0")
-        return [first]
+        return [np.full_like(w, settings["initial_accumulator_value"], subok=False)]
 
 
 class LazyFTRL(_Lazy):
-    """FTRL-Proximal on sparse gradients: its closed form owes nothing.
+    """FTRL-Proximal on sparse gradients. Its closed form needs no steps for weights without a gradient.
 
     Parameters
     ----------
     w, lr, l1, l2
-        As of :class:`LazySGD`; lr is McMahan's alpha, l1 and l2 are totals over the whole stream: see
-        :class:`fastreg.FTRL`. Where they change, w is stale until :meth:`flush`.
+        As of :class:`LazySGD`. lr is McMahan's alpha; l1 and l2 are totals over the whole stream: see
+        :class:`fastreg.FTRL`. When they change, w is not up to date until :meth:`flush`.
     beta, initial_accumulator_value, warm_start
-        As of :class:`fastreg.FTRL`. The weights follow from the state alone, so that with ``warm_start=False`` those of
-        `w` are forgotten at the first step, a NaN too.
+        As of :class:`fastreg.FTRL`. The weights depend on the state alone. With ``warm_start=False``, the first step
+        therefore discards the initial weights, even a NaN.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the update functions, before anything is written.
 
     References
     ----------
     H. B. McMahan et al., "Ad click prediction: a view from the trenches", KDD (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.zeros(4)
+    >>> lazy = fastreg.LazyFTRL(w, lr=0.5, l1=1.0)
+    >>> lazy.step(np.array([0, 2]), np.array([3.0, 0.5]))
+    >>> w
+    array([-0.25,  0.  ,  0.  ,  0.  ])
     """
 
     _direction = reference.FTRL
-    _fields = ("z", "n")
-    _needs_lr = True
+    _state_names = ("z", "n")
+    _needs_positive_lr = True
 
     def __init__(
         self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True, l1=0.0, l2=0.0, penalty_factor=None
     ):
-        own = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
-        super().__init__(w, lr, own, l1, l2, penalty_factor)
+        settings = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        super().__init__(w, lr, settings, l1, l2, penalty_factor)
 
-    def _start(self, own, lr, w, p, f):
-        if own["beta"] == 0 and own["initial_accumulator_value"] == 0:
-            raise ValueError("beta: expected a positive number where initial_accumulator_value is 0, got 0.0")
-        if lr == 0:
-            raise ValueError("lr: expected a positive number, got 0.0")
-        return ftrl_start(reference.FTRL(lr, own["beta"]), own, w, p, f)
+    def _init_state(self, settings, w, penalty, factor):
+        return init_ftrl_state(settings, w, penalty, factor)

@@ -99,7 +99,7 @@ class Lazy(Sequence):
 
     def flush(self):
         self.it.flush()
-        self.require(not self.it.owed, "weights have pending penalties after flush()")
+        self.require(not self.it.has_pending_penalty, "weights have pending penalties after flush()")
 
     def read(self):
         indices, _ = self.gradient(7)

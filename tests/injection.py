@@ -33,6 +33,8 @@ def interrupt(act, k):
     def trace(frame, event, arg):
         nonlocal passed
         if event == "call":
+            if is_in_finalizer(frame):
+                return None
             frame.f_trace = trace  # Python 3.13 uses f_trace_opcodes only where this is set
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
@@ -54,6 +56,15 @@ def interrupt(act, k):
         if collects:
             gc.enable()
     return passed
+
+
+def is_in_finalizer(frame):
+    """Whether it runs for a `__del__` (NumPy's of a file is one), where Python drops every exception."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class FailingPython:
@@ -173,7 +184,7 @@ def count(operation, inject):
 
 
 def sweep(operation, inject, most=None, least=0, seed=0, note=lambda k: None):
-    """Disturbs at every point, or at `most` random ones; then several times in a row, `least` times altogether.
+    """Disturbs at every point, or at `most` random ones; then several times in a row, up to `least` attempts.
 
     Returns the number of points, the number of disturbances, and the faults, each with its point.
     """

@@ -101,7 +101,7 @@ class Twin:
     def rules(self, strengths):
         lr, l1, l2 = strengths
         d = self.case.direction(*[lr, self.case.second][: len(self.case.direction._fields)])
-        return d, (reference.ElasticNet if self.f is None else reference.Weighted)(l1, l2)
+        return d, reference.ElasticNet(l1, l2)
 
     def caught_up(self, rows):
         """These rows, up to date."""
@@ -138,12 +138,12 @@ class Twin:
         d, p = self.rules(strengths)
         plain, next_clock = self.case.direction is reference.Plain, self.clock
         if plain:
-            whole, lr = reference.ElasticNet(*strengths[1:]), self.w.dtype.type(strengths[0])
-            taken = float(reference.toll(whole, lr))
-            next_clock = reference.tick(self.m, whole, lr, self.clock)
-            if reference.is_worn(next_clock, taken):
+            lr = self.w.dtype.type(strengths[0])
+            threshold = float(reference.l1_threshold(p, lr))
+            next_clock = reference.tick(self.m, p, lr, self.clock)
+            if reference.needs_rebase(next_clock, threshold):
                 self.settle()
-                next_clock = reference.tick(self.m, whole, lr, self.clock)
+                next_clock = reference.tick(self.m, p, lr, self.clock)
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
             self.settle()
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
@@ -153,7 +153,7 @@ class Twin:
         self.t, self.clock, self.last = self.t + 1, next_clock, strengths
         self.stamps[rows] = next_clock.inverse, next_clock.total
         self.steps[rows] = self.t
-        if plain and reference.is_worn(next_clock, taken):
+        if plain and reference.needs_rebase(next_clock, threshold):
             self.settle()
 
 

@@ -108,17 +108,14 @@ class Twin:
         self.w, self.lr, self.f = w.copy(order="K"), lr, factor
         self.options = self.case.options | options
         self.mode = reference.Truncated(theta) if mode == "truncated" else reference.MODES[mode]()
-        if factor is not None:
-            self.penalty = reference.Weighted(l1, l2)
-        else:
-            self.penalty = reference.ElasticNet(l1, l2) if l1 else reference.Ridge(l2)
-        wide = reference.wide(self.w)
+        elastic_net = reference.ElasticNet(l1, l2)
+        self.penalty = reference.without_l1(elastic_net, factor)
+        wide = reference.as_float32(self.w)
         first = wide.dtype.type(self.options.get("initial_accumulator_value", 0))
         self.state = [np.full_like(wide, first if field in ("sum", "n") else 0) for field in self.case.fields]
         if self.options.get("warm_start"):
-            both = self.penalty if factor is not None else reference.ElasticNet(l1, l2)
             with np.errstate(all="ignore"):
-                self.state[0][...] = reference.warm_start(self.direction(), both, wide, self.state[1], factor)
+                self.state[0][...] = reference.warm_start(self.direction(), elastic_net, wide, self.state[1], factor)
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
 
     def direction(self, t=0, power1=0.0, power2=0.0):

@@ -1,4 +1,4 @@
-"""The registry is complete: the core, the reference, the tests and the benchmarks have the same rules and directions."""
+"""The registry is complete: core, reference, tests and benchmarks have the same rules and directions."""
 
 import importlib
 import inspect
@@ -19,8 +19,10 @@ from fastreg import _registry, reference
 from fastreg._registry import RULES
 from fastreg.bench.peers import PEERS
 
-SOURCES = ("rules.pxd", "_kernels/table.pxd")
-TEXTS = {name: files("fastreg").joinpath(name).read_text(encoding="utf-8") for name in SOURCES}
+TEXTS = {
+    name: files("fastreg").joinpath(name).read_text(encoding="utf-8")
+    for name in ("rules.pxd", "catch_up.pxd", "losses.pxd", "_kernels/table.pxd")
+}
 BENCHMARKS = SOURCE / "benchmarks"
 
 
@@ -30,11 +32,18 @@ def members(kind, name, text):
     return [line.split("#")[0].strip() for line in block.splitlines() if line.strip()]
 
 
-def fields(struct):
-    """The fields of a struct of rules.pxd; C has no empty struct, hence `tag`."""
-    return [
-        line.split()[-1] for line in members("cdef struct", struct, TEXTS["rules.pxd"]) if line.split()[-1] != "tag"
-    ]
+def fused(name):
+    """The members of a fused type of rules.pxd, those of fused types in it included."""
+    found = []
+    for member in members("ctypedef fused", name, TEXTS["rules.pxd"]):
+        is_fused = f"ctypedef fused {member}:" in TEXTS["rules.pxd"]
+        found += fused(member) if is_fused else [member]
+    return found
+
+
+def fields(struct, name="rules.pxd"):
+    """The fields of a struct; C has no empty struct, hence `tag`."""
+    return [line.split()[-1] for line in members("cdef struct", struct, TEXTS[name]) if line.split()[-1] != "tag"]
 
 
 def test_the_modes_of_the_core_are_those_of_the_reference():
@@ -42,18 +51,13 @@ def test_the_modes_of_the_core_are_those_of_the_reference():
 
 
 def test_the_directions_of_the_core_are_those_of_the_reference():
-    assert members("ctypedef fused", "Direction", TEXTS["rules.pxd"]) == list(reference.DIRECTIONS)
+    assert sorted(fused("Direction")) == sorted(reference.DIRECTIONS)
     assert [direction.__name__ for direction in reference.DIRECTIONS.values()] == list(reference.DIRECTIONS)
 
 
-@pytest.mark.parametrize("kind", ["Linear", "Adaptive"])
-def test_directions_of_one_kind_have_the_modes_of_that_kind(kind):
-    """Truncation needs one step size for all coordinates."""
-    names = members("ctypedef fused", kind, TEXTS["rules.pxd"])
-    assert names
-    for name in names:
-        assert ("truncated" in DIRECTIONS[name].modes) == (kind == "Linear")
-        assert {"subgradient", "decoupled", "proximal"} <= set(DIRECTIONS[name].modes)
+def test_only_directions_with_one_step_size_for_all_coordinates_have_the_truncated_mode():
+    assert {name for name in DIRECTIONS if "truncated" in reference.MODES_OF[name]} == set(fused("Linear"))
+    assert {name: case.modes for name, case in DIRECTIONS.items()} == {n: reference.MODES_OF[n] for n in DIRECTIONS}
 
 
 def test_the_codes_of_the_directions_have_the_order_of_the_reference():
@@ -80,22 +84,35 @@ def test_the_codes_of_the_modes_have_the_order_of_the_reference():
 
 @pytest.mark.parametrize("kind", ["Direction", "Mode", "Penalty"])
 def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(kind):
-    names = members("ctypedef fused", kind, TEXTS["rules.pxd"])
+    names = fused(kind)
     assert names
     for name in names:
         assert list(getattr(reference, name)._fields) == fields(name)
 
 
-LAZY = {"Clock", "Stamp", "Missed"}  # the structs of the steps without a gradient
+def test_the_codes_of_the_penalties_have_the_order_of_the_reference():
+    codes = members("cdef enum", "PenaltyCode", TEXTS["_kernels/table.pxd"])
+    assert [code.replace("_", "") for code in codes] == [name.upper() for name in reference.PENALTIES]
+    union = members("cdef union", "AnyPenalty", TEXTS["_kernels/table.pxd"])
+    assert [line.split()[0] for line in union] == list(reference.PENALTIES)
+
+
+def test_the_codes_of_the_losses_have_the_order_of_the_reference():
+    codes = members("cdef enum", "LossCode", TEXTS["losses.pxd"])
+    assert codes == [name.upper() for name in reference.losses.LOSSES]
+
+
+LAZY = {"Clock", "Stamp", "Missed"}  # what steps without a gradient are computed from
 
 
 @pytest.mark.parametrize("name", sorted(LAZY))
-def test_every_struct_of_lazy_steps_has_a_twin_with_its_fields(name):
-    assert list(getattr(reference, name)._fields) == fields(name)
+def test_the_structs_of_lazy_steps_have_a_twin_with_their_fields(name):
+    assert list(getattr(reference, name)._fields) == fields(name, "catch_up.pxd")
 
 
 def test_every_direction_with_a_closed_form_has_a_lazy_class():
-    names = members("ctypedef fused", "Lazy", TEXTS["rules.pxd"])
+    names = members("ctypedef fused", "Lazy", TEXTS["catch_up.pxd"])
+    assert set(reference.LAZY_MODES_OF) == set(names)
     lazy = {name for name in fastreg.__all__ if name.startswith("Lazy")}
     assert {getattr(fastreg, name)._direction.__name__ for name in lazy} == set(names)
     assert {case.lazy.__name__ for case in CASES.values()} == lazy
@@ -104,9 +121,8 @@ def test_every_direction_with_a_closed_form_has_a_lazy_class():
 def test_the_kernels_keep_the_state_that_the_optimizers_do():
     """A direction that is missing from a list in rules.pxd would lose its state after every chunk."""
     counts = dict.fromkeys(reference.DIRECTIONS, 0)
-    for kind in ("OneState", "TwoStates", "ThreeStates"):
-        for name in members("ctypedef fused", kind, TEXTS["rules.pxd"]):
-            counts[name] += 1
+    for count, kind in enumerate(("Stateless", "OneState", "TwoStates", "ThreeStates")):
+        counts |= dict.fromkeys(fused(kind), count)
     for name, (optimizer, settings) in _registry.OPTIMIZERS.items():
         state = getattr(fastreg, optimizer)(np.ones(3), 0.1, **settings).state["0"]
         assert counts.pop(name) == len(state)
@@ -115,22 +131,17 @@ def test_the_kernels_keep_the_state_that_the_optimizers_do():
 
 def test_every_struct_of_the_reference_is_a_member_of_the_core():
     twins = {name for name, x in vars(reference).items() if inspect.isclass(x) and hasattr(x, "_fields")}
-    fused = {
-        name
-        for kind in ("Direction", "Mode", "Penalty")
-        for name in members("ctypedef fused", kind, TEXTS["rules.pxd"])
-    }
-    assert twins == fused | LAZY
+    members = {name for kind in ("Direction", "Mode", "Penalty") for name in fused(kind)}
+    assert twins == members | LAZY
 
 
-def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference():
-    """Except for those that NumPy has under another name."""
-    names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS["rules.pxd"], re.MULTILINE)
-    assert {"move", "follow", "step", "soft", "sign"} <= set(names)
-    assert [name for name in names if not hasattr(reference, name)] == [
-        *("magnitude", "root", "square"),
-        *("widened", "pattern_of", "nearest", "narrowed"),  # astype
-    ]
+@pytest.mark.parametrize("file", ["rules.pxd", "catch_up.pxd", "losses.pxd"])
+def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference(file):
+    """A function, or a method of directions or penalties; NumPy has two under other names."""
+    names = re.findall(r"^cdef inline \w+ (\w+)\(", TEXTS[file], re.MULTILINE)
+    places = reference, reference.losses, reference.Plain, reference.ElasticNet
+    assert names
+    assert {name for name in names if not any(hasattr(x, name) for x in places)} <= {"absolute", "root"}
 
 
 def test_every_public_update_is_in_the_registry_in_every_mode():

@@ -1,9 +1,8 @@
-"""The asv suite. One thread everywhere, asked for before any library is loaded; threads.py is about more.
+"""The asv suite. All libraries are limited to one thread before they are imported; only threads.py uses more.
 
-asv runs these files, as they are in the checkout, against the fastreg of each commit. The peers, the sizes and the
-clock stand in fastreg/bench/ beside them, and must be those of the checkout too: an older commit has others, or none.
-So that package is loaded by its path and under a name of its own; it imports fastreg, the measured one, only inside
-functions.
+asv runs the files of this checkout with the fastreg of each commit. The peers, the sizes and the timing are in
+fastreg/bench/ of this checkout, because an older commit has others or none. Therefore that package is loaded by its
+path and under another name. It imports fastreg, the measured one, only inside functions.
 """
 
 import sys

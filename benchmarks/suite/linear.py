@@ -1,4 +1,4 @@
-"""Epochs of the streaming estimators against scikit-learn's, on the same rows: dense, and sparse as text is."""
+"""Epochs of the streaming estimators compared with scikit-learn, on the same rows: dense, and sparse like text."""
 
 import warnings
 
@@ -20,7 +20,7 @@ def data(kind):
     if kind == "dense":
         x = rng.standard_normal((n, p))
     else:
-        places = rng.integers(0, p, (n, NONZEROS), dtype=np.int32).ravel()  # int32: all that scikit-learn's SGD takes
+        places = rng.integers(0, p, (n, NONZEROS), dtype=np.int32).ravel()  # scikit-learn's SGD requires int32
         starts = NONZEROS * np.arange(n + 1, dtype=np.int32)
         x = scipy.sparse.csr_matrix((rng.standard_normal(n * NONZEROS), places, starts), (n, p))
         x.sum_duplicates()
@@ -29,7 +29,7 @@ def data(kind):
 
 
 class Epoch:
-    """One epoch by partial_fit: its time, and scikit-learn's over it, the two in turn."""
+    """One epoch by partial_fit: its time, and the time of scikit-learn divided by it, in interleaved rounds."""
 
     params = [["classifier", "regressor"], list(ROWS), OPTIMIZERS]
     param_names = ["task", "rows", "optimizer"]
@@ -46,21 +46,21 @@ class Epoch:
         x, classes, targets = data(rows)
         penalty = {"alpha": ALPHA, "l1_ratio": L1_RATIO}
         if task == "classifier":
-            own = linear.StreamingClassifier(loss="log_loss", optimizer=optimizer, **penalty)
-            theirs = SGDClassifier(loss="log_loss", penalty="elasticnet", **penalty)
+            model = linear.StreamingClassifier(loss="log_loss", optimizer=optimizer, **penalty)
+            sklearn = SGDClassifier(loss="log_loss", penalty="elasticnet", **penalty)
             self.arguments = (x, classes, [0, 1])
         else:
-            own = linear.StreamingRegressor(optimizer=optimizer, **penalty)
-            theirs = SGDRegressor(penalty="elasticnet", **penalty)
+            model = linear.StreamingRegressor(optimizer=optimizer, **penalty)
+            sklearn = SGDRegressor(penalty="elasticnet", **penalty)
             self.arguments = (x, targets)
-        self.own, self.theirs = own.partial_fit, theirs.partial_fit
+        self.fastreg, self.sklearn = model.partial_fit, sklearn.partial_fit
 
     def time_epoch(self, task, rows, optimizer):
-        self.own(*self.arguments)
+        self.fastreg(*self.arguments)
 
     def track_gain(self, task, rows, optimizer):
-        names = {"own": self.own, "theirs": self.theirs, "arguments": self.arguments}
-        return ratio(statement("theirs(*arguments)", **names), statement("own(*arguments)", **names), budget=5)
+        names = {"fastreg": self.fastreg, "sklearn": self.sklearn, "arguments": self.arguments}
+        return ratio(statement("sklearn(*arguments)", **names), statement("fastreg(*arguments)", **names), budget=5)
 
 
 Epoch.track_gain.unit = "times as fast as scikit-learn"

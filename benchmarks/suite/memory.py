@@ -1,15 +1,16 @@
-"""Peak memory: an update in place allocates nothing, expressions allocate their temporaries. "nothing" is the base."""
+"""Peak memory: an in-place update allocates nothing, expressions allocate temporaries. "nothing" is the baseline."""
 
 from fastreg_bench import cases
 
 from .workload import peers, prepared
 
 RULES = ["elastic_net-proximal", "Adam:l2-decoupled"]
-WITHOUT_COMPILERS = ["fastreg", "reference", "NumPy", "NumPy out=", "numexpr", "torch"]  # those swamp what they compile
+# Others compile at run time, and a compiler needs more memory than the update.
+WITHOUT_COMPILERS = ["fastreg", "reference", "NumPy", "NumPy out=", "numexpr", "torch"]
 
 
 class Peak:
-    """Of a process that does one update of 10⁷ weights in float64, arrays included: 160 MB for the first rule."""
+    """Peak memory of a process with one update of 10⁷ float64 weights, with its arrays: 160 MB for the first rule."""
 
     params = [RULES, ["nothing", *WITHOUT_COMPILERS]]
     param_names = ["rule", "implementation"]

@@ -1,4 +1,4 @@
-"""Optimizer steps: every direction of the registry, by implementation; over many tensors in one call; tiny ones."""
+"""Optimizer steps: every direction of the registry, by implementation; many tensors in one call; small tensors."""
 
 import numpy as np
 from fastreg_bench import cases, libraries
@@ -20,19 +20,18 @@ from .workload import (
     statement,
 )
 
-CASES = {
-    d: cases.Case(d, "elastic_net", cases.modes_of(d)[-1]) for d in OPTIMIZERS
-}  # KeyError: one without a benchmark
+# A direction of the registry without a benchmark raises KeyError.
+CASES = {d: cases.Case(d, "elastic_net", cases.modes_of(d)[-1]) for d in OPTIMIZERS}
 OF_TORCH = {f"{d}:l2-{mode}": cases.Case(d, "l2", mode) for d, mode in libraries.TORCH}
 
 
 def optimizer(direction, weights):
-    kind, settings = OPTIMIZERS[direction]
-    return getattr(fastreg, kind)(weights, LR, l1=STRENGTH, l2=STRENGTH, **settings)
+    name, settings = OPTIMIZERS[direction]
+    return getattr(fastreg, name)(weights, LR, l1=STRENGTH, l2=STRENGTH, **settings)
 
 
 class Step:
-    """One tensor with the elastic net, in the mode that is the optimizer's default, in L1, L2 and L3."""
+    """One tensor with the elastic net, in the default mode of the optimizer, in L1, L2 and L3."""
 
     params = [list(CASES), IMPLEMENTATIONS, DTYPES, IN_CACHE]
     param_names = ["direction", "implementation", "dtype", "level"]
@@ -41,22 +40,22 @@ class Step:
 
     def setup(self, rule, implementation, dtype, level):
         case = self.cases[rule]
-        own = at_level(case, dtype, level, [implementation])
-        self.step = peers.function(prepared(implementation, case, dtype, own))
+        inputs = at_level(case, dtype, level, [implementation])
+        self.step = peers.function(prepared(implementation, case, dtype, inputs))
 
     def time_step(self, rule, implementation, dtype, level):
         self.step()
 
 
 class StepInDram(Step):
-    """The same on arrays of four times the last cache each, or as large as memory allows."""
+    """The same with arrays that are four times the last cache each, or as large as memory allows."""
 
     params = [list(CASES), IMPLEMENTATIONS, DTYPES, ["DRAM"]]
     number, repeat, warmup_time, timeout = 1, (2, 4, 3.0), 0, 600
 
 
 class WeightDecay(Step):
-    """The rules that torch has: l2 in the gradient, or beside it as AdamW."""
+    """The rules of torch: l2 in the gradient, or decoupled as in AdamW."""
 
     params = [list(OF_TORCH), ["fastreg", "torch", "torch.compile"], DTYPES, IN_CACHE]
     param_names = ["rule", "implementation", "dtype", "level"]
@@ -64,7 +63,7 @@ class WeightDecay(Step):
 
 
 class InDram:
-    """fastreg's time over that of the floor and of the C loop of the same rule, in DRAM, the two in turn."""
+    """The time of fastreg divided by that of the memory floor and of the C loop of the same rule, in DRAM."""
 
     params = [list(CASES), ["C traffic", "C loop"], DTYPES]
     param_names = ["direction", "over", "dtype"]
@@ -73,12 +72,12 @@ class InDram:
 
     def track_ratio(self, direction, over, dtype):
         case = CASES[direction]
-        own = at_level(case, dtype, "DRAM", ["fastreg", over])
-        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
+        inputs = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared(over, case, dtype, inputs), budget=10)
 
 
 class ManyTensors:
-    """200 tensors of 64: the time a tensor over that of np.add on one of them, the two in turn."""
+    """200 tensors of 64 elements: the time per tensor divided by that of np.add on one of them."""
 
     params = [list(OPTIMIZERS), ["step(grads)", "bound"]]
     param_names = ["direction", "gradients"]
@@ -97,7 +96,7 @@ class ManyTensors:
 
 
 class ManyTensorsOfTorch:
-    """torch's fused optimizers on 200 tensors of 64 over fastreg's with bound gradients on the same memory, in turn."""
+    """200 tensors of 64: the time of torch's fused optimizers divided by that of fastreg, on the same arrays."""
 
     params = [list(OF_TORCH)]
     param_names = ["rule"]
@@ -109,20 +108,20 @@ class ManyTensorsOfTorch:
         import torch
 
         pairs = [arrays(64, "float64") for _ in range(200)]
-        kind, settings = OPTIMIZERS[case.direction]
-        own = getattr(fastreg, kind)([w for w, _ in pairs], LR, l2=STRENGTH, mode=case.mode, **settings)
-        own.bind([g for _, g in pairs])
-        kind, settings = libraries.TORCH[case.direction, case.mode]
+        name, settings = OPTIMIZERS[case.direction]
+        steps = getattr(fastreg, name)([w for w, _ in pairs], LR, l2=STRENGTH, mode=case.mode, **settings)
+        steps.bind([g for _, g in pairs])
+        name, settings = libraries.TORCH[case.direction, case.mode]
         weights = [torch.nn.Parameter(torch.from_numpy(w)) for w, _ in pairs]
         for w, (_, g) in zip(weights, pairs):
             w.grad = torch.from_numpy(g)
-        fused = {} if kind == "RMSprop" else {"fused": True}
-        theirs = getattr(torch.optim, kind)(weights, lr=LR, weight_decay=STRENGTH, **settings, **fused)
-        return ratio(statement("step()", step=theirs.step), statement("step()", step=own.step))
+        fused = {} if name == "RMSprop" else {"fused": True}
+        peer = getattr(torch.optim, name)(weights, lr=LR, weight_decay=STRENGTH, **settings, **fused)
+        return ratio(statement("step()", step=peer.step), statement("step()", step=steps.step))
 
 
 class CallOfStep:
-    """The price of a step on one tensor of 10, gradients bound, over that of np.add on the same arrays, in turn."""
+    """Call overhead: a step on one tensor of 10 elements, gradients bound, divided by np.add on the same arrays."""
 
     params = [list(OPTIMIZERS)]
     param_names = ["direction"]

@@ -1,4 +1,4 @@
-"""Lazy sparse updates against dense steps: as many nonzeros, ever more features."""
+"""Lazy sparse updates compared with dense steps: constant number of nonzeros, increasing number of features."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ import fastreg
 from .workload import LR, STRENGTH, arrays, ratio, statement
 
 DENSE = {"LazySGD": "SGD", "LazyAdagrad": "Adagrad", "LazyFTRL": "FTRL"}
-NONZEROS, SAMPLES = 88, 1000  # the non-zeros, like 260 941 features, are those of Lipton & Elkan 2015
+NONZEROS, SAMPLES = 88, 1000  # 88 nonzeros and 260 941 features as in Lipton & Elkan 2015
 
 
 class Lazy:
-    """One sample with 88 nonzeros of so many features."""
+    """Samples with 88 nonzeros."""
 
     params = [list(DENSE), [10_000, 260_941, 10_000_000]]
     param_names = ["optimizer", "features"]
@@ -30,7 +30,7 @@ class Lazy:
         self.dense.bind(gradient)
 
     def time_samples(self, name, features):
-        """A thousand of them, so that the weights come from where a stream finds them."""
+        """A thousand samples, so that the weights are in cache or memory as they are in a stream."""
         step = self.lazy.step
         for indices, values in zip(self.indices, self.values):
             step(indices, values)
@@ -41,7 +41,7 @@ class Lazy:
         return SAMPLES * ratio(statement("dense()", **names), lazy, budget=1)
 
     def track_gain_over_numpy(self, name, features):
-        """The textbook's dense step as a NumPy expression, with its temporaries."""
+        """The textbook rule as a dense NumPy expression, with its temporaries."""
         w, g = arrays(features, "float64")
         names = {"step": self.lazy.step, "samples": list(zip(self.indices, self.values)), "np": np, "w": w, "g": g}
         names |= {"lr": LR, "l1": STRENGTH, "l2": STRENGTH}

@@ -1,4 +1,4 @@
-"""Threads: the gain of several over one, beside that of a plain C loop in as many threads of Python."""
+"""Threads: the gain of several threads over one, and that of a plain C loop in the same number of Python threads."""
 
 import inspect
 import os
@@ -15,10 +15,10 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def sgd(w, g, threads):
-    """An optimizer with so many threads and its gradient bound."""
-    own = fastreg.SGD(w, LR, l1=STRENGTH, l2=STRENGTH, threads=threads)
-    own.bind(g)
-    return own
+    """An optimizer with this number of threads and a bound gradient."""
+    optimizer = fastreg.SGD(w, LR, l1=STRENGTH, l2=STRENGTH, threads=threads)
+    optimizer.bind(g)
+    return optimizer
 
 
 class Threads:

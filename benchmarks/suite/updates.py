@@ -1,4 +1,4 @@
-"""Dense updates: every rule of the registry, by implementation, dtype and level of the memory; calls; penalties."""
+"""Dense updates: every rule of the registry, by implementation, dtype and memory level; call overhead; penalties."""
 
 import numpy as np
 from fastreg_bench import cases, measure
@@ -20,7 +20,7 @@ from .workload import (
     statement,
 )
 
-CASES = {name: cases.Case.named(name) for name in RULES}  # ValueError: a rule of the registry without a benchmark
+CASES = {name: cases.Case.named(name) for name in RULES}  # a rule without a benchmark raises ValueError
 
 
 class Dense:
@@ -41,14 +41,14 @@ class Dense:
 
 
 class DenseInDram(Dense):
-    """The same on arrays of four times the last cache each. Long where that is hundreds of megabytes."""
+    """The same with arrays that are four times the last cache each. Slow if that is hundreds of megabytes."""
 
     params = [list(CASES), IMPLEMENTATIONS, DTYPES, ["DRAM"]]
     number, repeat, warmup_time, timeout = 1, (2, 4, 3.0), 0, 600
 
 
 class InDram:
-    """fastreg's time over that of the floors and of the C loop of the same rule, in DRAM, the two in turn."""
+    """The time of fastreg divided by that of the memory floors and of the C loop of the same rule, in DRAM."""
 
     params = [list(CASES), ["axpy", "C traffic", "C loop"], DTYPES]
     param_names = ["rule", "over", "dtype"]
@@ -57,12 +57,12 @@ class InDram:
 
     def track_ratio(self, rule, over, dtype):
         case = CASES[rule]
-        own = at_level(case, dtype, "DRAM", ["fastreg", over])
-        return ratio(prepared("fastreg", case, dtype, own), prepared(over, case, dtype, own), budget=10)
+        inputs = at_level(case, dtype, "DRAM", ["fastreg", over])
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared(over, case, dtype, inputs), budget=10)
 
 
 class RatioToAxpy:
-    """The update's time over BLAS axpy's on the same arrays, the two in turn: the floor is the traffic of w and g."""
+    """The time of an update divided by that of BLAS axpy on the same arrays, which has the same memory traffic."""
 
     params = [list(CASES), DTYPES, [10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]]
     param_names = ["rule", "dtype", "size"]
@@ -70,12 +70,12 @@ class RatioToAxpy:
 
     def track_ratio(self, rule, dtype, size):
         case = CASES[rule]
-        own = cases.workload(case, size, dtype)
-        return ratio(prepared("fastreg", case, dtype, own), prepared("axpy", case, dtype, own))
+        inputs = cases.workload(case, size, dtype)
+        return ratio(prepared("fastreg", case, dtype, inputs), prepared("axpy", case, dtype, inputs))
 
 
 class RatioOfExpression:
-    """The textbook's rule as a NumPy expression, with its temporaries, over fastreg's time on the same arrays."""
+    """The time of the textbook rule as a NumPy expression, divided by that of fastreg on the same arrays."""
 
     params = [[10, 1_000, 10_000, 100_000, 1_000_000, 10_000_000]]
     param_names = ["size"]
@@ -83,12 +83,12 @@ class RatioOfExpression:
 
     def track_ratio(self, size):
         case = CASES["elastic_net-subgradient"]
-        own = cases.workload(case, size, "float64")
-        return ratio(prepared("NumPy", case, "float64", own), prepared("fastreg", case, "float64", own))
+        inputs = cases.workload(case, size, "float64")
+        return ratio(prepared("NumPy", case, "float64", inputs), prepared("fastreg", case, "float64", inputs))
 
 
 class Bandwidth:
-    """What an update moves (w and g read, w written) by the time that it takes."""
+    """The memory traffic of an update (w and g read, w written) divided by its time."""
 
     params = [list(CASES), DTYPES, [*IN_CACHE, "DRAM"]]
     param_names = ["rule", "dtype", "level"]
@@ -97,13 +97,14 @@ class Bandwidth:
 
     def track_bandwidth(self, rule, dtype, level):
         case = CASES[rule]
-        own = at_level(case, dtype, level, ["fastreg"])
-        series = measure.in_turn({"fastreg": prepared("fastreg", case, dtype, own)}, 0.2, most=9)["fastreg"]
-        return 3 * own["w"].nbytes / np.median(series.seconds) / 1e9
+        inputs = at_level(case, dtype, level, ["fastreg"])
+        statements = {"fastreg": prepared("fastreg", case, dtype, inputs)}
+        series = measure.time_interleaved(statements, 0.2, max_rounds=9)["fastreg"]
+        return 3 * inputs["w"].nbytes / np.median(series.seconds) / 1e9
 
 
 class BFloat16:
-    """bfloat16's time over float32's, the two in turn: half the memory to move, and conversions."""
+    """The time with bfloat16 divided by that with float32: half the memory traffic, but conversions."""
 
     params = [list(CASES), [*IN_CACHE, "DRAM"]]
     param_names = ["rule", "level"]
@@ -125,7 +126,7 @@ class BFloat16:
 
 
 class Call:
-    """The price of a call on 10 elements, over that of NumPy's cheapest on the same arrays, the two in turn."""
+    """Call overhead: an update of 10 elements divided by np.add on the same arrays."""
 
     params = [["positional", "keyword"]]
     param_names = ["call"]

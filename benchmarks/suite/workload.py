@@ -1,7 +1,7 @@
-"""What every benchmark works on: cases at a level of the memory, and ratios of statements that take turns.
+"""Shared by all benchmarks: cases with the array size of a memory level, and ratios from interleaved rounds.
 
-Weights stay where they are however often a step is repeated, pages are faulted in, and a peer is compared with the
-reference before it is timed (fastreg_bench, which is fastreg/bench of this checkout).
+Repeated steps do not change the weights much, pages are faulted in, and each peer is compared with the reference before
+it is timed. fastreg_bench is fastreg/bench of this checkout.
 """
 
 import sys
@@ -12,7 +12,7 @@ from fastreg_bench import cases, machine, measure, peers
 DTYPES = ["float32", "float64"]
 IN_CACHE = ["L1", "L2", "L3"]
 IMPLEMENTATIONS = list(peers.PEERS)
-UNCHECKED = ("fastreg", "reference")  # what the tests check
+UNCHECKED = ("fastreg", "reference")  # the tests check these
 LR, STRENGTH = cases.LR, cases.STRENGTH
 
 
@@ -22,7 +22,7 @@ def arrays(size, dtype):
 
 
 def at_level(case, dtype, level, implementations):
-    """The case's arrays, of the size that lives at a level, where memory has room for the implementations as well."""
+    """The arrays of a case with the size of a memory level; in DRAM, memory also has room for the implementations."""
     held = peers.footprint(case, implementations) if level == "DRAM" else len(case.arrays)
     size, why = machine.bytes_at(level, held)
     if why:
@@ -31,18 +31,18 @@ def at_level(case, dtype, level, implementations):
 
 
 def prepared(name, case, dtype, arrays):
-    """The statement of an implementation that has passed its check; asv skips what raises NotImplementedError."""
+    """The statement of an implementation, after its check. asv skips a benchmark that raises NotImplementedError."""
     if name not in UNCHECKED:
         peers.check(name, case, dtype)
     return peers.prepare(name, case, arrays)
 
 
 def ratio(first, second, budget=0.3):
-    """The median over rounds of one statement's time over another's, the two in turn."""
-    series = measure.in_turn({"first": first, "second": second}, budget, fewest=5, most=15)
+    """The time of the first statement divided by that of the second: the median over interleaved rounds."""
+    series = measure.time_interleaved({"first": first, "second": second}, budget, min_rounds=5, max_rounds=15)
     return measure.ratio(series["first"], series["second"]).median
 
 
 def statement(text, **names):
-    """A statement of one's own."""
+    """Any other statement."""
     return peers.Prepared(text, names, lambda: None)

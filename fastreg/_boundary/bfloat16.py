@@ -23,10 +23,10 @@ def dtype_name(dtype):
     return "bfloat16" if is_bfloat16(dtype) else str(dtype)
 
 
-def wide(a):
+def as_float32(a):
     """The array as float32 if it holds bfloat16, else itself."""
     if a.dtype != BITS:
-        return reference.wide(a)
+        return reference.as_float32(a)
     w = np.empty_like(a, np.float32, subok=False)
     np.left_shift(a.view(np.uint16), 16, out=w.view(np.uint32), dtype=np.uint32)
     return w

@@ -18,6 +18,7 @@ cdef double slow_double(object x, str name) except? -1
 cdef bint is_bfloat16(ndarray a) noexcept
 cdef int check(double x, str name, bint single, bint finite=*) except -1
 cpdef list guard(list arrays)
+cdef list as_arrays(list grads, list names)
 cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL
 
 
@@ -68,6 +69,11 @@ cdef inline bint is_alike(ndarray w, ndarray g, DType dtype) noexcept:
         if PyArray_DIMS(w)[i] != PyArray_DIMS(g)[i]:
             return False
     return True
+
+
+cdef inline object address(ndarray a):
+    """Where an array's data starts."""
+    return <size_t>PyArray_DATA(a)
 
 
 cdef inline bint is_apart(ndarray w, ndarray g) noexcept:

@@ -13,6 +13,8 @@ from fastreg._kernels.table cimport CAPSULE
 
 from weakref import ref
 
+from numpy import asarray
+
 from fastreg._boundary import bfloat16 as _bfloat16, errors, dispatch
 
 import_array()
@@ -50,6 +52,14 @@ cdef int check(double x, str name, bint single, bint finite=True) except -1:
     if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
         raise errors.bad_number(x, name, single, finite)
     return 0
+
+
+cdef list as_arrays(list grads, list names):
+    """Gradients as arrays over the same memory; None stays."""
+    cdef list arrays = []
+    for x, name in zip(grads, names):
+        arrays.append(None if x is None else asarray(as_array(x, f"grads[{name}]")))
+    return arrays
 
 
 cpdef list guard(list arrays):

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 import fastreg
-from fastreg._boundary import dispatch, threads as _threads
+from fastreg._boundary import dispatch
+from fastreg._boundary import threads as _threads
 
 
 def config():

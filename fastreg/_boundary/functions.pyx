@@ -1,21 +1,22 @@
-"""Layer 4, the boundary of the functions: updates, and values of the penalties. All is checked before the first write.
+"""Layer 4, the boundary of the functions: updates, values of the penalties, and clipping; checked before the first write.
 
 The update functions take their arguments by METH_FASTCALL and not by `def`: under the stable ABI of Python 3.11 Cython
-packs those of a `def` into a tuple and a dict, which doubles the price of a call (Call in benchmarks/suite/updates.py).
-Their docstrings and signatures are those of their twins in reference.py.
+packs those of a `def` into a tuple and a dict, which doubles the time of a call (Call in benchmarks/suite/updates.py).
+Their docstrings and signatures are those of reference/functions.py.
 """
 from cpython.object cimport PyCFunction, PyObject
 from cpython.tuple cimport PyTuple_Size
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.string cimport memset
-from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_SIZE
+from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_NBYTES, PyArray_SIZE
 
 from fastreg._boundary.checks cimport (
-    as_array, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, kernels,
+    address, as_array, as_arrays, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, is_target, kernels,
 )
-from fastreg._kernels.table cimport FLOAT64, ModeCode, PLAIN, Task, TRUNCATED
-from fastreg._boundary.parallel cimport sums, update as update_in_threads
-from fastreg.rules cimport ElasticNet, value
+from fastreg._boundary.codes cimport mode_code, mode_name
+from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
+from fastreg._kernels.table cimport ELASTIC_NET, FLOAT64, PLAIN, Task, TRUNCATED
+from fastreg.rules cimport ElasticNet
 
 from inspect import signature
 from sys import intern
@@ -38,15 +39,6 @@ cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
         if PyTuple_GetItem(names, i) == x:
             return i
     return -1
-
-
-cdef tuple MODES = tuple(map(intern, reference.MODES))
-
-
-cdef ModeCode mode_code(PyObject* mode) except *:
-    """Identity first: a mode in the source is interned, and comparing strings costs as much as the rest of a call."""
-    cdef Py_ssize_t code = position(mode, MODES)
-    return <ModeCode>(code if code >= 0 else <Py_ssize_t>errors.mode_index(<object>mode, MODES))
 
 
 cdef enum:  # the parameters of all update functions, in the order of NAMES
@@ -102,16 +94,17 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     cdef ndarray w = as_array(<object>given[W], "w")
     cdef ndarray g = as_array(<object>given[GRAD], "grad")
     cdef Task t
+    cdef double l1 = 0, l2 = 0
     memset(&t, 0, sizeof(t))
-    t.direction = PLAIN
+    t.direction, t.penalty = PLAIN, ELASTIC_NET
     t.d.plain.lr = as_double(<object>given[LR], "lr")
     t.theta = INFINITY
     if given[L1] != NULL:
-        t.l1 = as_double(<object>given[L1], "l1")
+        l1 = as_double(<object>given[L1], "l1")
     if given[L2] != NULL:
-        t.l2 = as_double(<object>given[L2], "l2")
+        l2 = as_double(<object>given[L2], "l2")
     if given[MODE] != NULL:
-        t.mode = mode_code(given[MODE])
+        t.mode = mode_code(<object>given[MODE])
     if given[THETA] != NULL:
         t.theta = as_double(<object>given[THETA], "theta")
 
@@ -120,12 +113,13 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     t.dtype, t.n, t.w, t.g = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), PyArray_DATA(g)
     cdef bint single = t.dtype != FLOAT64
     check(t.d.plain.lr, "lr", single)
-    check(t.l1, "l1", single)
-    check(t.l2, "l2", single)
+    check(l1, "l1", single)
+    check(l2, "l2", single)
     check(t.theta, "theta", single, False)
     if t.theta != INFINITY and t.mode != TRUNCATED:
-        raise errors.bad_theta(t.theta, MODES[<int>t.mode])
+        raise errors.bad_theta(t.theta, mode_name(t.mode))
 
+    t.p.elastic_net = ElasticNet(l1, l2)
     if t.n < GIL_FREE:
         kernels.update(&t, 1)
     else:
@@ -183,14 +177,15 @@ elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_up
 
 cdef double penalty(object weights, object l1, object l2) except? -1:
     cdef ndarray w = as_array(weights, "w")
-    cdef ElasticNet p = ElasticNet(as_double(l1, "l1"), as_double(l2, "l2"))
-    check(p.l1, "l1", False)
-    check(p.l2, "l2", False)
+    cdef Task t
+    memset(&t, 0, sizeof(t))
+    t.penalty, t.p.elastic_net = ELASTIC_NET, ElasticNet(as_double(l1, "l1"), as_double(l2, "l2"))
+    check(t.p.elastic_net.l1, "l1", False)
+    check(t.p.elastic_net.l2, "l2", False)
     if not is_plain(w):
         raise errors.bad_array(w, "w")
-    cdef double sum_abs = 0, sum_squares = 0
-    sums(dtype_of(w), PyArray_DATA(w), PyArray_SIZE(w), &sum_abs, &sum_squares)
-    return value(&p, sum_abs, sum_squares)
+    t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
+    return penalty_in_threads(&t)
 
 
 def l1_penalty(w, l1):
@@ -208,3 +203,50 @@ def elastic_net_penalty(w, l1, l2):
 for function in (l1_penalty, l2_penalty, elastic_net_penalty):
     function.__doc__ = getattr(reference, function.__name__).__doc__
     function.__module__ = "fastreg"
+
+
+# -- Clipping ---------------------------------------------------------------------------------------------------------
+
+cdef double squared_norm(ndarray g) except? -1:
+    """The sum of squares: the penalty l2/2·‖g‖² with l2 = 2."""
+    cdef Task t
+    memset(&t, 0, sizeof(t))
+    t.penalty, t.p.elastic_net = ELASTIC_NET, ElasticNet(0, 2)
+    t.dtype, t.n, t.w = dtype_of(g), PyArray_SIZE(g), PyArray_DATA(g)
+    return penalty_in_threads(&t)
+
+
+def clip_grad_norm(list names, list grads, double max_norm):
+    """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
+    cdef ndarray g
+    cdef double total = 0, norm, coefficient
+    cdef Py_ssize_t i
+    cdef list arrays = as_arrays(grads, names)
+    cdef list places = []
+    for i in range(len(arrays)):
+        places.append((address(arrays[i]), i))
+    end = 0
+    for start, i in sorted(places):
+        g = arrays[i]
+        if not is_target(g):
+            raise errors.bad_array(g, f"grads[{names[i]}]", writable=True)
+        if PyArray_SIZE(g) == 0:
+            continue
+        if start < end:
+            raise errors.bad_overlap(f"grads[{names[i]}]", "another gradient")
+        end = start + PyArray_NBYTES(g)
+    for g in arrays:
+        total += squared_norm(g)
+    norm = sqrt(total)
+    coefficient = reference.clip_coefficient(norm, max_norm)
+    if coefficient == 1:
+        return norm  # nothing to scale: spare the pass over all gradients
+    interrupt = None
+    for g in arrays:
+        try:
+            scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)  # completed even where it raises
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+    return norm

@@ -1,9 +1,9 @@
 """Layers 3 and 4 of threads: work in slices (no formula, no element loop), and the job whose parts are slices.
 
-The parts of a job are taken one by one by whoever comes: threads of the pool, and the caller, who waits for nothing but
-the parts that others are at. So a job is always done whole when its caller goes on, whatever became of the pool, and
-whatever was raised meanwhile: that includes KeyboardInterrupt, since the last wait cannot be interrupted. Futures would
-have to be waited for in Python code, which can. Slices are not compiled once per instruction set: they choose nothing.
+The parts of a job are taken one by one, by the threads of the pool and by the caller, who waits only for parts that
+other threads work on. So a job is always complete when its caller continues, even if the pool is gone or something was
+raised meanwhile. That includes KeyboardInterrupt, since the last wait cannot be interrupted; a wait for futures is
+Python code and can. Slices are not compiled once per instruction set: they contain no loop over weights.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pythread cimport (
@@ -15,14 +15,14 @@ from cython cimport final
 from fastreg._boundary.checks cimport GIL_FREE, kernels
 from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Task
 
-from fastreg._boundary import threads as _threads
+from fastreg._boundary import threads as thread_pool
 
 cdef enum:
-    GRAIN = 4096      # coordinates: slices start at its multiples, as do the blocks of a sum
-    ASK = 1 << 21     # bytes from which threads.py is asked, and decides
-    DEAREST = 72      # bytes: three numbers of float64 state, the weight and the gradient
-    PER_THREAD = 4    # slices, so that a thread which comes late or runs slowly is not waited for
-    PARTS = 256       # at most
+    GRAIN = 4096               # coordinates: slices start at its multiples, as do the blocks of a sum
+    MIN_BYTES = 1 << 21        # below it, one thread; above it, threads.py decides
+    MAX_BYTES_PER_WEIGHT = 72  # three numbers of float64 state, the weight and the gradient
+    PARTS_PER_THREAD = 4       # so that nobody waits for a thread that starts late or runs slowly
+    PARTS = 256                # at most
 
 ctypedef void (*Work)(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil
 
@@ -31,15 +31,15 @@ ctypedef void (*Work)(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
 
 @final
 cdef class Job:
-    """Parts to be done once each. Its locks are C's: they are held for a moment, and never while Python code runs."""
+    """Parts that are done once each. Its locks are C locks, held briefly and never while Python code runs."""
 
     cdef Work work
     cdef void* context
     cdef Py_ssize_t parts, taken
-    cdef Py_ssize_t busy  # parts that others than the caller are at
+    cdef Py_ssize_t busy  # parts that other threads than the caller work on
     cdef bint awaited
     cdef PyThread_type_lock guard     # of all the numbers above
-    cdef PyThread_type_lock finished  # held until nobody is at a part that is awaited
+    cdef PyThread_type_lock finished  # held until no other thread works on a part
 
     def __cinit__(self):
         self.guard, self.finished = PyThread_allocate_lock(), PyThread_allocate_lock()
@@ -61,7 +61,7 @@ cdef class Job:
                 pass
 
     cdef Py_ssize_t take(self, Py_ssize_t helpers) noexcept nogil:
-        """A part that nobody has taken, or -1."""
+        """The next part that no thread has taken, or -1."""
         cdef Py_ssize_t part = -1
         PyThread_acquire_lock(self.guard, WAIT_LOCK)
         if self.taken < self.parts:
@@ -85,7 +85,7 @@ cdef class Job:
         return True
 
     cdef void finish(self) noexcept nogil:
-        """What is left, then the wait for what others are at."""
+        """Does what is left, then waits for the parts that other threads work on."""
         cdef Py_ssize_t part = self.take(0)
         cdef bint awaited
         while part >= 0:
@@ -99,17 +99,17 @@ cdef class Job:
 
 
 cdef int run(Work work, void* context, Py_ssize_t size, object threads) except -1:
-    """Calls work for all parts of something that moves so many bytes; they are done when this raises, too."""
+    """Calls work for all parts of a job that moves `size` bytes; they are done even where this raises."""
     cdef Job job = None, made
-    cdef Py_ssize_t hands
+    cdef Py_ssize_t n_threads
     try:
-        hands = _threads.usable(threads, size) if size >= ASK else 1
-        if hands > 1:
+        n_threads = thread_pool.usable(threads, size) if size >= MIN_BYTES else 1
+        if n_threads > 1:
             made = Job()
             made.work, made.context = work, context
-            made.parts = min(PER_THREAD*hands, <Py_ssize_t>PARTS)
+            made.parts = min(PARTS_PER_THREAD*n_threads, <Py_ssize_t>PARTS)
             job = made
-            _threads.pool.call(job, hands - 1)
+            thread_pool.pool.call(job, n_threads - 1)
     finally:
         with nogil:
             if job is None:
@@ -122,27 +122,27 @@ cdef int run(Work work, void* context, Py_ssize_t size, object threads) except -
 # -- Slices of tasks --------------------------------------------------------------------------------------------------
 
 cdef struct Tasks:
-    const Task* tasks
+    Task* tasks
     Py_ssize_t count
     Py_ssize_t size
     Py_ssize_t* found  # by part: the first task whose gradient is not finite, or -1
 
 
-cdef inline Py_ssize_t width(DType dtype) noexcept nogil:
+cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
     """Bytes of a stored number."""
     return 8 if dtype == FLOAT64 else 2 if dtype == BFLOAT16 else 4
 
 
-cdef inline Py_ssize_t price(const Task* t) noexcept nogil:
+cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
     """The bytes that are read and written for one coordinate."""
-    return 3*width(t.dtype) + 2*max(4, width(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
+    return 3*bytes_of(t.dtype) + 2*max(4, bytes_of(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
 
 
-cdef Py_ssize_t total(const Task* tasks, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t total(Task* tasks, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i, size = 0
     for i in range(count):
         if tasks[i].g != NULL:
-            size += tasks[i].n*price(&tasks[i])
+            size += tasks[i].n*bytes_per_weight(&tasks[i])
     return size
 
 
@@ -151,9 +151,9 @@ cdef inline Py_ssize_t edge(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noe
     return n // parts*part + n % parts*part // parts
 
 
-cdef inline Py_ssize_t cut(const Task* t, Py_ssize_t size) noexcept nogil:
-    """The coordinate at which so many bytes of a task have passed: a multiple of GRAIN, or its end."""
-    cdef Py_ssize_t i = max(size, <Py_ssize_t>0) // price(t)
+cdef inline Py_ssize_t coordinate_at(const Task* t, Py_ssize_t size) noexcept nogil:
+    """The coordinate before which `size` bytes of a task lie: a multiple of GRAIN, or its end."""
+    cdef Py_ssize_t i = max(size, <Py_ssize_t>0) // bytes_per_weight(t)
     return t.n if i >= t.n else i - i % GRAIN
 
 
@@ -161,16 +161,22 @@ cdef inline void* after(const void* start, Py_ssize_t size) noexcept nogil:
     return <char*>start + size if start != NULL else NULL
 
 
+cdef inline Task shifted(const Task* t, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """The task for n coordinates from `start` on."""
+    cdef Py_ssize_t stored = start*bytes_of(t.dtype), computed = start*max(4, bytes_of(t.dtype))
+    cdef Task s = t[0]
+    s.n = n
+    s.w, s.g = after(t.w, stored), after(t.g, stored)
+    s.a, s.b, s.c, s.f = after(t.a, computed), after(t.b, computed), after(t.c, computed), after(t.f, computed)
+    return s
+
+
 cdef bint slice_of(const Tasks* all, Py_ssize_t i, Py_ssize_t before, Py_ssize_t part, Py_ssize_t parts,
                    Task* s) noexcept nogil:
-    """The slice of task i, before which so many bytes pass, that belongs to a part; False where it is empty."""
+    """The slice of task i that belongs to a part, `before` bytes of other tasks before it; False where it is empty."""
     cdef const Task* t = &all.tasks[i]
-    cdef Py_ssize_t start = cut(t, edge(all.size, part, parts) - before)
-    cdef Py_ssize_t stored = start*width(t.dtype), wide = start*max(4, width(t.dtype))
-    s[0] = t[0]
-    s.n = cut(t, edge(all.size, part + 1, parts) - before) - start
-    s.w, s.g = after(t.w, stored), after(t.g, stored)
-    s.a, s.b, s.c, s.f = after(t.a, wide), after(t.b, wide), after(t.c, wide), after(t.f, wide)
+    cdef Py_ssize_t start = coordinate_at(t, edge(all.size, part, parts) - before)
+    s[0] = shifted(t, start, coordinate_at(t, edge(all.size, part + 1, parts) - before) - start)
     return s.n > 0
 
 
@@ -185,7 +191,7 @@ cdef void update_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
         if all.tasks[i].g != NULL:
             if slice_of(all, i, before, part, parts, &s):
                 kernels.update(&s, 1)
-            before += all.tasks[i].n*price(&all.tasks[i])
+            before += all.tasks[i].n*bytes_per_weight(&all.tasks[i])
 
 
 cdef void finite_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
@@ -198,12 +204,12 @@ cdef void finite_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
             if slice_of(all, i, before, part, parts, &s) and not kernels.finite(s.dtype, s.g, s.n):
                 all.found[part] = i
                 return
-            before += all.tasks[i].n*price(&all.tasks[i])
+            before += all.tasks[i].n*bytes_per_weight(&all.tasks[i])
 
 
-cdef int update(const Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
-    """One step of all tasks, whose arrays have n coordinates together."""
-    if n*DEAREST < ASK:  # adding up what they move takes a tenth of a step of many small ones
+cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
+    """One step of all tasks, n coordinates together."""
+    if n*MAX_BYTES_PER_WEIGHT < MIN_BYTES:  # computing the size takes a tenth of a step of many small tensors
         with nogil:
             kernels.update(tasks, count)
         return 0
@@ -211,7 +217,7 @@ cdef int update(const Task* tasks, Py_ssize_t count, Py_ssize_t n, object thread
     return run(update_part, &all, all.size, threads)
 
 
-cdef Py_ssize_t nonfinite(const Task* tasks, Py_ssize_t count, object threads) except -2:
+cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except -2:
     """The index of the first task whose gradient holds an infinity or a NaN, or -1."""
     cdef Py_ssize_t[PARTS] found
     cdef Py_ssize_t part
@@ -227,58 +233,63 @@ cdef Py_ssize_t nonfinite(const Task* tasks, Py_ssize_t count, object threads) e
 
 # -- Slices of one array ----------------------------------------------------------------------------------------------
 
+cdef inline Py_ssize_t block_edge(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """Where a part of n coordinates begins: a multiple of GRAIN, or n."""
+    return min(n, GRAIN*edge((n + GRAIN - 1) // GRAIN, part, parts))
+
+
+cdef struct Values:
+    const Task* task
+    double* blocks  # the value of each block
+
+
+cdef void penalty_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """Block by block, to be added in order afterwards: the bits are those of one thread."""
+    cdef const Values* x = <const Values*>context
+    cdef Py_ssize_t i = block_edge(x.task.n, part, parts)
+    cdef Task s
+    while i < block_edge(x.task.n, part + 1, parts):
+        s = shifted(x.task, i, min(<Py_ssize_t>GRAIN, x.task.n - i))
+        x.blocks[i // GRAIN] = kernels.penalty(&s)
+        i += GRAIN
+
+
+cdef double penalty(const Task* t) except? -1:
+    """The value of a task's penalty at its weights."""
+    cdef Py_ssize_t block, blocks = (t.n + GRAIN - 1) // GRAIN, size = t.n*bytes_of(t.dtype)
+    cdef Values x = Values(t, NULL)
+    cdef double total = 0
+    if t.n < GIL_FREE:
+        return kernels.penalty(t)
+    if size < MIN_BYTES or thread_pool.usable(None, size) == 1:
+        with nogil:
+            total = kernels.penalty(t)
+        return total
+    x.blocks = <double*>PyMem_Malloc(blocks*sizeof(double))
+    if x.blocks == NULL:
+        raise MemoryError
+    try:
+        run(penalty_part, &x, size, None)
+        for block in range(blocks):
+            total += x.blocks[block]
+    finally:
+        PyMem_Free(x.blocks)
+    return total
+
+
 cdef struct Array:
     DType dtype
     void* w
     Py_ssize_t n
     double factor
-    double* blocks  # the two sums of each block
-
-
-cdef inline Py_ssize_t grain_edge(const Array* x, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    return min(x.n, GRAIN*edge((x.n + GRAIN - 1) // GRAIN, part, parts))
-
-
-cdef void sums_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Block by block, to be added in order afterwards: the bits are those of one thread."""
-    cdef const Array* x = <const Array*>context
-    cdef Py_ssize_t i = grain_edge(x, part, parts)
-    while i < grain_edge(x, part + 1, parts):
-        kernels.sums(x.dtype, <char*>x.w + i*width(x.dtype), min(<Py_ssize_t>GRAIN, x.n - i),
-                     &x.blocks[2*(i // GRAIN)], &x.blocks[2*(i // GRAIN) + 1])
-        i += GRAIN
-
-
-cdef int sums(DType dtype, const void* w, Py_ssize_t n, double* sum_abs, double* sum_squares) except -1:
-    cdef Py_ssize_t block, blocks = (n + GRAIN - 1) // GRAIN
-    cdef Array x = Array(dtype, <void*>w, n, 0, NULL)
-    if n < GIL_FREE:
-        kernels.sums(dtype, w, n, sum_abs, sum_squares)
-        return 0
-    if n*width(dtype) < ASK or _threads.usable(None, n*width(dtype)) == 1:
-        with nogil:
-            kernels.sums(dtype, w, n, sum_abs, sum_squares)
-        return 0
-    x.blocks = <double*>PyMem_Malloc(2*blocks*sizeof(double))
-    if x.blocks == NULL:
-        raise MemoryError
-    try:
-        run(sums_part, &x, n*width(dtype), None)
-        sum_abs[0] = sum_squares[0] = 0
-        for block in range(blocks):
-            sum_abs[0] += x.blocks[2*block]
-            sum_squares[0] += x.blocks[2*block + 1]
-    finally:
-        PyMem_Free(x.blocks)
-    return 0
 
 
 cdef void scale_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef const Array* x = <const Array*>context
-    cdef Py_ssize_t start = grain_edge(x, part, parts)
-    kernels.scale(x.dtype, <char*>x.w + start*width(x.dtype), grain_edge(x, part + 1, parts) - start, x.factor)
+    cdef Py_ssize_t start = block_edge(x.n, part, parts)
+    kernels.scale(x.dtype, <char*>x.w + start*bytes_of(x.dtype), block_edge(x.n, part + 1, parts) - start, x.factor)
 
 
 cdef int scale(DType dtype, void* w, Py_ssize_t n, double factor) except -1:
-    cdef Array x = Array(dtype, w, n, factor, NULL)
-    return run(scale_part, &x, n*width(dtype)*2, None)
+    cdef Array x = Array(dtype, w, n, factor)
+    return run(scale_part, &x, n*bytes_of(dtype)*2, None)

@@ -2,16 +2,15 @@
 
 `Tensors` holds all that a step or a loaded file changes: the buffers of weights and state, the steps that each tensor
 has taken, the counts of the optimizer and the settings of its groups. So one commit, which no interrupt divides, makes
-all of it new (section.pyx). What a step means is the affair of optimizers.py: for each group it hands over a `Plan` of
-plain numbers (settings.py), and directions as the reference's tuples, whose fields are those of the struct of the same
-name, in the same order.
+all of it new (section.pyx). What a step means is decided by the optimizers: for each group they hand over a `Plan`
+(optimizers/settings.py) with directions and penalties as tuples of the reference.
 
 No list comprehension here makes its entries: where memory runs out in one, Cython 3.3.1 releases an entry twice.
 """
 from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
-from libc.math cimport INFINITY, isfinite, sqrt
+from libc.math cimport isfinite
 from libc.string cimport memcpy
 from numpy cimport (
     import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
@@ -19,20 +18,21 @@ from numpy cimport (
     PyArray_NDIM, PyArray_SIZE,
 )
 
-from fastreg._boundary.checks cimport as_array, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels
-from fastreg._kernels.table cimport (
-    ADAM, AMSGRAD, AnyDirection, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, Task,
+from fastreg._boundary.checks cimport (
+    address, as_arrays, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels,
 )
-from fastreg._boundary.parallel cimport nonfinite, scale, sums, update
+from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
+from fastreg._boundary.parallel cimport nonfinite, penalty, update
 from fastreg._boundary.section cimport enter, leave, Section
+from fastreg._kernels.table cimport (
+    AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode, Powers, Task,
+)
 
 from operator import attrgetter, itemgetter
 
 import cython
-from numpy import asarray
 
-from fastreg import reference
-from fastreg._boundary import errors as _diagnose
+from fastreg._boundary import errors
 
 cdef extern from "Python.h":
     PyObject* PyList_GetItem(object t, Py_ssize_t i) except NULL  # borrowed, which Cython's own declaration is not
@@ -42,17 +42,8 @@ cdef extern from "numpy/arrayobject.h":
 
 import_array()
 
-cdef dict DIRECTIONS = {direction: code for code, direction in enumerate(reference.DIRECTIONS.values())}
-cdef dict MODES = {mode: code for code, mode in enumerate(reference.MODES)}
-
-cdef struct Slot:  # what the boundary knows of one tensor, beside its task
-    PyObject* w      # the ndarray, held by Tensors.weights
-    void* descr      # its dtype, held by Tensors.dtypes
-    double scalar    # what multiplies its strengths
-    long long steps
-    double power1    # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
-    double power2
-    bint settled     # whether the task's direction holds until its group changes
+include "tasks.pxi"
+include "overlap.pxi"
 
 cdef struct Clock:  # what a slot counts
     long long steps
@@ -63,22 +54,6 @@ cdef struct Copy:  # of one array of state
     void* to
     const void* source
     size_t size
-
-cdef struct Block:  # the bytes of one array that steps write: a tensor's weights or its state
-    const char* start
-    const char* end
-    Py_ssize_t index  # of the tensor
-
-cdef struct Span:  # one group
-    Py_ssize_t start
-    Py_ssize_t stop
-    double beta1
-    double beta2
-    DirectionCode direction
-    AnyDirection first  # that of a tensor's first step
-    AnyDirection later
-    double largest      # of the numbers in both
-
 
 @final
 cdef class Tensors:
@@ -94,8 +69,8 @@ cdef class Tensors:
         The state of each tensor, like its weights; of bfloat16, float32.
     factors : list of ndarray or None
         The penalty factors of each tensor, likewise.
-    scalars : list of float
-        What else multiplies the strengths of each tensor.
+    kinds : list of int
+        The index of each tensor's penalty among those of its group's Plan.
     spans : list of (int, int)
         The first tensor of each group, and the one after its last.
     settings : tuple of dict
@@ -111,13 +86,13 @@ cdef class Tensors:
     cdef list bound, bound_guards
     cdef bint is_bound  # whether the tasks point to the bound gradients
     cdef Py_ssize_t count, size, groups
-    cdef Py_ssize_t filled  # how many blocks there are
     cdef Task* tasks
     cdef Slot* slots
-    cdef Block* blocks  # sorted by address
+    cdef Blocks written  # where gradients may not lie
     cdef Span* spans
+    cdef AnyPenalty* penalties  # of the group that is configured
 
-    def __cinit__(self, list names, list weights, list states, list factors, list scalars, list spans, tuple settings):
+    def __cinit__(self, list names, list weights, list states, list factors, list kinds, list spans, tuple settings):
         cdef Py_ssize_t i
         cdef ndarray w
         self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
@@ -128,54 +103,23 @@ cdef class Tensors:
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
         self.spans = <Span*>allocate(self.groups, sizeof(Span))
+        self.penalties = <AnyPenalty*>allocate(self.count, sizeof(AnyPenalty))
         for i in range(self.groups):
             self.spans[i].start, self.spans[i].stop = spans[i]
         for i, w in enumerate(weights):
             if not is_target(w):
-                raise _diagnose.bad_array(w, f"params[{names[i]}]", writable=True)
+                raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(names[i], w, states[i], factors[i])
-            self.slots[i] = Slot(<PyObject*>w, descr_of(w), scalars[i], 0, 1, 1, False)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, Powers(1, 1, False), Powers(1, 1, False), False)
             self.size += PyArray_SIZE(w)
-        self.sort_blocks()
+        sort_blocks(&self.written, names, weights, states)
 
     def __dealloc__(self):
         PyMem_Free(self.tasks)
         PyMem_Free(self.slots)
-        PyMem_Free(self.blocks)
+        PyMem_Free(self.written.blocks)
         PyMem_Free(self.spans)
-
-    cdef int sort_blocks(self) except -1:
-        """Where gradients may not lie. An empty array has no block, and overlaps nothing."""
-        cdef Py_ssize_t i
-        cdef ndarray x
-        cdef const char* start
-        written = []  # and no comprehension: see the head of this file
-        for i in range(self.count):
-            for x in (self.weights[i], *self.states[i]):
-                if PyArray_SIZE(x) > 0:
-                    written.append((address(x), i, x))
-        self.blocks = <Block*>allocate(len(written), sizeof(Block))
-        for _, i, x in sorted(written, key=itemgetter(0, 1)):
-            start = <const char*>PyArray_DATA(x)
-            if self.filled and start < self.blocks[self.filled - 1].end:
-                one, other = self.names[self.blocks[self.filled - 1].index], self.names[i]
-                raise _diagnose.bad_overlap(f"params[{one}]", f"params[{other}]")
-            self.blocks[self.filled] = Block(start, start + PyArray_NBYTES(x), i)
-            self.filled += 1
-        return 0
-
-    cdef Py_ssize_t overlapped(self, const char* start, Py_ssize_t size) noexcept:
-        """The index of a tensor whose weights or state share memory with so many bytes, or -1."""
-        cdef Py_ssize_t low = 0, high = self.filled, middle
-        while low < high:  # the first block that ends after the start
-            middle = (low + high) // 2
-            if self.blocks[middle].end <= start:
-                low = middle + 1
-            else:
-                high = middle
-        if size == 0 or low == self.filled or self.blocks[low].start >= start + size:
-            return -1
-        return self.blocks[low].index
+        PyMem_Free(self.penalties)
 
     # -- Gradients ----------------------------------------------------------------------------------------------------
 
@@ -200,13 +144,13 @@ cdef class Tensors:
                 name = self.names[i]
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
                     raise ValueError(f"params[{name}]: expected the memory of the construction, got a resized array")
-                raise _diagnose.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
+                raise errors.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
             data = PyArray_DATA(<ndarray>g)
             if data != t.g:  # or else it was found apart from all weights at an earlier step
                 t.g = NULL
-                other = self.overlapped(<const char*>data, PyArray_NBYTES(<ndarray>slot.w))
+                other = overlapped(&self.written, <const char*>data, PyArray_NBYTES(<ndarray>slot.w))
                 if other >= 0:
-                    raise _diagnose.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
+                    raise errors.bad_overlap(f"params[{self.names[other]}]", f"grads[{self.names[i]}]")
                 t.g = data
         return grads
 
@@ -230,7 +174,7 @@ cdef class Tensors:
         for i in range(self.count):
             w = self.slots[i].w
             if not (PyArray_ISWRITEABLE(<ndarray>w) and descr_of(<ndarray>w) == self.slots[i].descr):
-                raise _diagnose.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
+                raise errors.bad_array(self.weights[i], f"params[{self.names[i]}]", writable=True)
         return 0
 
     # -- Steps --------------------------------------------------------------------------------------------------------
@@ -256,12 +200,12 @@ cdef class Tensors:
                     name = self.names[i]
                     raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
             for i in range(self.groups):
-                self.direct(&self.spans[i])
+                direct(self.tasks, self.slots, &self.spans[i])
             locked = enter(self.section, True, self.size < GIL_FREE)
             try:
                 self.completed += 1
                 for i in range(self.groups):
-                    self.tick(&self.spans[i])
+                    tick(self.tasks, self.slots, &self.spans[i])
                 if self.size < GIL_FREE:
                     kernels.update(self.tasks, self.count)
                 else:
@@ -285,23 +229,9 @@ cdef class Tensors:
             for i in range(self.spans[k].start, self.spans[k].stop):
                 fresh |= self.slots[i].steps == 0
             made = plan(k, own, self.completed, fresh)
-            self.configure(&self.spans[k], made)
+            configure(self.tasks, self.slots, &self.spans[k], self.penalties, made)
             if made.holds:
                 self.planned[k] = own
-        return 0
-
-    cdef int configure(self, Span* span, made) except -1:
-        cdef Py_ssize_t i
-        cdef double l1 = made.l1, l2 = made.l2, theta = made.theta
-        cdef ModeCode mode = <ModeCode><int>MODES[made.mode]
-        span.beta1, span.beta2 = made.betas
-        span.direction = <DirectionCode><int>DIRECTIONS[type(made.later)]
-        span.largest = fill(&span.later, made.later)
-        span.largest = max(fill(&span.first, made.first), span.largest)
-        for i in range(span.start, span.stop):
-            self.tasks[i].mode, self.tasks[i].theta = mode, theta
-            self.tasks[i].l1, self.tasks[i].l2 = l1*self.slots[i].scalar, l2*self.slots[i].scalar
-            self.slots[i].settled = False
         return 0
 
     cdef list point_to_gradients(self, grads):
@@ -317,46 +247,6 @@ cdef class Tensors:
             self.is_bound = True
         return self.bound
 
-    cdef int direct(self, const Span* span) except -1:
-        """Gives the group's tasks their direction for the step to come, which differs for tensors that sat out.
-
-        It holds until the settings change, but for a tensor's first step. Adam's bias corrections, which change at
-        every step, are worked out here.
-        """
-        cdef Py_ssize_t i
-        cdef Task* t
-        cdef Slot* slot
-        cdef Slot* last = NULL
-        cdef double scale1 = 0, scale2 = 0
-        for i in range(span.start, span.stop):
-            t, slot = &self.tasks[i], &self.slots[i]
-            if t.g == NULL:
-                continue
-            if not slot.settled:
-                if not (isfinite(span.largest) and (t.dtype == FLOAT64 or isfinite(<float>span.largest))):
-                    raise ValueError(
-                        "lr: expected settings whose direction the dtype of the weights can hold, got numbers up to"
-                        f" {span.largest}"
-                    )
-                t.direction, t.d = span.direction, span.later if slot.steps else span.first
-                slot.settled = slot.steps > 0
-            if t.direction == ADAM or t.direction == AMSGRAD:  # whose structs have the same fields
-                if last == NULL or slot.power1 != last.power1 or slot.power2 != last.power2:
-                    scale1 = 1/(1 - slot.power1*span.beta1)
-                    scale2 = 1/sqrt(1 - slot.power2*span.beta2)
-                    last = slot
-                t.d.adam.scale1, t.d.adam.scale2 = scale1, scale2
-        return 0
-
-    cdef void tick(self, const Span* span) noexcept:
-        """Counts the step to come."""
-        cdef Py_ssize_t i
-        for i in range(span.start, span.stop):
-            if self.tasks[i].g != NULL:
-                self.slots[i].steps += 1
-                self.slots[i].power1 *= span.beta1
-                self.slots[i].power2 *= span.beta2
-
     # -- Settings and state -------------------------------------------------------------------------------------------
 
     def set_settings(self, Py_ssize_t k, dict old, dict new):
@@ -371,13 +261,17 @@ cdef class Tensors:
 
     def clock(self, Py_ssize_t i):
         """The steps that tensor i has taken, and its running products."""
-        return self.slots[i].steps, self.slots[i].power1, self.slots[i].power2
+        return self.slots[i].steps, self.slots[i].powers.power1, self.slots[i].powers.power2
 
-    def sums(self, Py_ssize_t i):
-        """Σ|w| and Σw² of tensor i."""
-        cdef double sum_abs = 0, sum_squares = 0
-        sums(self.tasks[i].dtype, self.tasks[i].w, self.tasks[i].n, &sum_abs, &sum_squares)
-        return sum_abs, sum_squares
+    def penalty(self, Py_ssize_t i, object p, ndarray copy=None):
+        """The value of a penalty, with the factors of tensor i, at its weights or at a copy of them."""
+        cdef Task t = self.tasks[i]
+        t.penalty = fill_penalty(&t.p, p)
+        if copy is not None:
+            if not (is_plain(copy) and is_alike(self.weights[i], copy, t.dtype)):
+                raise errors.bad_pair(self.weights[i], copy, f"params[{self.names[i]}]", "copy")
+            t.w = PyArray_DATA(copy)
+        return penalty(&t)
 
     def read(self, function):
         """What a function finds while nobody steps: it waits for those who do, and they for it."""
@@ -416,15 +310,15 @@ cdef class Tensors:
                 times[i].steps, times[i].power1, times[i].power2 = clocks[i]
                 for mine, theirs in zip(self.states[i], states[i] if states is not None else ()):
                     if not (is_target(mine) and is_plain(theirs) and is_alike(mine, theirs, dtype_of(mine))):
-                        raise _diagnose.bad_pair(mine, theirs, f"state[{self.names[i]!r}]", "saved")
+                        raise errors.bad_pair(mine, theirs, f"state[{self.names[i]!r}]", "saved")
                     copies[count] = Copy(PyArray_DATA(mine), PyArray_DATA(theirs), PyArray_NBYTES(mine))
                     count += 1
             self.section.lock(True)
             for i in range(count):
                 memcpy(copies[i].to, copies[i].source, copies[i].size)
             for i in range(self.count):
-                self.slots[i].steps, self.slots[i].power1 = times[i].steps, times[i].power1
-                self.slots[i].power2, self.slots[i].settled = times[i].power2, False
+                self.slots[i].steps, self.slots[i].settled = times[i].steps, False
+                self.slots[i].powers = Powers(times[i].power1, times[i].power2, False)
             self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
             self.section.unlock()
         finally:
@@ -443,111 +337,3 @@ cdef class Tensors:
     def seal(self):
         """What follows the arrays in a pickle: see section.pyx."""
         return self.section.seal()
-
-
-cdef list as_arrays(list grads, list names):
-    """Gradients as arrays over the same memory; None stays."""
-    cdef list arrays = []
-    for x, name in zip(grads, names):
-        arrays.append(None if x is None else asarray(as_array(x, f"grads[{name}]")))
-    return arrays
-
-
-cdef object address(ndarray a):
-    """Where an array's data starts."""
-    return <size_t>PyArray_DATA(a)
-
-
-cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
-    cdef void* memory = PyMem_Calloc(count + 1, size)
-    if memory == NULL:
-        raise MemoryError
-    return memory
-
-
-cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
-    """Whether w is still what it was when it was taken in, and can be updated with g; is_pair, less what is known."""
-    cdef int order = PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
-    cdef const npy_intp* mine = PyArray_DIMS(w)
-    cdef const npy_intp* theirs = PyArray_DIMS(g)
-    cdef Py_ssize_t n = 1
-    cdef int i
-    if (descr_of(w) != slot.descr or PyArray_DATA(w) != t.w
-            or PyArray_FLAGS(w) & NPY_ARRAY_BEHAVED != NPY_ARRAY_BEHAVED
-            or not (descr_of(g) == slot.descr or (is_plain(g) and dtype_of(g) == t.dtype))
-            or PyArray_FLAGS(g) & NPY_ARRAY_ALIGNED == 0 or order == 0 or PyArray_NDIM(w) != PyArray_NDIM(g)):
-        return False
-    for i in range(PyArray_NDIM(w)):
-        if mine[i] != theirs[i]:
-            return False
-        n *= mine[i]
-    return n == t.n
-
-
-cdef double fill(AnyDirection* direction, object fields) except -1:
-    """Fills the struct; the largest of its fields, none of which is negative, or infinity for a NaN."""
-    cdef Py_ssize_t i
-    cdef double x, largest = 0
-    for i, x in enumerate(fields):
-        memcpy(<char*>direction + i*sizeof(double), &x, sizeof(double))
-        if not x <= largest:
-            largest = x if x == x else INFINITY
-    return largest
-
-
-cdef Task task(name, ndarray w, list states, object factors) except *:
-    cdef Task t
-    cdef (void*)[3] state
-    cdef ndarray s
-    cdef Py_ssize_t i
-    cdef DType dtype = FLOAT32 if dtype_of(w) == BFLOAT16 else dtype_of(w)
-    state[0] = state[1] = state[2] = NULL
-    for i, s in enumerate(states):
-        if not (is_target(s) and is_alike(w, s, dtype)):
-            raise _diagnose.bad_state(w, s, f"params[{name}]")
-        state[i] = PyArray_DATA(s)
-    t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
-    t.a, t.b, t.c = state[0], state[1], state[2]
-    if factors is not None:
-        s = factors
-        if not (is_plain(s) and is_alike(w, s, dtype)):
-            raise _diagnose.bad_state(w, s, f"params[{name}]")
-        t.f = PyArray_DATA(s)
-    return t
-
-
-def clip_grad_norm(list names, list grads, double max_norm):
-    """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
-    cdef ndarray g
-    cdef double total = 0, sum_abs = 0, sum_squares = 0, norm, coefficient
-    cdef Py_ssize_t i
-    cdef list arrays = as_arrays(grads, names)
-    cdef list places = []
-    for i in range(len(arrays)):
-        places.append((address(arrays[i]), i))
-    end = 0
-    for start, i in sorted(places):
-        g = arrays[i]
-        if not is_target(g):
-            raise _diagnose.bad_array(g, f"grads[{names[i]}]", writable=True)
-        if PyArray_SIZE(g) == 0:
-            continue
-        if start < end:
-            raise _diagnose.bad_overlap(f"grads[{names[i]}]", "another gradient")
-        end = start + PyArray_NBYTES(g)
-    for g in arrays:
-        sums(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), &sum_abs, &sum_squares)
-        total += sum_squares
-    norm = sqrt(total)
-    coefficient = reference.clip_coefficient(norm, max_norm)
-    if coefficient == 1:
-        return norm  # nothing to scale: save the pass over all gradients
-    interrupt = None
-    for g in arrays:
-        try:
-            scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)  # done whole, even where it raises
-        except BaseException as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
-    return norm

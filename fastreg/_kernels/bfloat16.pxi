@@ -1,30 +1,57 @@
-# Layer 2 for bfloat16, part of _kernels/kernels.pxi. As one more type of `dense` it would double the generated code. Rules
-# without state work on pairs where they lie, which brings them to about 0.55 of the time of float32 in memory; the
-# others on stripes that are widened into buffers in the first-level cache and narrowed again.
+# Layer 2 for bfloat16, included by variant.pyx. A bfloat16 is the upper half of a float32. Weights and gradients are
+# converted in stripes, in the first-level cache, and updated by the float32 loops: loops of their own would double the
+# generated code. Rules without state and factors work on pairs where they lie, which takes about 0.55 of the time of
+# float32 in memory.
+
+ctypedef uint16_t bfloat16
 
 cdef enum:
-    STRIPE = 512  # coordinates; with 1024 the two buffers lie 4096 bytes apart, which took 1.3 times as long
-    PAIRS = 16    # a cache line; with 32, gcc keeps them in memory, which took 1.5 times as long
+    STRIPE = 1024   # coordinates
+    PADDING = 16    # floats: buffers that lie 4096 bytes apart took 1.3 times as long
+    PAIRS = 16      # a cache line; with 32, gcc keeps them in memory, which took 1.5 times as long
 
 
-cdef void widen(const bfloat16* there, float* here, Py_ssize_t n) noexcept nogil:
+cdef inline float float_from(uint32_t pattern) noexcept nogil:
+    """The number with these bits: those of a bfloat16, above 16 zeros."""
+    cdef float x
+    memcpy(&x, &pattern, sizeof(x))
+    return x
+
+
+cdef inline uint32_t pattern_of(float x) noexcept nogil:
+    cdef uint32_t pattern
+    memcpy(&pattern, &x, sizeof(pattern))
+    return pattern
+
+
+cdef inline uint32_t nearest(float x) noexcept nogil:
+    """The nearest bfloat16 in the upper half, ties to even; for a NaN only where its lower half is zero."""
+    return pattern_of(x) + <uint32_t>0x7FFF + (pattern_of(x) >> 16 & <uint32_t>1)
+
+
+cdef inline uint32_t nearest_or_nan(float x) noexcept nogil:
+    """The same for every x: a NaN stays one, and is quiet."""
+    return nearest(x) if x == x else pattern_of(x) | <uint32_t>0x400000
+
+
+cdef void bf16_to_f32(const bfloat16* there, float* here, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        here[i] = widened(<uint32_t>there[i] << 16)
+        here[i] = float_from(<uint32_t>there[i] << 16)
 
 
-cdef void narrow(const float* here, bfloat16* there, Py_ssize_t n) noexcept nogil:
+cdef void f32_to_bf16(const float* here, bfloat16* there, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        there[i] = <bfloat16>(narrowed(here[i]) >> 16)
+        there[i] = <bfloat16>(nearest_or_nan(here[i]) >> 16)
 
 
-cdef Py_ssize_t paired(Direction d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:
-    """`dense` without state and factors, for all but the last few coordinates; how many those before them are.
+cdef inline Py_ssize_t pairs(Plain d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:
+    """`dense` without state and factors, for all but the last few coordinates; returns the number of those updated.
 
-    Two coordinates as they lie in 32 bits, the upper half in its place already: no shuffles and no buffers. The copies
-    are one by one since gcc makes those of a block in pieces of 16 bytes, for which wider loads must wait. No NaN has
-    bits in its lower half: those that are widened have none, and nor has the one that processors make.
+    Two coordinates as they lie in 32 bits, one of them already in the upper half: no shuffles and no buffers. The
+    copies are one by one since gcc copies a block in pieces of 16 bytes, for which wider loads must wait. No NaN has
+    bits in its lower half: those that come from bfloat16 have none, and nor has the one that processors make.
     """
     cdef uint32_t[PAIRS] w_
     cdef uint32_t[PAIRS] g_
@@ -38,61 +65,94 @@ cdef Py_ssize_t paired(Direction d, Mode m, Penalty p, bfloat16* w, const bfloat
             memcpy(&w_[j], w + i + 2*j, sizeof(uint32_t))
             memcpy(&g_[j], g + i + 2*j, sizeof(uint32_t))
         for j in range(PAIRS):
-            low = step(&d, &m, &p, widened(w_[j] << 16), widened(g_[j] << 16),
-                       <float*>NULL, <float*>NULL, <float*>NULL, <const float*>NULL)
-            high = step(&d, &m, &p, widened(w_[j] & <uint32_t>0xFFFF0000), widened(g_[j] & <uint32_t>0xFFFF0000),
-                        <float*>NULL, <float*>NULL, <float*>NULL, <const float*>NULL)
+            low = step(&d, &m, &p, float_from(w_[j] << 16), float_from(g_[j] << 16),
+                       <float*>NULL, <float*>NULL, <float*>NULL, <float>1)
+            high = step(&d, &m, &p, float_from(w_[j] & <uint32_t>0xFFFF0000),
+                        float_from(g_[j] & <uint32_t>0xFFFF0000),
+                        <float*>NULL, <float*>NULL, <float*>NULL, <float>1)
             w_[j] = nearest(low) >> 16 | nearest(high) & <uint32_t>0xFFFF0000
         for j in range(PAIRS):
             memcpy(w + i + 2*j, &w_[j], sizeof(uint32_t))
     return n - n % (2*PAIRS)
 
 
-cdef void striped_sums(const bfloat16* w, Py_ssize_t n, double* sum_abs, double* sum_squares) noexcept nogil:
+cdef inline Py_ssize_t pairs_with_penalty(Mode m, const Task* t) noexcept nogil:
+    if t.p.elastic_net.l1 == 0:
+        return pairs(t.d.plain, m, Ridge(t.p.elastic_net.l2), <bfloat16*>t.w, <const bfloat16*>t.g, t.n)
+    return pairs(t.d.plain, m, t.p.elastic_net, <bfloat16*>t.w, <const bfloat16*>t.g, t.n)
+
+
+cdef Py_ssize_t pairs_with_mode(const Task* t) noexcept nogil:
+    """How many coordinates, from the first on, have been updated in pairs."""
+    if t.direction != PLAIN or t.penalty != ELASTIC_NET or t.f != NULL:
+        return 0
+    if t.mode == SUBGRADIENT:
+        return pairs_with_penalty(Subgradient(0), t)
+    elif t.mode == DECOUPLED:
+        return pairs_with_penalty(Decoupled(0), t)
+    elif t.mode == PROXIMAL:
+        return pairs_with_penalty(Proximal(0), t)
+    elif t.theta == INFINITY:
+        return pairs_with_penalty(Truncated(INFINITY), t)  # a constant: with a branch it would not be vectorised
+    return 0
+
+
+cdef inline void* advanced(const void* start, Py_ssize_t n) noexcept nogil:
+    return <float*>start + n if start != NULL else NULL
+
+
+cdef void update_via_float32(Task* t) noexcept nogil:
+    """A task of bfloat16, stripe by stripe as tasks of float32."""
+    cdef float[STRIPE + PADDING] w_
+    cdef float[STRIPE + PADDING] g_
+    cdef bfloat16* w = <bfloat16*>t.w
+    cdef const bfloat16* g = <const bfloat16*>t.g
+    cdef Py_ssize_t i = pairs_with_mode(t)
+    cdef Task s = t[0]
+    s.dtype, s.w, s.g = FLOAT32, w_, g_
+    while i < t.n:
+        s.n = min(t.n - i, <Py_ssize_t>STRIPE)
+        s.a, s.b, s.c, s.f = advanced(t.a, i), advanced(t.b, i), advanced(t.c, i), advanced(t.f, i)
+        bf16_to_f32(w + i, w_, s.n)
+        bf16_to_f32(g + i, g_, s.n)
+        with_direction(&s, NULL)
+        f32_to_bf16(w_, w + i, s.n)
+        i += s.n
+
+
+cdef double penalty_via_float32(const Task* t) noexcept nogil:
+    """Block by block, so that the sum is that of one float32 array."""
     cdef float[BLOCK] w_
-    cdef Py_ssize_t block, size
-    for block in range((n + BLOCK - 1) // BLOCK):
-        size = min(n - BLOCK*block, <Py_ssize_t>BLOCK)
-        widen(w + BLOCK*block, w_, size)
-        block_sums(w_, size, sum_abs, sum_squares)
+    cdef Py_ssize_t start = 0
+    cdef double total = 0
+    cdef Task s = t[0]
+    s.dtype, s.w = FLOAT32, w_
+    while start < t.n:
+        s.n, s.f = min(t.n - start, <Py_ssize_t>BLOCK), advanced(t.f, start)
+        bf16_to_f32(<const bfloat16*>t.w + start, w_, s.n)
+        total += penalty(&s)
+        start += s.n
+    return total
 
 
-cdef void striped_scale(bfloat16* w, Py_ssize_t n, float factor) noexcept nogil:
+cdef void scale_via_float32(bfloat16* w, Py_ssize_t n, float factor) noexcept nogil:
     cdef float[STRIPE] w_
-    cdef Py_ssize_t k, size
-    for k in range((n + STRIPE - 1) // STRIPE):
-        size = min(n - STRIPE*k, <Py_ssize_t>STRIPE)
-        widen(w + STRIPE*k, w_, size)
+    cdef Py_ssize_t start = 0, size
+    while start < n:
+        size = min(n - start, <Py_ssize_t>STRIPE)
+        bf16_to_f32(w + start, w_, size)
         scale_all(w_, size, factor)
-        narrow(w_, w + STRIPE*k, size)
+        f32_to_bf16(w_, w + start, size)
+        start += size
 
 
-cdef bint striped_finite(const bfloat16* w, Py_ssize_t n) noexcept nogil:
+cdef bint finite_via_float32(const bfloat16* w, Py_ssize_t n) noexcept nogil:
     cdef float[STRIPE] w_
-    cdef Py_ssize_t k, size
-    for k in range((n + STRIPE - 1) // STRIPE):
-        size = min(n - STRIPE*k, <Py_ssize_t>STRIPE)
-        widen(w + STRIPE*k, w_, size)
+    cdef Py_ssize_t start = 0, size
+    while start < n:
+        size = min(n - start, <Py_ssize_t>STRIPE)
+        bf16_to_f32(w + start, w_, size)
         if not all_finite(w_, size):
             return False
+        start += size
     return True
-
-
-cdef void striped(Direction d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, float* a, float* b, float* c,
-                  const float* f, Py_ssize_t n) noexcept nogil:
-    """`dense` for bfloat16."""
-    cdef float[STRIPE] w_
-    cdef float[STRIPE] g_
-    cdef Py_ssize_t i = 0, size
-    if Direction is Plain and Penalty is not Weighted:
-        if Mode is not Truncated:
-            i = paired(d, m, p, w, g, n)
-        elif m.theta == INFINITY:
-            i = paired(d, Truncated(INFINITY), p, w, g, n)  # a constant: with a branch it would not be vectorised
-    while i < n:
-        size = min(n - i, <Py_ssize_t>STRIPE)
-        widen(w + i, w_, size)
-        widen(g + i, g_, size)
-        dense(d, m, p, w_, g_, a + i, b + i, c + i, f + i, size)
-        narrow(w_, w + i, size)
-        i += size

@@ -1,32 +1,16 @@
-# Layer 2 for gradients with few rows: the lazy updates. Included by _kernels/kernels.pxi, so compiled once per instruction set,
-# like _kernels/linear.pxi and _kernels/lazy_types.pxi, which go on from here. A step touches the rows of its gradient alone: brings them
-# up to date, moves and penalises them, and stamps them with the clock; all others owe. No formula, no Python object.
-#
-# The clock ticks once a step, before its rows are stamped. Where it is worn (rules.pxd), or where a closed form ends
-# (Adagrad's, with its strengths), all rows are settled first: the only pass over all weights.
-from fastreg._kernels.table cimport index, Rows, Sparse
-from fastreg.rules cimport (
-    Adagrad, catch_up, Clock, double_up, FTRL, idle, is_gone, is_worn, Lazy, Missed, missed, owing, Plain, repeated,
-    Stamp, tick, toll,
-)
-
-ctypedef fused Strength:  # the penalties with l1: a lazy l2 alone costs the same
-    ElasticNet
-    Weighted
-
-ctypedef fused Closed:  # the modes that have a closed form
-    Truncated
-    Proximal
+# Layer 2 for gradients with few rows: rows that are brought up to date and stepped; included by variant.pyx. A step
+# touches only the rows of its gradient: it brings them up to date, moves and penalises them, and stamps them with the
+# clock. All other rows have a pending penalty, which catch_up.pxd computes when they are needed. No formula.
 
 cdef enum:
-    COMING = 12  # rows for which memory is asked ahead of time
-    DESK = 16    # rows of one weight that are worked on together
+    PREFETCH_ROWS = 12  # rows that are prefetched ahead
+    TILE = 16           # rows of one weight that are worked on together
 
 
-# -- Layer 2: what a row has missed -----------------------------------------------------------------------------------
+# -- What a row has missed --------------------------------------------------------------------------------------------
 
 cdef inline Missed elapsed(const Lazy* d, const Rows* t, Py_ssize_t i) noexcept nogil:
-    """What row i has missed."""
+    """The steps that row i has missed."""
     if Lazy is Plain:
         return missed(&t.clock, <const Stamp*>(t.stamps + i*t.stamp_pitch))
     elif Lazy is Adagrad:
@@ -43,86 +27,95 @@ cdef inline void stamp(const Lazy* d, const Rows* t, const Clock* now, long long
         (<long long*>(t.stamps + i*t.stamp_pitch))[0] = steps
 
 
-# -- Layer 2: weights that lie side by side ---------------------------------------------------------------------------
+# -- Weights that lie side by side ------------------------------------------------------------------------------------
 
-cdef inline Py_ssize_t blocks(Py_ssize_t n) noexcept nogil:
-    """How many desks so many weights take."""
-    return (n + DESK - 1) // DESK
+cdef inline Py_ssize_t tiles(Py_ssize_t n) noexcept nogil:
+    """How many tiles hold n weights."""
+    return (n + TILE - 1) // TILE
 
 
-cdef inline void catch_up_all(const Lazy* d, const Strength* p, Py_ssize_t n, const Missed* since, Py_ssize_t each,
-                              floating* w, const floating* a, const floating* b, const floating* f) noexcept nogil:
-    """Brings weights up to date; `each` is 1, or 0 where all have missed the same."""
-    cdef Py_ssize_t block, k
+cdef inline void catch_up_all(const Lazy* d, const ElasticNet* p, const Factor* f, Py_ssize_t n, const Missed* since,
+                              Py_ssize_t each, floating* w, const floating* a, const floating* b) noexcept nogil:
+    """Brings weights up to date; `each` is 1, or 0 where all have missed the same steps."""
+    cdef Py_ssize_t tile, k
     if Lazy is Adagrad:
-        for block in range(blocks(n)):
-            k = DESK*block
-            catch_up_block(d, p, min(n - k, <Py_ssize_t>DESK), since + each*k, each, w + k, a + k, f + k)
+        for tile in range(tiles(n)):
+            k = TILE*tile
+            catch_up_tile(d, p, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
     elif Lazy is FTRL:
         for k in range(n):
-            w[k] = catch_up(d, p, since, w[k], a + k, b + k, f + k)
+            w[k] = catch_up(d, p, since, w[k], a + k, b + k, factor_at(f, k, w))
     else:
         for k in range(n):
-            w[k] = catch_up(d, p, since + each*k, w[k], a + k, b + k, f + k)
+            w[k] = catch_up(d, p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
-cdef inline void catch_up_block(const Adagrad* d, const Strength* p, Py_ssize_t n, const Missed* since, Py_ssize_t each,
-                                floating* w, const floating* a, const floating* f) noexcept nogil:
-    """catch_up of at most DESK weights, their powers digit by digit together: a third of the time."""
-    cdef double[DESK] kept, taken, power, sum, a_power, a_sum
-    cdef long long[DESK] left
+cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Factor* f, Py_ssize_t start, Py_ssize_t n,
+                               const Missed* since, Py_ssize_t each, floating* w, const floating* a) noexcept nogil:
+    """catch_up of at most TILE weights, their powers digit by digit together: a third of the time."""
+    cdef double[TILE] shrinkage, threshold, power, sum, a_power, a_sum
+    cdef long long[TILE] left
     cdef long long digits = 0
     cdef Missed own
     cdef Py_ssize_t k
-    for k in range(DESK):
-        kept[k], left[k] = 1, 0
+    for k in range(TILE):
+        shrinkage[k], left[k] = 1, 0
     for k in range(n):
-        idle(d, p, a[k], f + k, &kept[k], &taken[k])
+        step_without_gradient(d, p, a[k], factor_at(f, start + k, w), &shrinkage[k], &threshold[k])
         left[k] = since[each*k].steps
-    for k in range(DESK):
-        power[k], sum[k], a_power[k], a_sum[k] = 1, 0, kept[k], 1
+    for k in range(TILE):
+        power[k], sum[k], a_power[k], a_sum[k] = 1, 0, shrinkage[k], 1
     for k in range(n):
-        if is_gone(w[k], taken[k], left[k]):
+        if ends_at_zero(w[k], threshold[k], left[k]):
             power[k] = left[k] = 0
         digits |= left[k]
     while digits > 0:
-        for k in range(DESK):
-            double_up(left[k] & 1, kept[k], &power[k], &sum[k], &a_power[k], &a_sum[k])
+        for k in range(TILE):
+            next_digit(left[k] & 1, shrinkage[k], &power[k], &sum[k], &a_power[k], &a_sum[k])
             left[k] >>= 1
         digits >>= 1
     for k in range(n):
-        own = repeated(power[k], sum[k], kept[k], taken[k], since[each*k].steps)
-        w[k] = owing(&own, w[k])
+        own = repeated(power[k], sum[k], shrinkage[k], threshold[k], since[each*k].steps)
+        w[k] = apply_missed(&own, w[k])
 
 
-cdef inline void step_all(const Lazy* d, const Closed* m, const Strength* p, Py_ssize_t n, const floating* g,
-                          floating* w, floating* a, floating* b, const floating* f) noexcept nogil:
+cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, Py_ssize_t n,
+                          const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
     """A step of weights that are up to date."""
     cdef Py_ssize_t k
     for k in range(n):
-        w[k] = step(d, m, p, w[k], g[k], a + k, b + k, <floating*>NULL, f + k)
+        w[k] = step(d, m, p, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
 
 
-# -- Layer 2: one row -------------------------------------------------------------------------------------------------
+# -- One row ----------------------------------------------------------------------------------------------------------
 
-cdef inline void arrive(const Lazy* d, const Strength* p, const Rows* t, floating* w, Py_ssize_t i) noexcept nogil:
+cdef inline Factor factor_from(const Factor* f, Py_ssize_t i, const floating* _) noexcept nogil:
+    """The factors from coordinate i on; the last argument only says the dtype."""
+    cdef Factor moved = f[0]
+    if Factor is PerCoordinate:
+        moved.f = <const floating*>f.f + i
+    return moved
+
+
+cdef inline void catch_up_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, floating* w,
+                              Py_ssize_t i) noexcept nogil:
     """Brings row i up to date."""
     cdef Missed since = elapsed(d, t, i)
+    cdef Factor own = factor_from(f, i*t.width, w)
     cdef Py_ssize_t q = i*t.pitch
-    catch_up_all(d, p, t.width, &since, 0, w + q, <floating*>t.a + q, <floating*>t.b + q,
-                 <const floating*>t.f + i*t.width)
+    catch_up_all(d, p, &own, t.width, &since, 0, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
-cdef inline void leave(const Lazy* d, const Closed* m, const Strength* p, const Rows* t, const Clock* next, floating* w,
-                       const floating* g, Py_ssize_t i) noexcept nogil:
+cdef inline void step_row(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
+                          const Clock* next, floating* w, const floating* g, Py_ssize_t i) noexcept nogil:
     """A step of row i, which is up to date."""
+    cdef Factor own = factor_from(f, i*t.width, w)
     cdef Py_ssize_t q = i*t.pitch
-    step_all(d, m, p, t.width, g, w + q, <floating*>t.a + q, <floating*>t.b + q, <const floating*>t.f + i*t.width)
+    step_all(d, m, p, &own, t.width, g, w + q, <floating*>t.a + q, <floating*>t.b + q)
     stamp(d, t, next, t.steps + 1, i)
 
 
-cdef inline void ask(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t i) noexcept nogil:
-    """Asks for the memory of a row to come."""
+cdef inline void prefetch_row(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t i) noexcept nogil:
     prefetch(w + i*t.pitch)
     if t.pitch == t.width:  # or else all of it lies together
         if Lazy is not FTRL:
@@ -133,12 +126,12 @@ cdef inline void ask(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t
             prefetch(<const floating*>t.b + i*t.pitch)
 
 
-# -- Layer 2: rows of one weight, brought together on a desk, where they lie side by side -----------------------------
+# -- Rows of one weight, gathered in a tile, where they lie side by side ----------------------------------------------
 
-cdef inline void collect(const Lazy* d, const Strength* p, const Rows* t, const floating* w, const index* rows,
-                         Py_ssize_t n, Missed* since, floating* w_, floating* a_, floating* b_,
-                         floating* f_) noexcept nogil:
-    """Brings the weights of these rows, and all that belongs to them, to the desk."""
+cdef inline void gather(const Lazy* d, const Factor* f, const Rows* t, const index* rows, Py_ssize_t n, Missed* since,
+                        floating* w_, floating* a_, floating* b_, floating* f_) noexcept nogil:
+    """Copies the weights of these rows, and all that belongs to them, to the tile."""
+    cdef const floating* w = <const floating*>t.w
     cdef Py_ssize_t k
     if Lazy is FTRL:
         since[0] = elapsed(d, t, 0)
@@ -150,14 +143,22 @@ cdef inline void collect(const Lazy* d, const Strength* p, const Rows* t, const 
             a_[k] = (<const floating*>t.a)[rows[k]*t.pitch]
         if Lazy is FTRL:
             b_[k] = (<const floating*>t.b)[rows[k]*t.pitch]
-        if Strength is Weighted:
-            f_[k] = (<const floating*>t.f)[rows[k]]
+        if Factor is PerCoordinate:
+            f_[k] = factor_at(f, rows[k], w_)
 
 
-cdef inline void put_back(const Lazy* d, const Rows* t, const Clock* now, long long steps, floating* w,
-                          const index* rows, Py_ssize_t n, const floating* w_, const floating* a_,
-                          const floating* b_) noexcept nogil:
-    """The way back; the rows are up to date with the clock and the steps."""
+cdef inline Factor factors_in(const Factor* f, const floating* f_) noexcept nogil:
+    """The factors of the rows in a tile."""
+    cdef Factor own = f[0]
+    if Factor is PerCoordinate:
+        own.f = f_
+    return own
+
+
+cdef inline void scatter(const Lazy* d, const Rows* t, const Clock* now, long long steps, const index* rows,
+                         Py_ssize_t n, const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
+    """Copies the tile back; its rows are up to date with the clock and the steps."""
+    cdef floating* w = <floating*>t.w
     cdef Py_ssize_t k
     for k in range(n):
         w[rows[k]*t.pitch] = w_[k]
@@ -168,174 +169,63 @@ cdef inline void put_back(const Lazy* d, const Rows* t, const Clock* now, long l
         stamp(d, t, now, steps, rows[k])
 
 
-# -- Layer 2: all rows ------------------------------------------------------------------------------------------------
+# -- All rows ---------------------------------------------------------------------------------------------------------
 
-cdef void settle(Lazy d, Strength p, Rows* t, floating* w) noexcept nogil:
-    """Brings all rows up to date, after which the clock starts anew."""
+cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
+    """Brings all rows up to date with the last step, after which the clock starts again."""
     cdef Clock start = Clock(1, 1, 0, 0)
-    cdef Missed[DESK] since
-    cdef floating[DESK] w_, a_, b_, f_
-    cdef long long[DESK] rows
+    cdef Missed[TILE] since
+    cdef floating[TILE] w_, a_, b_, f_
+    cdef long long[TILE] rows
     cdef Rows here = t[0]
-    cdef Py_ssize_t block, i, k, n
+    cdef Factor own = factors_in(&f, f_)
+    cdef Py_ssize_t tile, i, k, n
+    set_last(&d, &here)
     if here.width == 1:
-        for block in range(blocks(here.rows)):
-            i = DESK*block
-            n = min(here.rows - i, <Py_ssize_t>DESK)
+        for tile in range(tiles(here.rows)):
+            i = TILE*tile
+            n = min(here.rows - i, <Py_ssize_t>TILE)
             for k in range(n):
                 rows[k] = i + k
-            collect(&d, &p, &here, w, rows, n, since, w_, a_, b_, f_)
-            catch_up_all(&d, &p, n, since, 1, w_, a_, b_, f_)
-            put_back(&d, &here, &start, here.steps, w, rows, n, w_, a_, b_)
+            gather(&d, &f, &here, rows, n, since, w_, a_, b_, f_)
+            catch_up_all(&d, &here.p, &own, n, since, 1, w_, a_, b_)
+            scatter(&d, &here, &start, here.steps, rows, n, w_, a_, b_)
     else:
         for i in range(here.rows):
-            arrive(&d, &p, &here, w, i)
+            catch_up_row(&d, &here.p, &f, &here, w, i)
             stamp(&d, &here, &start, here.steps, i)
     t.clock = start
 
 
-cdef void peek(Lazy d, Strength p, const Rows* t, const Sparse* job, const floating* w,
-               const index* indices) noexcept nogil:
-    """What the rows would be if they were brought up to date."""
-    cdef floating* out = <floating*>job.data
-    cdef Missed[DESK] since
-    cdef floating[DESK] w_, a_, b_, f_
-    cdef long long[DESK] rows
-    cdef Py_ssize_t block, i, j, k, n, q
+cdef inline void set_last(Lazy* d, const Rows* t) noexcept nogil:
+    """The direction as of the last step; lr stands first in every direction."""
+    d.lr = t.d.plain.lr
+
+
+cdef void read(Lazy d, Factor f, const Rows* t, floating* out, const index* indices, Py_ssize_t count) noexcept nogil:
+    """Copies these rows, or the first `count` where indices is NULL, as they would be if they were up to date."""
+    cdef Missed[TILE] since
+    cdef floating[TILE] w_, a_, b_, f_
+    cdef long long[TILE] rows
+    cdef Factor own = factors_in(&f, f_)
+    cdef Py_ssize_t tile, i, j, k, n, q
     if t.width == 1:
-        for block in range(blocks(job.count)):
-            i = DESK*block
-            n = min(job.count - i, <Py_ssize_t>DESK)
+        for tile in range(tiles(count)):
+            i = TILE*tile
+            n = min(count - i, <Py_ssize_t>TILE)
             for k in range(n):
                 rows[k] = i + k if indices == NULL else indices[i + k]
-            collect(&d, &p, t, w, rows, n, since, w_, a_, b_, f_)
-            catch_up_all(&d, &p, n, since, 1, w_, a_, b_, f_)
+            gather(&d, &f, t, rows, n, since, w_, a_, b_, f_)
+            catch_up_all(&d, &t.p, &own, n, since, 1, w_, a_, b_)
             for k in range(n):
                 out[i + k] = w_[k]
     else:
-        for k in range(job.count):
+        for k in range(count):
             i = k if indices == NULL else indices[k]
             q = i*t.pitch
             since[0] = elapsed(&d, t, i)
+            own = factor_from(&f, i*t.width, out)
             for j in range(t.width):
-                out[k*t.width + j] = w[q + j]
-            catch_up_all(&d, &p, t.width, since, 0, out + k*t.width, <const floating*>t.a + q,
-                         <const floating*>t.b + q, <const floating*>t.f + i*t.width)
-
-
-# -- Layer 2: the clock around a step ---------------------------------------------------------------------------------
-
-cdef inline Clock prepare(Lazy* d, const Closed* m, Strength* p, Rows* t, const Sparse* job, Py_ssize_t s, double most,
-                          floating* w) noexcept nogil:
-    """Takes up the strengths of step s, lr at most `most`; returns the clock after it."""
-    cdef Lazy last = d[0]
-    cdef Strength last_p = p[0]
-    cdef ElasticNet whole
-    cdef Clock next = t.clock
-    d.lr, p.l1, p.l2 = min(job.lr[s*job.stride], most), job.l1[s*job.stride], job.l2[s*job.stride]
-    if Lazy is Plain:
-        whole = ElasticNet(p.l1, p.l2)
-        tick(m, &whole, <floating>d.lr, &next)
-        if is_worn(&next, toll(&whole, <floating>d.lr, <const floating*>NULL)):
-            settle(last, last_p, t, w)
-            next = t.clock
-            tick(m, &whole, <floating>d.lr, &next)
-    elif Lazy is Adagrad:
-        if t.steps > 0 and (d.lr != last.lr or p.l1 != last_p.l1 or p.l2 != last_p.l2):
-            settle(last, last_p, t, w)
-    return next
-
-
-cdef inline void finish(const Lazy* d, const Strength* p, Rows* t, const Clock* next, floating* w) noexcept nogil:
-    """The step has been made."""
-    cdef ElasticNet whole = ElasticNet(p.l1, p.l2)
-    t.steps += 1
-    t.clock = next[0]
-    t.d.plain.lr, t.l1, t.l2 = d.lr, p.l1, p.l2  # lr stands first in every direction
-    if Lazy is Plain:
-        if is_worn(next, toll(&whole, <floating>d.lr, <const floating*>NULL)):
-            settle(d[0], p[0], t, w)
-
-
-# -- Layer 2: steps for sparse gradients ------------------------------------------------------------------------------
-
-cdef inline bint is_increasing(const index* indices, Py_ssize_t n) noexcept nogil:
-    cdef int bad = 0
-    cdef Py_ssize_t k
-    for k in range(1, n):
-        bad |= indices[k] <= indices[k - 1]
-    return bad == 0
-
-
-cdef Py_ssize_t merge(const index* indices, const floating* g, Py_ssize_t n, Py_ssize_t width, Py_ssize_t* places,
-                      index* merged, floating* sums) noexcept nogil:
-    """Each row once, and the sum of what stands beside it; how many there are."""
-    cdef Py_ssize_t j, k, place, count = 0
-    for k in range(n):
-        place = places[indices[k]]
-        if place < 0:
-            places[indices[k]] = count
-            merged[count] = indices[k]
-            for j in range(width):
-                sums[count*width + j] = g[k*width + j]
-            count += 1
-        else:
-            for j in range(width):
-                sums[place*width + j] += g[k*width + j]
-    for k in range(count):
-        places[merged[k]] = -1
-    return count
-
-
-cdef inline void step_vector(const Lazy* d, const Closed* m, const Strength* p, const Lazy* last,
-                             const Strength* last_p, const Rows* t, const Clock* next, floating* w, const floating* g,
-                             const index* rows, Py_ssize_t n) noexcept nogil:
-    cdef Missed[DESK] since
-    cdef floating[DESK] w_, a_, b_, f_
-    cdef Py_ssize_t block, i, k, count
-    for block in range(blocks(n)):
-        i = DESK*block
-        count = min(n - i, <Py_ssize_t>DESK)
-        for k in range(i + DESK, min(n, i + 2*DESK)):
-            ask(d, t, w, rows[k])
-        collect(last, last_p, t, w, rows + i, count, since, w_, a_, b_, f_)
-        catch_up_all(last, last_p, count, since, 1, w_, a_, b_, f_)
-        step_all(d, m, p, count, g + i, w_, a_, b_, f_)
-        put_back(d, t, next, t.steps + 1, w, rows + i, count, w_, a_, b_)
-
-
-cdef inline void step_matrix(const Lazy* d, const Closed* m, const Strength* p, const Lazy* last,
-                             const Strength* last_p, const Rows* t, const Clock* next, floating* w, const floating* g,
-                             const index* rows, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t k
-    for k in range(n):
-        if k + COMING < n:
-            ask(d, t, w, rows[k + COMING])
-        arrive(last, last_p, t, w, rows[k])
-        leave(d, m, p, t, next, w, g + k*t.width, rows[k])
-
-
-cdef void steps(Lazy d, Closed m, Strength p, Rows* t, const Sparse* job, floating* w,
-                const index* indices) noexcept nogil:
-    cdef const floating* g
-    cdef const index* rows
-    cdef Rows here  # a copy that no store to a weight can change
-    cdef Clock next
-    cdef Lazy last
-    cdef Strength last_p
-    cdef Py_ssize_t s, n
-    for s in range(job.count):
-        n = job.starts[s + 1] - job.starts[s]
-        rows = indices + job.starts[s]
-        g = <const floating*>job.data + job.starts[s]*t.width
-        if job.places != NULL and not is_increasing(rows, n):
-            n = merge(rows, g, n, t.width, job.places, <index*>job.merged, <floating*>job.sums)
-            rows, g = <const index*>job.merged, <const floating*>job.sums
-        last, last_p = d, p
-        next = prepare(&d, &m, &p, t, job, s, INFINITY, w)
-        here = t[0]
-        if here.width == 1:
-            step_vector(&d, &m, &p, &last, &last_p, &here, &next, w, g, rows, n)
-        else:
-            step_matrix(&d, &m, &p, &last, &last_p, &here, &next, w, g, rows, n)
-        finish(&d, &p, t, &next, w)
+                out[k*t.width + j] = (<const floating*>t.w)[q + j]
+            catch_up_all(&d, &t.p, &own, t.width, since, 0, out + k*t.width, <const floating*>t.a + q,
+                         <const floating*>t.b + q)

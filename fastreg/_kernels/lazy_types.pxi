@@ -1,63 +1,104 @@
-# Layer 3 for sparse gradients and samples: from codes to types, one choice a function, and the survey of indices.
-from fastreg._kernels.table cimport INT32, PEEK, SETTLE, STEP
+# Layer 3 for sparse gradients and samples: from codes to types, one choice a function, and the survey of indices;
+# included by variant.pyx. The four operations share the choices: a Job holds what each of them needs.
+
+cdef enum Operation:
+    STEP
+    FLUSH
+    READ
+    LEARN
+
+cdef struct Job:
+    Operation operation
+    const Batch* batch
+    const Schedule* schedule
+    const Merging* merging
+    Learning* learning
+    IndexType index         # of `indices`
+    const void* indices
+    Py_ssize_t count        # of rows to read
+    void* out
 
 
-# -- Layer 3: from codes to types -------------------------------------------------------------------------------------
-
-cdef void with_job(Lazy d, Closed m, Strength p, Rows* t, Sparse* job, floating* w,
-                   const index* indices) noexcept nogil:
+cdef void with_index(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, floating* w,
+                     const index* indices) noexcept nogil:
     if job.operation == STEP:
-        steps(d, m, p, t, job, w, indices)
-    elif job.operation == SETTLE:
-        settle(d, p, t, w)
-    elif job.operation == PEEK:
-        peek(d, p, t, job, w, indices)
-    elif Strength is ElasticNet and Closed is Proximal:  # as are all linear models
-        learn(d, m, p, t, job, w, indices)
+        steps(d, m, f, t, job.batch, job.schedule, job.merging, w, indices)
+    elif LazyMode is Proximal:
+        if job.operation == FLUSH:
+            flush(d, f, t, w)
+        elif job.operation == READ:
+            read(d, f, t, <floating*>job.out, indices, job.count)
+        elif Factor is NoFactor:
+            learn(d, t, job.batch, job.schedule, job.learning, w, indices)
 
 
-cdef void with_index(Lazy d, Closed m, Strength p, Rows* t, Sparse* job, floating* w) noexcept nogil:
+cdef void with_floating(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, floating* w) noexcept nogil:
     if job.index == INT32:
-        with_job(d, m, p, t, job, w, <const int*>job.indices)
+        with_index(d, m, f, t, job, w, <const int*>job.indices)
     else:
-        with_job(d, m, p, t, job, w, <const long long*>job.indices)
+        with_index(d, m, f, t, job, w, <const long long*>job.indices)
 
 
-cdef void with_strength(Lazy d, Closed m, Strength p, Rows* t, Sparse* job) noexcept nogil:
+cdef void with_lazy_factor(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job) noexcept nogil:
     if t.dtype == FLOAT32:
-        with_index(d, m, p, t, job, <float*>t.w)
-    else:
-        with_index(d, m, p, t, job, <double*>t.w)
+        with_floating(d, m, f, t, job, <float*>t.w)
+    elif t.dtype == FLOAT64:
+        with_floating(d, m, f, t, job, <double*>t.w)
 
 
-cdef void with_closed(Lazy d, Closed m, Rows* t, Sparse* job) noexcept nogil:
+cdef void with_lazy_mode(Lazy d, LazyMode m, Rows* t, const Job* job) noexcept nogil:
     if t.f != NULL:
-        with_strength(d, m, Weighted(t.l1, t.l2), t, job)
+        with_lazy_factor(d, m, PerCoordinate(t.f), t, job)
     else:
-        with_strength(d, m, ElasticNet(t.l1, t.l2), t, job)
+        with_lazy_factor(d, m, NoFactor(0), t, job)
 
 
-cdef void with_operation(Rows* t, Sparse* job) noexcept nogil:
+cdef void run(Rows* t, const Job* job) noexcept nogil:
+    """To flush and to read is the same in both modes."""
     if t.direction == PLAIN:
-        if t.mode == PROXIMAL:
-            with_closed(t.d.plain, Proximal(0), t, job)
+        if t.mode == PROXIMAL or job.operation != STEP:
+            with_lazy_mode(t.d.plain, Proximal(0), t, job)
         else:
-            with_closed(t.d.plain, Truncated(INFINITY), t, job)
+            with_lazy_mode(t.d.plain, Truncated(INFINITY), t, job)
     elif t.direction == ADAGRAD:
-        with_closed(t.d.adagrad, Proximal(0), t, job)
-    else:
-        with_closed(t.d.ftrl, Proximal(0), t, job)
+        with_lazy_mode(t.d.adagrad, Proximal(0), t, job)
+    elif t.direction == FTRL_PROXIMAL:
+        with_lazy_mode(t.d.ftrl, Proximal(0), t, job)
+
+
+cdef void lazy_step(Rows* t, const Batch* batch, const Schedule* schedule, const Merging* merging) noexcept nogil:
+    """A step for each sparse gradient."""
+    cdef Job job = Job(STEP, batch, schedule, merging, NULL, batch.index, batch.indices, 0, NULL)
+    run(t, &job)
+
+
+cdef void lazy_flush(Rows* t) noexcept nogil:
+    """Brings all rows up to date."""
+    cdef Job job = Job(FLUSH, NULL, NULL, NULL, NULL, INT32, NULL, 0, NULL)
+    run(t, &job)
+
+
+cdef void lazy_read(Rows* t, IndexType index, const void* indices, Py_ssize_t count, void* out) noexcept nogil:
+    """What `count` rows would be if they were up to date; indices is NULL for the first ones."""
+    cdef Job job = Job(READ, NULL, NULL, NULL, NULL, index, indices, count, out)
+    run(t, &job)
+
+
+cdef void linear_learn(Rows* t, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil:
+    """A step for each sample of a linear model."""
+    cdef Job job = Job(LEARN, batch, schedule, NULL, learning, batch.index, batch.indices, 0, NULL)
+    run(t, &job)
 
 
 # -- Checks of indices ------------------------------------------------------------------------------------------------
 
-cdef int survey_indices(const index* indices, const Sparse* job, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil:
-    """1 where an index lies outside, plus 2 where a gradient's are not strictly increasing; the longest gradient."""
+cdef int survey_indices(const index* indices, const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil:
+    """1 where an index is out of range, plus 2 where a gradient's are not strictly increasing; the longest gradient."""
     cdef int outside = 0, unsorted = 0
     cdef Py_ssize_t s, k, start, stop
     longest[0] = 0
-    for s in range(job.count):
-        start, stop = job.starts[s], job.starts[s + 1]
+    for s in range(batch.count):
+        start, stop = batch.starts[s], batch.starts[s + 1]
         longest[0] = max(longest[0], stop - start)
         for k in range(start, stop):
             outside |= (indices[k] < 0) | (indices[k] >= rows)
@@ -65,7 +106,7 @@ cdef int survey_indices(const index* indices, const Sparse* job, Py_ssize_t rows
     return outside + 2*unsorted
 
 
-cdef int survey(const Sparse* job, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil:
-    if job.index == INT32:
-        return survey_indices(<const int*>job.indices, job, rows, longest)
-    return survey_indices(<const long long*>job.indices, job, rows, longest)
+cdef int survey(const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil:
+    if batch.index == INT32:
+        return survey_indices(<const int*>batch.indices, batch, rows, longest)
+    return survey_indices(<const long long*>batch.indices, batch, rows, longest)

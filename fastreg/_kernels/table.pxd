@@ -1,8 +1,11 @@
-# Between layers 3 and 4: what the boundary asks of a set of kernels. Each instruction set hands its entry points over
-# in a table inside a capsule, so that no Python class ever belongs to an instruction set.
+# Between layers 3 and 4: what the boundary hands to the kernels of an instruction set, and the table of entry points
+# that it calls. The table comes in a capsule, so that no Python class belongs to an instruction set.
+#
+# Names become codes, and tuples of the reference become these structs, in _boundary/codes.pyx and nowhere else.
 
+from fastreg.catch_up cimport Clock
 from fastreg.losses cimport LossCode
-from fastreg.rules cimport Adagrad, Adam, AMSGrad, Clock, FTRL, Lion, Momentum, Nesterov, Plain, RMSprop
+from fastreg.rules cimport *
 
 cdef extern from *:
     """
@@ -20,7 +23,10 @@ cdef extern from *:
 cdef enum DType:
     FLOAT32
     FLOAT64
-    BFLOAT16  # of weights and gradients; the arithmetic, the state and the factors are float32
+    BFLOAT16  # of weights and gradients; arithmetic, state and factors are float32
+
+
+# -- Dense updates ----------------------------------------------------------------------------------------------------
 
 cdef enum DirectionCode:  # the order of reference.DIRECTIONS
     PLAIN
@@ -33,12 +39,6 @@ cdef enum DirectionCode:  # the order of reference.DIRECTIONS
     LION
     FTRL_PROXIMAL
 
-cdef enum ModeCode:  # the order of reference.MODES
-    SUBGRADIENT
-    DECOUPLED
-    TRUNCATED
-    PROXIMAL
-
 cdef union AnyDirection:
     Plain plain
     Momentum momentum
@@ -50,43 +50,56 @@ cdef union AnyDirection:
     Lion lion
     FTRL ftrl
 
+cdef enum ModeCode:  # the order of reference.MODES
+    SUBGRADIENT
+    DECOUPLED
+    TRUNCATED
+    PROXIMAL
+
+cdef enum PenaltyCode:  # the order of reference.PENALTIES
+    ELASTIC_NET
+
+cdef union AnyPenalty:
+    ElasticNet elastic_net
+
 cdef struct Task:  # one update of one tensor
     DType dtype
     DirectionCode direction
     ModeCode mode
+    PenaltyCode penalty
     AnyDirection d
-    double l1
-    double l2
+    AnyPenalty p
     double theta
     Py_ssize_t n
     void* w
-    const void* g
-    void* a
+    const void* g  # NULL to leave out the tensor
+    void* a        # the state; NULL where there is none
     void* b
     void* c
-    const void* f
+    const void* f  # factors; NULL for none
+
+cdef struct Powers:  # what bias corrections depend on
+    double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines
+    double power2
+    bint corrects  # whether the direction depends on them
+
+
+# -- Lazy updates -----------------------------------------------------------------------------------------------------
 
 cdef enum IndexType:
     INT32
     INT64
 
-ctypedef fused index:  # the types that they stand for
+ctypedef fused index:  # the types of INT32 and INT64
     int
     long long
 
-cdef enum Operation:  # on rows:
-    STEP    # a step for each sparse gradient
-    LEARN   # a step for each sample of a linear model
-    SETTLE  # bring all rows up to date
-    PEEK    # tell what they would be
-
-cdef struct Rows:  # a matrix of weights under gradients that have few rows; a vector is one of width 1
-    DType dtype
+cdef struct Rows:  # a matrix of weights under gradients that have few rows; a vector is a matrix of width 1
+    DType dtype              # FLOAT32 or FLOAT64
     DirectionCode direction  # PLAIN, ADAGRAD or FTRL_PROXIMAL
     ModeCode mode            # PROXIMAL or TRUNCATED
-    AnyDirection d           # as of the last step, like l1 and l2
-    double l1
-    double l2
+    AnyDirection d           # of the last step, and so is p
+    ElasticNet p
     Py_ssize_t rows
     Py_ssize_t width
     Py_ssize_t pitch         # from row to row of w, a and b, in elements: width, or more where they lie together
@@ -99,43 +112,56 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     Clock clock              # for PLAIN
     long long steps
 
-cdef struct Sparse:  # gradients, samples or places in compressed rows, and what else an operation needs
-    Operation operation
-    Py_ssize_t count           # of steps; for PEEK, of places
+cdef struct Batch:  # sparse gradients or samples in compressed rows (CSR)
+    Py_ssize_t count           # of gradients or samples
     IndexType index
-    const void* indices        # NULL to PEEK at all rows
-    const Py_ssize_t* starts   # count + 1 places in indices and data
-    bint shared                # all samples have the same indices: dense ones
-    const void* data           # for PEEK, where to write
-    const double* lr           # by step
+    const void* indices
+    const Py_ssize_t* starts   # count + 1 positions in indices and data
+    const void* data
+    bint shared                # all have the same indices: dense samples
+
+cdef struct Schedule:  # the strengths of each step
+    const double* lr
     const double* l1
     const double* l2
     Py_ssize_t stride          # 1, or 0 where they are the same for all steps
-    Py_ssize_t* places         # of each row in a gradient, -1 in between; NULL where no row comes twice in one
-    void* merged               # a gradient's rows, each once
-    void* sums                 # and what stands beside them
-    LossCode loss              # from here on for LEARN
+
+cdef struct Merging:  # memory for gradients in which a row comes more than once; places is NULL where none does
+    Py_ssize_t* places         # by row, where it is in `rows`; -1 between two gradients
+    void* rows                 # each row once
+    void* sums                 # and the sum of its values
+
+cdef struct Learning:  # what an epoch of a linear model needs beside the samples
+    LossCode loss
     double epsilon
-    double curvature           # of the loss, at most: learning rates that overshoot are cut; 0 for not
-    const double* squares      # the squared length of each sample
-    const Py_ssize_t* order    # the samples of the steps
-    const double* targets      # ±1 or a number; for a width above 1, the class
-    const double* weights      # of the steps; NULL for 1 each
-    double intercept_rate      # its learning rate, or 0 for that of the weights
+    double curvature           # of the loss, at most: learning rates that overshoot are reduced; 0 for no reduction
+    const double* squares      # by sample, its squared length, where curvature is positive
+    Py_ssize_t count           # of steps
+    const Py_ssize_t* order    # the sample of each step
+    const double* targets      # by sample: ±1 or a number; for a width above 1, the number of the class
+    const double* weights      # by step; NULL for 1 each
+    double intercept_rate      # learning rate of the intercept; 0 for that of the weights
     void* intercept            # NULL for none; then its state
     void* intercept_a
     void* intercept_b
-    double* margins            # one for each column, to work with
+    double* margins            # by column, to work with
     void* slopes               # two for each column
-    void* since                # for a width of 1, a Missed and four numbers for each feature of the longest sample
-    void* desk
+    void* missed               # for a width of 1, a Missed and four numbers for each feature of the longest sample
+    void* tile
     Py_ssize_t longest
-    double total               # of the losses, added up here
+    double total               # the sum of the losses is added here
+
+
+# -- Entry points -----------------------------------------------------------------------------------------------------
 
 cdef struct Kernels:
-    void (*update)(const Task* tasks, Py_ssize_t count) noexcept nogil
-    void (*sums)(DType dtype, const void* w, Py_ssize_t n, double* sum_abs, double* sum_squares) noexcept nogil
+    void (*update)(Task* tasks, Py_ssize_t count) noexcept nogil
+    void (*correct)(Task* t, Powers* powers) noexcept nogil  # the direction, for the step after these powers
+    double (*penalty)(const Task* t) noexcept nogil
     void (*scale)(DType dtype, void* w, Py_ssize_t n, double factor) noexcept nogil
     bint (*finite)(DType dtype, const void* w, Py_ssize_t n) noexcept nogil
-    int (*survey)(const Sparse* job, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil
-    void (*rows)(Rows* t, Sparse* job) noexcept nogil
+    int (*survey)(const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil
+    void (*lazy_step)(Rows* t, const Batch* batch, const Schedule* schedule, const Merging* merging) noexcept nogil
+    void (*lazy_flush)(Rows* t) noexcept nogil
+    void (*lazy_read)(Rows* t, IndexType index, const void* indices, Py_ssize_t count, void* out) noexcept nogil
+    void (*linear_learn)(Rows* t, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil

@@ -1,2 +1,52 @@
-"""The kernels, compiled for the processor family's baseline."""
-include "kernels.pxi"
+"""The kernels of one instruction set: a capsule for the boundary, and how they were compiled.
+
+Translated once; the build compiles a copy for each variant in variants.py (not a template, and not ifunc, which is
+missing in musl and macOS). The included files are the layers: loops (2), then the choice of their types (3). One loop
+gives every direction × mode × penalty × factor × dtype. No formula and, the two lines with the capsule apart, no
+Python object.
+"""
+from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport INFINITY
+from libc.stdint cimport uint16_t, uint32_t
+from libc.string cimport memcpy
+
+from fastreg._kernels.table cimport *
+from fastreg.catch_up cimport *
+from fastreg.losses cimport loss, slope
+from fastreg.rules cimport *
+
+include "prefetch.pxi"
+include "dense.pxi"
+include "bfloat16.pxi"
+include "dense_types.pxi"
+include "lazy.pxi"
+include "lazy_steps.pxi"
+include "linear.pxi"
+include "lazy_types.pxi"
+
+cdef Kernels table = Kernels(
+    &update, &with_direction, &penalty, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
+)
+kernels = PyCapsule_New(&table, CAPSULE, NULL)
+
+
+# -- What the build knows ---------------------------------------------------------------------------------------------
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER) && !defined(__clang__)
+      #pragma fp_contract(off) /* on by default before Visual Studio 2022, under /fp:precise too */
+      #define FASTREG_STRING_(x) #x
+      #define FASTREG_STRING(x) FASTREG_STRING_(x)
+      #define FASTREG_COMPILER "MSVC " FASTREG_STRING(_MSC_FULL_VER)
+    #elif defined(__clang__)
+      #define FASTREG_COMPILER "clang " __clang_version__
+    #else
+      #define FASTREG_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char* FASTREG_COMPILER
+    const char* FASTREG_FLAGS  # defined by setup.py
+
+compiler = FASTREG_COMPILER.decode()
+flags = FASTREG_FLAGS.decode()

@@ -1,4 +1,4 @@
-"""The instruction sets that the kernels are compiled for: the one table that the build, the choice at import and CI read.
+"""The instruction sets that the kernels are compiled for: the table that the build, the choice at import and CI read.
 
 setup.py and CI run this file by its path, before anything is built: it imports the standard library alone.
 """

@@ -1,19 +1,19 @@
-"""The benchmark that a user runs: fastreg and every peer that is installed, side by side; `python -m fastreg bench`.
+"""The benchmark for users: fastreg and all installed peers, measured side by side. Run it by `python -m fastreg bench`.
 
-This file needs nothing beyond the standard library, so that the command line can explain itself. JSON needs NumPy
-alone; the table and the picture need the extra packages of "bench".
+This file needs the standard library only, so that `--help` works everywhere. JSON output needs NumPy; the table and
+the picture need the extra packages of "bench".
 
-    cases.py      what is measured: the rules, as formulas
-    texts.py      these formulas in the languages of the peers
-    loops.py      the same in C, compiled at run time
-    contract.py   what a peer is
-    native.py     fastreg, its reference, C, and the floors
+    cases.py      what is measured: the rules as formulas
+    codegen.py    these formulas translated for each peer
+    c_loops.py    the same in C, compiled at run time
+    contract.py   the interface of a peer
+    native.py     fastreg, its reference, C loops, and the memory floors
     libraries.py  NumPy, numexpr, numba, jax, torch
-    peers.py      all of them, checked; the asv suite takes them from here, by path (see benchmarks/suite/__init__.py)
+    peers.py      all peers and their check; the asv suite loads them by path (see benchmarks/suite/__init__.py)
     machine.py    caches, memory, one thread
-    measure.py    rounds, ratios, noise
-    compare.py    the run: what is measured at which size, as plain data
-    report.py     the table and the picture
+    measure.py    interleaved rounds, ratios, noise
+    compare.py    the run: all measurements as plain data
+    report.py     the tables and the picture
 """
 
 import json
@@ -26,7 +26,7 @@ SIZES = (1, 1_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line can change; the defaults take about a minute."""
+    """The options of the command line. The defaults take about a minute."""
 
     rules: tuple = RULES
     sizes: tuple = SIZES
@@ -38,45 +38,45 @@ class Settings:
 
 
 class SettingError(ValueError):
-    """A rule or a peer that does not exist."""
+    """An unknown rule or peer."""
 
 
 def run(settings):
-    """Measure, then print a table and write a picture, or print JSON; what can fail comes first."""
+    """Measure, then print tables and write a picture, or print JSON. Options and the folder are checked first."""
     from fastreg.bench import machine
 
-    machine.single_thread()  # before anything loads a BLAS or a pool of threads
+    machine.single_thread()  # before a BLAS or a thread pool is loaded
     from fastreg.bench import compare
 
     compare.validate(settings)
     if settings.out:
+        from fastreg._show.files import prepare_folder
         from fastreg.bench import report
-        from fastreg.demo import prepare
 
-        prepare(settings.out)
+        prepare_folder(settings.out)
     if settings.json:
-        result = compare.run(settings, lambda *now: None)
-        draw(result, settings)
+        result = compare.run(settings, lambda description, share: None)
+        write_picture(result, settings)
         print(json.dumps(result, indent=1, allow_nan=False))
         return
 
+    from fastreg._show.console import ReportConsole
     from fastreg.bench import report
-    from fastreg.demo.report import Screen
 
-    screen = Screen()
-    screen.print(report.intro(settings))
-    with screen.progress(1.0) as under_way:
-        result = compare.run(settings, lambda what, share: under_way(what)(share))
+    console = ReportConsole()
+    console.print(report.intro(settings))
+    with console.progress(1.0) as start_task:
+        result = compare.run(settings, lambda description, share: start_task(description)(share))
     for part in report.tables(result):
-        screen.print(part)
-    screen.finish(draw(result, settings))
+        console.print(part)
+    console.finish(write_picture(result, settings))
 
 
-def draw(result, settings):
-    """Write the picture where one is wanted; the list of its paths."""
+def write_picture(result, settings):
+    """Write the picture if the settings name a folder; returns the list of paths."""
     if not settings.out:
         return []
+    from fastreg._show.figures import save
     from fastreg.bench import report
-    from fastreg.demo.figures import save
 
     return [save(report.picture(result), settings.out / "speed.png")]

@@ -1,12 +1,12 @@
-"""What is measured: a direction, a penalty and a mode, as the formula that a user of another library would write.
+"""The measured rules: a direction, a penalty and a mode, as the formula that a user of another library would write.
 
-These lines repeat the formulas of rules.pxd on purpose: peers that were made from the code they are compared with would
-prove nothing. A rule is written once, as assignments in the notation that Python and C share, and every peer of
-peers.py says it in its own language; each is checked against fastreg.reference before it is timed. Terms whose strength
-is zero are left out, and what depends on numbers alone is computed once, as a user would.
+These lines repeat the formulas of rules.pxd on purpose: a comparison with peers that are generated from the code under
+test would prove nothing. Each rule is written once, as assignments in the notation common to Python and C, and
+codegen.py translates them for each peer. Each peer is checked against fastreg.reference before it is timed. Terms with
+a strength of zero are omitted, and expressions of numbers alone are computed once, as a user would do it.
 
-The asv suite loads this package by its path, beside older versions of fastreg, so that all modules but compare.py and
-report.py import fastreg inside functions only, and the rest of this package relatively.
+The asv suite loads this package by its path and combines it with older versions of fastreg. Therefore all modules
+except compare.py and report.py import fastreg inside functions only, and import each other relatively.
 """
 
 import ast
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LR = 1e-12  # the same arithmetic as any other, but weights neither drift nor decay into subnormals when steps repeat
+LR = 1e-12  # so small that repeated steps neither change the weights much nor make them subnormal
 STRENGTH = 0.1
 MODES = ("subgradient", "decoupled", "truncated", "proximal")
 PENALTIES = {"l1": ("l1",), "l2": ("l2",), "elastic_net": ("l1", "l2")}
@@ -25,18 +25,19 @@ ARRAYS = ("w", "g", "a", "b", "c")
 
 
 class Direction(NamedTuple):
-    """How a gradient becomes a move u with the step size eta."""
+    """The move u and the step size eta as formulas of the gradient and the state."""
 
-    states: int  # how many of a, b, c it keeps
+    states: int  # how many of the state arrays a, b, c it uses
     moves: tuple[str, ...]
-    after: tuple[str, ...] = ()  # state that changes once the weight has
-    settings: Mapping[str, float] = MappingProxyType({})  # torch's defaults; Adam's scales are those of a first step
+    after: tuple[str, ...] = ()  # updates of the state after that of the weight
+    # torch's defaults, then derived numbers, in the order of the fields of fastreg.reference's direction.
+    settings: Mapping[str, float] = MappingProxyType({})
     eta: str = "eta = lr"
 
 
-ADAM = {"beta1": 0.9, "take1": 1 - 0.9, "beta2": 0.999, "take2": 1 - 0.999, "eps": 1e-8}
-ADAM |= {"scale1": 1 / (1 - 0.9), "scale2": (1 - 0.999) ** -0.5}
-MEANS = "a = beta1*a + take1*g", "b = beta2*b + take2*(g*g)"
+ADAM = {"beta1": 0.9, "one_minus_beta1": 1 - 0.9, "beta2": 0.999, "one_minus_beta2": 1 - 0.999, "eps": 1e-8}
+ADAM |= {"bias_correction1": 1 / (1 - 0.9), "bias_correction2": (1 - 0.999) ** -0.5}  # those of the first step
+MOMENTS = "a = beta1*a + one_minus_beta1*g", "b = beta2*b + one_minus_beta2*(g*g)"
 
 DIRECTIONS = {
     "Plain": Direction(0, ("u = lr*g",)),
@@ -52,19 +53,27 @@ DIRECTIONS = {
     "Adagrad": Direction(1, ("a = a + g*g", "u = eta*g"), settings={"eps": 1e-10}, eta="eta = lr/(sqrt(a) + eps)"),
     "RMSprop": Direction(
         1,
-        ("a = alpha*a + take*(g*g)", "u = eta*g"),
-        settings={"alpha": 0.99, "take": 1 - 0.99, "eps": 1e-8},
+        ("a = alpha*a + one_minus_alpha*(g*g)", "u = eta*g"),
+        settings={"alpha": 0.99, "one_minus_alpha": 1 - 0.99, "eps": 1e-8},
         eta="eta = lr/(sqrt(a) + eps)",
     ),
-    "Adam": Direction(2, (*MEANS, "u = eta*(a*scale1)"), settings=ADAM, eta="eta = lr/(sqrt(b)*scale2 + eps)"),
+    "Adam": Direction(
+        2,
+        (*MOMENTS, "u = eta*(a*bias_correction1)"),
+        settings=ADAM,
+        eta="eta = lr/(sqrt(b)*bias_correction2 + eps)",
+    ),
     "AMSGrad": Direction(
-        3, (*MEANS, "c = maximum(c, b)", "u = eta*(a*scale1)"), settings=ADAM, eta="eta = lr/(sqrt(c)*scale2 + eps)"
+        3,
+        (*MOMENTS, "c = maximum(c, b)", "u = eta*(a*bias_correction1)"),
+        settings=ADAM,
+        eta="eta = lr/(sqrt(c)*bias_correction2 + eps)",
     ),
     "Lion": Direction(
         1,
-        ("u = lr*sign(beta1*a + take1*g)",),
-        ("a = beta2*a + take2*g",),
-        settings={"beta1": 0.9, "take1": 1 - 0.9, "beta2": 0.99, "take2": 1 - 0.99},
+        ("u = lr*sign(beta1*a + one_minus_beta1*g)",),
+        ("a = beta2*a + one_minus_beta2*g",),
+        settings={"beta1": 0.9, "one_minus_beta1": 1 - 0.9, "beta2": 0.99, "one_minus_beta2": 1 - 0.99},
     ),
     "FTRL": Direction(
         2,
@@ -76,7 +85,7 @@ ADAPTIVE = ("Adagrad", "RMSprop", "Adam", "AMSGrad")
 
 
 class Case(NamedTuple):
-    """One rule, under the name that the registry has for it; other directions than Plain stand before a colon."""
+    """One rule. Its name is that of the registry; a direction other than Plain precedes it, followed by a colon."""
 
     direction: str
     penalty: str
@@ -84,7 +93,7 @@ class Case(NamedTuple):
 
     @classmethod
     def named(cls, name):
-        """The case of a name such as "elastic_net-proximal" or "Adam:l2-decoupled"; ValueError where there is none."""
+        """The case of a name such as "elastic_net-proximal" or "Adam:l2-decoupled"; raises ValueError if unknown."""
         direction, _, rule = name.rpartition(":")
         penalty, _, mode = rule.partition("-")
         case = cls(direction or "Plain", penalty, mode)
@@ -94,21 +103,16 @@ class Case(NamedTuple):
 
     @property
     def name(self):
-        """What tables and options call it."""
+        """The name in tables and options."""
         return ("" if self.direction == "Plain" else f"{self.direction}:") + f"{self.penalty}-{self.mode}"
 
     @property
     def arrays(self):
-        """The names of the arrays that it works on: weights, gradient, state."""
+        """The names of its arrays: weights, gradient, state."""
         return ARRAYS[: 2 + DIRECTIONS[self.direction].states]
 
-    @property
-    def heavy(self):
-        """Whether it takes a root or divides, weight by weight."""
-        return self.direction in (*ADAPTIVE, "FTRL")
-
-    def text(self):
-        """The rule: assignments, in order; those to arrays of the case are stored, others are intermediate."""
+    def assignments(self):
+        """The rule as assignments in order; those to arrays of the case are stored, others are intermediate."""
         move, has = DIRECTIONS[self.direction], PENALTIES[self.penalty]
         terms = [term for strength, term in (("l1", "l1*sign(w)"), ("l2", "l2*w")) if strength in has]
         where = next((i for i, line in enumerate(move.moves) if re.search(r"\beta\b", line)), len(move.moves))
@@ -130,11 +134,14 @@ class Case(NamedTuple):
         return [*moves, *threshold, *shrink, f"w = {x}{'*s' if shrink else ''}"]
 
     def resolved(self, dtype, lr):
-        """The text as (target, expression) pairs, and its numbers; what depends on numbers alone is one of them."""
+        """The assignments as (target, expression) pairs, and the numbers in them.
+
+        An expression of numbers alone is evaluated and becomes a number.
+        """
         given = {"lr": lr, "l1": STRENGTH, "l2": STRENGTH, "one": 1, **DIRECTIONS[self.direction].settings}
         numbers = {name: np.dtype(dtype).type(x) for name, x in given.items()}
         lines = []
-        for target, expression in (line.split(" = ") for line in self.text()):
+        for target, expression in (line.split(" = ") for line in self.assignments()):
             if target not in ARRAYS and names(expression) <= numbers.keys():
                 numbers[target] = eval(expression, {}, numbers)
             else:
@@ -145,7 +152,7 @@ class Case(NamedTuple):
 
 
 def modes_of(direction):
-    """The modes that have a meaning for a direction."""
+    """The modes that are defined for a direction."""
     if direction == "Lion":
         return ("decoupled",)
     if direction == "FTRL":
@@ -164,7 +171,7 @@ def names(expression):
 
 
 def inlined(lines, every=False):
-    """The assignments without intermediates that are used once, or without any."""
+    """The assignments with intermediates inlined: those that are used once, or every intermediate."""
     lines = list(lines)
     for i in reversed(range(len(lines))):
         target, expression = lines[i]
@@ -179,14 +186,12 @@ def inlined(lines, every=False):
 
 
 def workload(case, size, dtype):
-    """Arrays by name, their pages faulted in by writing them: normal weights and gradients, positive state."""
+    """Arrays by name: normal weights and gradients, positive state. Writing them faults in their pages."""
     rng = np.random.default_rng(0)
-    block = rng.standard_normal(
-        min(size, 1 << 18) + 17
-    )  # repeated: drawing 10⁸ numbers would take longer than using them
+    block = rng.standard_normal(min(size, 1 << 18) + 17)  # repeated, because drawing 10⁸ numbers would take too long
     arrays = {}
     for i, name in enumerate(case.arrays):
-        source = block[i : len(block) - 17 + i].astype(dtype)  # no array a copy of another
+        source = block[i : len(block) - 17 + i].astype(dtype)  # no array is a copy of another
         arrays[name] = np.empty(size, dtype)
         for start in range(0, size, len(source)):
             part = arrays[name][start : start + len(source)]

@@ -1,7 +1,8 @@
-"""The run: every rule at every size with every peer, as plain data that JSON can carry.
+"""The run: every rule at every size with every peer, as plain data that JSON can represent.
 
-Time is shared out beforehand: large arrays get most of it, and of what a case leaves over the later ones have more.
-Peers are prepared one size at a time and let go of before the next, so that memory holds one set of arrays, and jax's.
+Each measurement gets a share of the time in advance. Large arrays get most of it, and time that a measurement does not
+use is distributed among the later ones. Peers are prepared for one size at a time and released before the next, so that
+memory holds only one set of arrays and jax's copy.
 """
 
 import gc
@@ -10,20 +11,20 @@ import time
 from fastreg._boundary import config as _config
 from fastreg.bench import SettingError, cases, machine, measure, peers
 
-SCHEMA = 1  # of the JSON; grows when a name changes its meaning
+SCHEMA = 1  # version of the JSON; increases when the meaning of a key changes
 NOT_PEERS = ("fastreg", "reference")
 
 
-def chosen(settings):
+def selected_peers(settings):
     """The names of the peers to measure."""
     return [name for name in settings.peers or peers.PEERS if name not in NOT_PEERS]
 
 
 def validate(settings):
-    """SettingError for a rule or a peer that does not exist, naming the option."""
+    """Raise SettingError with the name of the option for an unknown rule or peer."""
     for option, names, check in (
         ("--rule", settings.rules, cases.Case.named),
-        ("--peer", settings.peers or (), known),
+        ("--peer", settings.peers or (), check_peer),
     ):
         for name in names:
             try:
@@ -32,39 +33,39 @@ def validate(settings):
                 raise SettingError(f"argument {option}: {error}") from error
 
 
-def known(name):
-    """The name of a peer; ValueError for another."""
-    own = [peer for peer in peers.PEERS if peer not in NOT_PEERS]
-    if name not in own:
-        raise ValueError(f"expected one of {', '.join(own)}, got {name!r}")
+def check_peer(name):
+    """Raise ValueError if there is no such peer."""
+    known = [peer for peer in peers.PEERS if peer not in NOT_PEERS]
+    if name not in known:
+        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}")
 
 
-def run(settings, tick):
-    """Measure; `tick` is told what is under way and which share of the whole was done since the last time."""
+def run(settings, progress):
+    """Measure; calls `progress(description, share)` with the current task and the share of the run just completed."""
     machine.single_thread()
-    found = {"schema": SCHEMA, "machine": machine.describe(), "versions": versions(chosen(settings))}
+    found = {"schema": SCHEMA, "machine": machine.describe(), "versions": versions(selected_peers(settings))}
     found |= {"dtype": settings.dtype, "results": [], "skipped": []}
     rules = [cases.Case.named(name) for name in settings.rules]
     usable = {}
     for case in rules:
-        tick(f"checking {case.name}", 0)
-        usable[case] = checked(case, settings, found["skipped"])
+        progress(f"checking {case.name}", 0)
+        usable[case] = usable_peers(case, settings, found["skipped"])
     plan = [(size, case) for size in sorted(settings.sizes) for case in rules]
-    weights = {step: 1 + step[0] / 2e6 for step in plan}  # a second for small arrays, a minute's half for the largest
+    weights = {step: 1 + step[0] / 2e6 for step in plan}  # about proportional to the time that one round takes
     start = time.perf_counter()
     for i, (size, case) in enumerate(plan):
         share = weights[size, case] / sum(weights[step] for step in plan[i:])
         left = settings.seconds - (time.perf_counter() - start)
-        tick(f"{case.name}, {size:.0e} weights", 0)
-        found["results"] += measured(case, size, settings, usable[case], max(0.0, share * left), found["skipped"])
-        tick("", weights[size, case] / sum(weights.values()))
+        progress(f"{case.name}, {size:.0e} weights", 0)
+        found["results"] += measure_case(case, size, settings, usable[case], max(0.0, share * left), found["skipped"])
+        progress("", weights[size, case] / sum(weights.values()))
     return found
 
 
-def checked(case, settings, skipped):
-    """The names of the peers that can do the case, and do it right."""
+def usable_peers(case, settings, skipped):
+    """The names of the peers that implement the case and pass the check; adds the others to `skipped`."""
     names = []
-    for name in chosen(settings):
+    for name in selected_peers(settings):
         try:
             peers.check(name, case, settings.dtype)
         except peers.Skip as reason:
@@ -74,7 +75,7 @@ def checked(case, settings, skipped):
     return names
 
 
-def measured(case, size, settings, names, budget, skipped):
+def measure_case(case, size, settings, names, budget, skipped):
     """Entries of the results for one case at one size."""
     itemsize = 4 if settings.dtype == "float32" else 8
     if not machine.fits(peers.footprint(case, ["fastreg", *names]) * size * itemsize):
@@ -86,7 +87,7 @@ def measured(case, size, settings, names, budget, skipped):
     for name in names:
         statements[name] = peers.prepare(name, case, arrays)
     statements[measure.SELF] = statements["fastreg"]
-    series = measure.in_turn(statements, budget)
+    series = measure.time_interleaved(statements, budget)
     del statements, arrays
     gc.collect()
     return [entry(case, size, name, series) for name in series if name != measure.SELF]
@@ -94,11 +95,11 @@ def measured(case, size, settings, names, budget, skipped):
 
 def entry(case, size, name, series):
     """One implementation's result."""
-    own = series[name]
+    timed = series[name]
     again = measure.ratio(series[measure.SELF], series["fastreg"])
-    ratio = again if name == "fastreg" else measure.ratio(own, series["fastreg"])
+    ratio = again if name == "fastreg" else measure.ratio(timed, series["fastreg"])
     limit = measure.noise(again)
-    seconds = sorted(x for x in own.seconds if x == x)
+    seconds = sorted(x for x in timed.seconds if x == x)
     return {
         "rule": case.name,
         "size": size,
@@ -111,12 +112,12 @@ def entry(case, size, name, series):
         "noise": limit,
         "rounds": ratio.rounds,
         "verdict": None if name == "fastreg" else measure.verdict(ratio, limit),
-        "threads": round(own.busy / own.total, 2) if own.total else None,
+        "threads": round(timed.busy / timed.total, 2) if timed.total else None,
     }
 
 
 def versions(names):
-    """The versions of fastreg, Python and what the peers are made of."""
+    """The versions of fastreg, Python and the libraries of the peers."""
     config = _config.config()
     kept = ("fastreg", "Python", "NumPy", "compiler", "instruction set chosen")
     found = {name: config[name] for name in kept}

@@ -1,38 +1,39 @@
-"""The peers that a user of Python can pick: NumPy, numexpr, numba, jax and torch.
+"""The peers from Python libraries: NumPy, numexpr, numba, jax and torch.
 
-What they work on: the same arrays as fastreg, but jax keeps its own (only those can be donated, that is, updated in
-place), and torch sees NumPy's memory through tensors. No conversion is timed. Strengths and rates are arguments and no
-constants, as in a training loop whose rate changes. Adam's bias corrections stand still, which spares peers their cost.
+They work on the same arrays as fastreg, with one exception: jax has copies, because only its own arrays can be donated,
+that is, updated in place. torch uses tensors that share NumPy's memory. No conversion is timed. Strengths and learning
+rates are arguments and not constants, as in a training loop with a schedule. Adam's bias corrections are constant, so
+peers do not pay for them.
 """
 
 from functools import cache
 
 import numpy as np
 
-from . import texts
+from . import codegen
 from .cases import ARRAYS, STRENGTH
 from .contract import Peers, Prepared, Skip
 
 PEERS = Peers()
 
 
-@PEERS.add("NumPy", spare=5)
+@PEERS.add("NumPy", temporaries=5)
 def prepare_expression(case, arrays, lr):
-    """What a user writes first: expressions, with their temporaries."""
-    return prepare_text(texts.expressions, {"np": np}, case, arrays, lr)
+    """Expressions, as most users write them: NumPy allocates the temporaries."""
+    return prepare_source(codegen.expressions, {"np": np}, case, arrays, lr)
 
 
-@PEERS.add("NumPy out=", spare=5)
+@PEERS.add("NumPy out=", temporaries=5)
 def prepare_out(case, arrays, lr):
-    """What a careful user writes: ufuncs into temporaries that were allocated before."""
+    """Optimised NumPy code: ufuncs that write into preallocated temporaries."""
     w = arrays["w"]
-    source, count = texts.ufuncs(case)
+    source, count = codegen.ufuncs(case)
     buffers = {f"t{i}": np.zeros_like(w) for i in range(count)}
-    return prepare_text(lambda case: source, {"np": np, **buffers}, case, arrays, lr)
+    return prepare_source(lambda case: source, {"np": np, **buffers}, case, arrays, lr)
 
 
-def prepare_text(translate, scope, case, arrays, lr):
-    """A Python function with the rule, over arrays and numbers that are its globals."""
+def prepare_source(translate, scope, case, arrays, lr):
+    """A Python function that computes the rule; arrays and numbers are its globals."""
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     scope = {**scope, **arrays, **numbers}
     exec(translate(case), scope)
@@ -45,14 +46,14 @@ def prepare_numexpr(case, arrays, lr):
     import numexpr
 
     if tuple(map(int, numexpr.__version__.split(".")[:2])) < (2, 13):
-        raise Skip("numexpr is older than 2.13, which has the functions")
+        raise Skip("numexpr 2.13 or later is required")
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     numbers["one"] = arrays["w"].dtype.type(1)
     values = {**arrays, **{name: np.asarray(x) for name, x in numbers.items()}}
-    kind = float if arrays["w"].dtype == np.float32 else np.float64  # numexpr's float is C's
+    number = float if arrays["w"].dtype == np.float32 else np.float64  # in numexpr, float means float32
     names, lines = {}, []
-    for i, (target, expression, used) in enumerate(texts.numexprs(case, arrays["w"].dtype)):
-        names[f"f{i}"] = numexpr.NumExpr(expression, [(name, kind) for name in used])
+    for i, (target, expression, used) in enumerate(codegen.numexprs(case, arrays["w"].dtype)):
+        names[f"f{i}"] = numexpr.NumExpr(expression, [(name, number) for name in used])
         names |= {name: values[name] for name in (*used, target)}
         lines.append(f"f{i}({', '.join(used)}, out={target}, ex_uses_vml=False)")
     return Prepared("; ".join(lines), names, lambda: arrays["w"])
@@ -60,75 +61,75 @@ def prepare_numexpr(case, arrays, lr):
 
 @PEERS.add("numba", "numba")
 def prepare_numba(case, arrays, lr):
-    """A loop over scalars, compiled without fastmath: its results are those of the reference."""
+    """A loop over scalars, compiled without fastmath, so that results equal those of the reference."""
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     names = [*arrays, *numbers]
-    return Prepared(f"f({', '.join(names)})", {"f": jit(case), **arrays, **numbers}, lambda: arrays["w"])
+    return Prepared(f"f({', '.join(names)})", {"f": numba_function(case), **arrays, **numbers}, lambda: arrays["w"])
 
 
 @cache
-def jit(case):
+def numba_function(case):
     """The compiled function of a case, for both dtypes."""
     import numba
 
     scope = {"np": np}
     for name in ("sign", "soft", "maximum"):
-        exec(texts.SCALARS[name], scope)
+        exec(codegen.SCALARS[name], scope)
         scope[name] = numba.njit(scope[name])
     scope["sqrt"] = np.sqrt
-    exec(texts.scalar_loop(case), scope)
+    exec(codegen.scalar_loop(case), scope)
     return numba.njit(error_model="numpy")(scope["update"])
 
 
-@PEERS.add("jax", "jax", spare=5)
+@PEERS.add("jax", "jax", temporaries=5)
 def prepare_jax(case, arrays, lr):
-    """A jitted function whose arrays but the gradient are donated; each step waits for its result."""
+    """A jitted function; all arrays except the gradient are donated, and each step waits for its result."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # nothing is won by a queue of steps that wait
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # each step waits, so a queue is useless
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     g, *donated = (jax.numpy.array(arrays[name]) for name in ("g", *(n for n in arrays if n != "g")))
     numbers = {name: jax.numpy.asarray(x) for name, x in numbers.items()}
-    names = {"f": xla(case), "own": donated, "g": g, **numbers}
-    statement = f"own[:] = f(own, g, {', '.join(numbers)}); own[0].block_until_ready()"
+    names = {"f": jax_function(case), "donated": donated, "g": g, **numbers}
+    statement = f"donated[:] = f(donated, g, {', '.join(numbers)}); donated[0].block_until_ready()"
     return Prepared(statement, names, lambda: np.asarray(donated[0]))
 
 
 @cache
-def xla(case):
-    """The jitted function of a case: from a list of arrays to a list of new ones in their place."""
+def jax_function(case):
+    """The jitted function of a case: takes a list of arrays and returns a list of new arrays."""
     import jax
 
     scope = {"np": jax.numpy}
-    exec(texts.functional(case), scope)
+    exec(codegen.functional(case), scope)
     return jax.jit(scope["update"], donate_argnums=0)
 
 
 @PEERS.add("torch.compile", "torch")
 def prepare_compiled(case, arrays, lr):
-    """A function in place, compiled by Inductor for any size."""
+    """An in-place function, compiled by Inductor for dynamic sizes."""
     import torch
 
     _, numbers = case.resolved(arrays["w"].dtype, lr)
     tensors = {name: torch.from_numpy(x) for name, x in arrays.items()}
     tensors |= {name: torch.tensor(x) for name, x in numbers.items()}
-    return Prepared(f"f({', '.join(tensors)})", {"f": inductor(case), **tensors}, lambda: arrays["w"])
+    return Prepared(f"f({', '.join(tensors)})", {"f": torch_function(case), **tensors}, lambda: arrays["w"])
 
 
 @cache
-def inductor(case):
+def torch_function(case):
     """The compiled function of a case."""
     import torch
 
     scope = {"np": torch}
-    exec(texts.in_place(case), scope)
+    exec(codegen.in_place(case), scope)
     return torch.compile(scope["update"], dynamic=True)
 
 
 @PEERS.add("torch", "torch")
 def prepare_torch(case, arrays, lr):
-    """torch.optim, fused where it can be: weight decay is all that it has, in the gradient or, as AdamW, beside it."""
+    """torch.optim, fused if possible. It has L2 only: weight decay in the gradient, or decoupled in AdamW."""
     import torch
 
     kind, settings = TORCH.get((case.direction, case.mode), (None, None))
@@ -139,10 +140,10 @@ def prepare_torch(case, arrays, lr):
     w.grad = tensors["g"]
     fused = {} if kind == "RMSprop" else {"fused": True}
     optimizer = getattr(torch.optim, kind)([w], lr=lr, weight_decay=STRENGTH, **settings, **fused)
-    own = {name: tensors[array] for name, array in zip(TORCH_STATE[case.direction], ARRAYS[2:])}
+    state = {name: tensors[array] for name, array in zip(TORCH_STATE[case.direction], ARRAYS[2:])}
     if case.direction not in ("Plain", "Momentum", "Nesterov"):
-        own["step"] = torch.tensor(0.0)
-    optimizer.state[w] = own
+        state["step"] = torch.tensor(0.0)
+    optimizer.state[w] = state
     return Prepared("step()", {"step": optimizer.step}, lambda: arrays["w"])
 
 

@@ -1,7 +1,7 @@
-"""The clock: implementations in turn, round by round, so that what slows the machine down slows all of them.
+"""Timing in interleaved rounds, so that other load on the machine affects all implementations alike.
 
-A ratio is taken within a round, and the median over the rounds is what counts. fastreg stands in every round twice:
-what the one time differs from the other is the noise of the run, and a ratio within it is a tie.
+Ratios are computed within a round; the result is the median over all rounds. fastreg is measured twice in every round:
+the difference of the two times is the noise of the run, and a ratio within the noise is a tie.
 """
 
 import statistics
@@ -9,27 +9,27 @@ import time
 from dataclasses import dataclass, field
 from timeit import Timer
 
-BLOCK = 1e-3  # seconds that a statement is repeated for, at least
-FEWEST, MOST = 3, 25  # rounds
-SLOWEST = 2  # rounds that are enough for who takes more than his share of the time
+BLOCK = 1e-3  # the shortest time in seconds for the repeats of a statement in one round
+MIN_ROUNDS, MAX_ROUNDS = 3, 25
+SLOW_ROUNDS = 2  # for an implementation that takes more than its share of the time
 SELF = "fastreg again"
 
 
 @dataclass
 class Series:
-    """The seconds per call of one implementation, by round; NaN where it sat a round out."""
+    """The seconds per call of one implementation, by round; NaN if it was not measured in that round."""
 
     seconds: list[float] = field(default_factory=list)
-    busy: float = 0.0  # processor time over time: more than one where it used several threads
+    busy: float = 0.0  # processor time; it exceeds `total` if several threads were used
     repeats: int = 1
     total: float = 0.0
 
 
-def in_turn(statements, budget, fewest=FEWEST, most=MOST, block=BLOCK):
-    """Series by name: every statement once a round until the budget in seconds is spent.
+def time_interleaved(statements, budget, min_rounds=MIN_ROUNDS, max_rounds=MAX_ROUNDS, block=BLOCK):
+    """Time every statement once a round until the budget in seconds is spent; returns a Series for each name.
 
-    One that has taken more than its share of it sits out later rounds, except the first, which the others are compared
-    with.
+    A statement that has taken more than its share is left out of later rounds. This does not apply to the first one,
+    because the others are compared with it.
     """
     start = time.perf_counter()
     timers = {name: Timer(prepared.statement, globals=prepared.names) for name, prepared in statements.items()}
@@ -38,30 +38,30 @@ def in_turn(statements, budget, fewest=FEWEST, most=MOST, block=BLOCK):
         once = timer.timeit(1)  # compiles, faults in pages, fills caches
         if once < 0.1:
             once = timer.timeit(1)
-        if once < block:  # nor are the next calls the quickest
+        if once < block:  # the second call may still be slower than later ones
             few = max(1, int(0.2 * block / once))
             once = timer.timeit(few) / few
         series[name].repeats = max(1, int(block / once))
     first = next(iter(timers))
-    for done in range(most):
-        if done >= fewest and time.perf_counter() - start > budget:
+    for done in range(max_rounds):
+        if done >= min_rounds and time.perf_counter() - start > budget:
             break
         for name, timer in timers.items():
-            own = series[name]
-            if done >= SLOWEST and name not in (first, SELF) and own.total > 2 * budget / len(timers):
-                own.seconds.append(float("nan"))
+            current = series[name]
+            if done >= SLOW_ROUNDS and name not in (first, SELF) and current.total > 2 * budget / len(timers):
+                current.seconds.append(float("nan"))
                 continue
             cpu = time.process_time()
-            took = timer.timeit(own.repeats)
-            own.busy += time.process_time() - cpu
-            own.total += took
-            own.seconds.append(took / own.repeats)
+            took = timer.timeit(current.repeats)
+            current.busy += time.process_time() - cpu
+            current.total += took
+            current.seconds.append(took / current.repeats)
     return series
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One implementation's time over another's: the median over rounds, and the middle half of them."""
+    """The time of one implementation divided by that of another: the median and the quartiles over rounds."""
 
     median: float
     low: float
@@ -69,20 +69,20 @@ class Ratio:
     rounds: int
 
 
-def ratio(own, other):
-    """The ratio of two series, round by round."""
-    ratios = sorted(a / b for a, b in zip(own.seconds, other.seconds) if a == a and b == b)
+def ratio(series, baseline):
+    """The ratio of two series, computed round by round."""
+    ratios = sorted(a / b for a, b in zip(series.seconds, baseline.seconds) if a == a and b == b)
     low, _, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Ratio(statistics.median(ratios), low, high, len(ratios))
 
 
 def noise(again):
-    """How far from 1 a ratio has to be to mean anything: from fastreg against itself, one in a hundred at least."""
+    """The noise of the run, from the ratio of fastreg to itself; at least 0.01."""
     return max(0.01, abs(again.median - 1), again.high - 1, 1 - again.low)
 
 
 def verdict(peer, limit):
-    """Whether fastreg is "faster" or "slower" than the peer, or it is a "tie" within the noise."""
+    """Whether fastreg is "faster" or "slower" than the peer, or a "tie" within the noise."""
     if peer.low > 1 + limit:
         return "faster"
     if peer.high < 1 - limit:

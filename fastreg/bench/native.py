@@ -1,8 +1,8 @@
-"""fastreg, its reference, C loops, and the floors that the memory sets."""
+"""fastreg, its reference, C loops, and the memory floors."""
 
 import numpy as np
 
-from . import loops
+from . import c_loops
 from .cases import DIRECTIONS, PENALTIES, STRENGTH
 from .contract import Peers, Prepared, Skip
 
@@ -12,13 +12,13 @@ PEERS = Peers()
 
 
 def strengths(case):
-    """The strengths that the case takes, by name."""
+    """The strengths of the case, by name."""
     return dict.fromkeys(PENALTIES[case.penalty], STRENGTH)
 
 
 @PEERS.add("fastreg", "fastreg")
 def prepare_fastreg(case, arrays, lr):
-    """Stateless rules by the update function, the others by the optimizer with its gradient bound."""
+    """The update function for rules without state, else the optimizer with a bound gradient."""
     import fastreg
 
     w, g, *states = arrays.values()
@@ -30,18 +30,18 @@ def prepare_fastreg(case, arrays, lr):
         from fastreg._registry import OPTIMIZERS
     except ImportError as error:
         raise Skip("this fastreg has no optimizers") from error
-    kind, settings = OPTIMIZERS[case.direction]
-    mode = {} if kind in ("Lion", "FTRL") else {"mode": case.mode}
-    optimizer = getattr(fastreg, kind)(w, lr, **settings, **strengths(case), **mode)
-    for own, start in zip(optimizer.state["0"].values(), states):
-        own[...] = start
+    name, settings = OPTIMIZERS[case.direction]
+    mode = {} if name in ("Lion", "FTRL") else {"mode": case.mode}
+    optimizer = getattr(fastreg, name)(w, lr, **settings, **strengths(case), **mode)
+    for array, start in zip(optimizer.state["0"].values(), states):
+        array[...] = start
     optimizer.bind(g)
     return Prepared("step()", {"step": optimizer.step}, lambda: w)
 
 
-@PEERS.add("reference", "fastreg", spare=8)
+@PEERS.add("reference", "fastreg", temporaries=8)
 def prepare_reference(case, arrays, lr):
-    """fastreg.reference: written for equal bits, not for speed."""
+    """fastreg.reference, which is written for equal bits and not for speed."""
     from fastreg import reference
 
     w, g, *states = arrays.values()
@@ -51,14 +51,16 @@ def prepare_reference(case, arrays, lr):
         return Prepared("f(*args, mode=mode)", {"f": update, "args": arguments, "mode": case.mode}, lambda: w)
     if not hasattr(reference, "DIRECTIONS"):
         raise Skip("this fastreg has no optimizers")
-    given = {"lr": lr, **DIRECTIONS[case.direction].settings}
+    # Numbers are passed by position, because older commits have other names for the fields.
+    numbers = [lr, *DIRECTIONS[case.direction].settings.values()]
     if case.direction in ("Momentum", "Nesterov"):
-        given |= {"take": 1.0, "eta": lr / (1 - given["momentum"])}
-    kind = reference.DIRECTIONS[case.direction]
-    direction = kind(**{name: given[name] for name in kind._fields})
+        first_step = [1.0] if case.direction == "Momentum" else []  # 1 - dampening
+        numbers += [*first_step, lr / (1 - numbers[-1])]
+    direction = reference.DIRECTIONS[case.direction](*numbers)
     mode = reference.MODES[case.mode](*([float("inf")] if case.mode == "truncated" else []))
-    own = strengths(case)
-    penalty = reference.ElasticNet(own["l1"], own.get("l2", 0.0)) if "l1" in own else reference.Ridge(own["l2"])
+    given = strengths(case)
+    l1, l2 = given.get("l1"), given.get("l2", 0.0)
+    penalty = reference.Ridge(l2) if l1 is None else reference.ElasticNet(l1, l2)
 
     def update():
         w[...] = reference.step(direction, mode, penalty, w, g, *states)
@@ -66,24 +68,24 @@ def prepare_reference(case, arrays, lr):
     return Prepared("f()", {"f": update}, lambda: w)
 
 
-# -- The floors: what the memory costs --------------------------------------------------------------------------------
+# -- Memory floors ----------------------------------------------------------------------------------------------------
 
 
 @PEERS.add("axpy", "scipy", floor=True)
 def prepare_axpy(case, arrays, lr):
-    """BLAS axpy: reads w and g, writes w, for stateless rules; w + lr·g, whose result is checked as well."""
+    """BLAS axpy, w + lr·g, for rules without state: it reads w and g and writes w. Its result is checked, too."""
     from scipy.linalg.blas import daxpy, saxpy
 
     if case.direction != "Plain":
-        raise Skip("axpy moves no state")
+        raise Skip("axpy has no state arrays")
     axpy = daxpy if arrays["w"].dtype == np.float64 else saxpy
     return Prepared(f"f(g, w, a={lr!r})", {"f": axpy, **arrays}, lambda: arrays["w"])
 
 
 @PEERS.add("C traffic", "compiler", floor=True)
 def prepare_traffic(case, arrays, lr):
-    """A C loop that reads and writes what the rule does and changes no bit."""
-    return prepare_loop(loops.traffic(case, arrays["w"].dtype), arrays, {})
+    """A C loop that reads and writes the same memory as the rule and changes no bit."""
+    return prepare_loop(c_loops.traffic(case, arrays["w"].dtype), arrays, {})
 
 
 # -- The rule in C ----------------------------------------------------------------------------------------------------
@@ -91,14 +93,14 @@ def prepare_traffic(case, arrays, lr):
 
 @PEERS.add("C loop", "compiler")
 def prepare_c(case, arrays, lr):
-    """The rule as a C loop, compiled here for this very processor."""
+    """The rule as a C loop, compiled for this processor."""
     _, numbers = case.resolved(arrays["w"].dtype, lr)
-    return prepare_loop(loops.rule(case, arrays["w"].dtype), arrays, numbers)
+    return prepare_loop(c_loops.rule(case, arrays["w"].dtype), arrays, numbers)
 
 
 def prepare_loop(loop, arrays, numbers):
-    """A compiled loop over arrays: one pointer as its only argument, so that a call costs little."""
+    """A compiled loop over arrays. Its only argument is a pointer, which keeps the call overhead small."""
     if loop is None:
-        raise Skip("no C compiler was found")
-    arguments = loops.arguments(arrays, numbers)
+        raise Skip("no C compiler found")
+    arguments = c_loops.arguments(arrays, numbers)
     return Prepared("f(p)", {"f": loop, "p": arguments.pointer, "keep": arguments}, lambda: arrays["w"])

@@ -1,17 +1,17 @@
-"""What the benchmark shows: a table for each rule, readable in 80 columns, and a picture of them all."""
+"""The tables of the benchmark, one for each rule, and its picture."""
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 from rich.text import Text
 
-from fastreg.demo.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, plain
-from fastreg.demo.report import heading, note, table_of
+from fastreg._show.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, style_axes
+from fastreg._show.tables import count, duration, heading, make_table, paragraph
 
 COLOURS = {"faster": "green", "slower": "bold red", "tie": "yellow"}
 MARKS = {"faster": "", "slower": "!", "tie": "~"}
-SEVERAL = 1.3  # processor time over time: more than one thread was at work
-STYLES = {  # colours repeat, so markers and dashes tell the peers apart
+MULTITHREADED = 1.3  # the report marks peers with this ratio of processor time to elapsed time, or more
+STYLES = {  # colours repeat, so markers and dashes distinguish the peers
     "axpy": (GREY, "", "--"),
     "C traffic": (GREY, "", ":"),
     "C loop": ("black", "x", "-"),
@@ -26,37 +26,52 @@ STYLES = {  # colours repeat, so markers and dashes tell the peers apart
 
 
 def intro(settings):
-    """What is about to happen."""
+    """What will be measured."""
     return heading(
         "fastreg and its peers",
-        f"Every implementation of a rule that is installed, in turn, on one thread, in {settings.dtype}; about "
-        f"{settings.seconds:.0f} seconds, and what compilers need before. Leave the machine alone meanwhile.",
+        f"All installed implementations of each rule are timed in {settings.dtype} on one thread, in interleaved "
+        f"rounds. This takes about {settings.seconds:.0f} seconds, plus the time for compilation. Other load on the "
+        "machine makes the results less precise.",
     )
 
 
 def tables(result):
-    """The machine, a table for each rule, and how to read them."""
+    """The machine, a table for each rule, and an explanation."""
     yield facts("This machine", result["machine"])
     yield facts("Versions", result["versions"])
     for rule in dict.fromkeys(entry["rule"] for entry in result["results"]):
         yield table(rule, [entry for entry in result["results"] if entry["rule"] == rule])
-    yield note(
-        "fastreg: time of a call. Others: their time over fastreg's, the median over rounds in which all take turns, "
-        "and half the range of the middle half of them. ~ is a tie: fastreg differs as much from itself. ! is faster "
-        "than fastreg. NumPy is the expression that one writes first. axpy and C traffic are no peers but the floor: "
-        "BLAS axpy, and a C loop without arithmetic, on the same memory; the C loop has no checks to make. Adam's "
-        "peers are spared the bias correction. Each peer's result was compared with the reference first. * used "
-        f"{SEVERAL:g} threads or more."
+    yield paragraph(
+        "The row fastreg shows the time of one call. All other rows show the time of an implementation divided by that "
+        "of fastreg: the median over rounds, ± half the interquartile range. No mark: fastreg is faster. ~: tie, the "
+        "difference is within the noise, that is, the difference between two measurements of fastreg. !: fastreg is "
+        f"slower. *: the implementation used {MULTITHREADED:g} threads or more on average."
     )
-    for skip in result["skipped"]:
-        where = f" at {count(skip['size'])}" if skip["size"] else ""
-        yield Text(f"left out: {skip['implementation'] or 'all'} for {skip['rule']}{where}: {skip['reason']}")
+    yield paragraph(
+        "axpy (BLAS) and C traffic (a C loop without arithmetic) do not compute the rule. They read and write the same "
+        "memory and show the cost of the memory traffic. C loop is the rule in C without checks of its arguments. "
+        "NumPy is a plain expression, NumPy out= uses preallocated temporaries. For Adam, the peers do not compute the "
+        "bias correction. The result of each peer was compared with the reference before the measurement."
+    )
+    yield from skipped(result)
     yield Text("")
 
 
+def skipped(result):
+    """What was not measured, one line for each implementation, size and reason."""
+    groups = {}
+    for entry in result["skipped"]:
+        groups.setdefault((entry["implementation"], entry["size"], entry["reason"]), []).append(entry["rule"])
+    number = len({entry["rule"] for entry in result["results"] + result["skipped"]})
+    for (name, size, reason), rules in groups.items():
+        with_size = f" with {count(size)} weights" if size else ""
+        for_rules = f" for {', '.join(rules)}" if len(rules) < number else ""
+        yield Text(f"Not measured: {name or 'all implementations'}{with_size}{for_rules} ({reason}).")
+
+
 def facts(title, entries):
-    """Names and what they are."""
-    grid = table_of(title, ("", ""))
+    """A table of names and values."""
+    grid = make_table(title, ("", ""))
     grid.show_header = False
     for name, text in entries.items():
         grid.add_row(name, text)
@@ -64,9 +79,9 @@ def facts(title, entries):
 
 
 def table(rule, entries):
-    """One rule: implementations by size."""
+    """The table of one rule: implementations by size."""
     sizes = list(dict.fromkeys(entry["size"] for entry in entries))
-    grid = table_of(f"{rule}: times over fastreg's", ("weights",), [count(size) for size in sizes])
+    grid = make_table(f"{rule}: time divided by that of fastreg", ("weights",), [count(size) for size in sizes])
     cells = {(entry["implementation"], entry["size"]): entry for entry in entries}
     for name in dict.fromkeys(entry["implementation"] for entry in entries):
         grid.add_row(name, *(cell(cells.get((name, size))) for size in sizes))
@@ -78,39 +93,26 @@ def table(rule, entries):
 
 
 def cell(entry):
-    """A time, or a ratio with its spread and its mark."""
+    """A time, or a ratio with its spread and marks."""
     if entry is None:
         return "-"
     if entry["verdict"] is None:
         return duration(entry["seconds"])
     ratio, spread = entry["ratio"], (entry["high"] - entry["low"]) / 2
     text = f"{ratio:.2f}±{spread:.2f}".replace("±0", "±") if ratio < 9.995 else f"{ratio:.3g}"
-    several = "*" if (entry["threads"] or 0) >= SEVERAL else ""
-    return Text(text + MARKS[entry["verdict"]] + several, style=COLOURS[entry["verdict"]])
-
-
-def duration(seconds):
-    """A time in the unit that suits it."""
-    for unit, scale in (("ns", 1e9), ("us", 1e6), ("ms", 1e3)):
-        if seconds * scale < 999.5:
-            return f"{seconds * scale:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def count(size):
-    """1000 as 1000, 1000000 as 1e6."""
-    return str(size) if size < 10_000 else f"{size:.3g}".replace("e+0", "e").replace("e+", "e")
+    threads = "*" if (entry["threads"] or 0) >= MULTITHREADED else ""
+    return Text(text + MARKS[entry["verdict"]] + threads, style=COLOURS[entry["verdict"]])
 
 
 def picture(result):
-    """Times over fastreg's by size, a panel for each rule; the grey band is the noise."""
+    """Time divided by that of fastreg, by size, one panel for each rule; the grey band is the noise."""
     rules = list(dict.fromkeys(entry["rule"] for entry in result["results"]))
     figure = Figure(figsize=(1.2 + 4.2 * max(1, len(rules)), 5.6), layout="constrained")
     for axes, rule in zip(np.atleast_1d(figure.subplots(1, max(1, len(rules)), sharey=True)), rules):
-        plain(axes)
+        style_axes(axes)
         entries = [entry for entry in result["results"] if entry["rule"] == rule]
-        own = [entry for entry in entries if entry["implementation"] == "fastreg"]
-        x, noise = [e["size"] for e in own], np.array([e["noise"] for e in own])
+        fastreg = [entry for entry in entries if entry["implementation"] == "fastreg"]
+        x, noise = [e["size"] for e in fastreg], np.array([e["noise"] for e in fastreg])
         axes.fill_between(x, 1 / (1 + noise), 1 + noise, color=GREY, alpha=0.3, linewidth=0, label="noise of the run")
         axes.axhline(1, color="black", linewidth=0.8)
         for name, (colour, marker, dashes) in STYLES.items():
@@ -126,7 +128,7 @@ def picture(result):
         axes.set_xticklabels([count(size) for size in x], fontsize=8)
         axes.yaxis.set_major_formatter(lambda y, position: f"{y:g}")
     if rules:
-        figure.axes[0].set_ylabel("time over fastreg's (above 1: fastreg is faster)")
+        figure.axes[0].set_ylabel("time divided by that of fastreg (above 1: fastreg is faster)")
         shown = {}
         for axes in figure.axes:
             shown |= dict(zip(*reversed(axes.get_legend_handles_labels())))

@@ -1,21 +1,20 @@
-"""The demo: what regularisation does, shown on real data with fastreg's updates; `python -m fastreg demo`.
+"""The demo: what regularisation does, on real data and with fastreg's updates. Run it by `python -m fastreg demo`.
 
-This file and its settings need nothing beyond the standard library, so that the command line can explain itself without
-the demo's extra packages; `run` imports the rest. A section of the demo is a function that takes (settings, screen) and
-returns the figures it wants written, by file name; a new one is a row of `run`'s list.
+This file and its settings need the standard library only, so that `--help` works without the demo's extra packages;
+`run` imports the rest. A section of the demo is a function that takes (settings, console) and returns its figures by
+file name. To add a section, add its function to the list in `run`.
 
     network.py      the network and its two training loops: the example to copy
-    expressions.py  the same updates as NumPy expressions, and the clock
-    digits.py       penalties compared, strengths swept: handwritten digits with some labels made wrong
-    optimizers.py   momentum and Adam, the penalty in the gradient against the proximal step
-    twins.py        correlated features: the diabetes data with every column twice
-    text.py         L1 on a stream of text: docstrings in mini-batches, against scikit-learn's partial_fit
-    claims.py       the lesson's sentences, judged by the numbers of the run
-    report.py       headings, tables, progress
+    expressions.py  the same updates as NumPy expressions, and their timing
+    digits.py       handwritten digits with some corrupted labels: penalties compared, strengths swept
+    optimizers.py   momentum and Adam: the penalty in the gradient compared with the proximal step
+    correlated.py   correlated features: the diabetes data with every column duplicated
+    streaming.py    L1 on a stream of docstrings in mini-batches, compared with scikit-learn's partial_fit
+    claims.py       claims of the textbook and of the documentation, checked on the results of the run
+    report.py       the text and the tables
     figures.py      the pictures
 """
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +23,7 @@ PENALTIES = ("none", "l2", "l1-subgradient", "l1-proximal", "elastic-net")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line can change; the defaults show the lesson clearly for every seed that was tried."""
+    """The options of the command line. The defaults show the effects clearly for every seed that was tried."""
 
     penalties: tuple = PENALTIES
     l1: float = 1e-3
@@ -35,31 +34,20 @@ class Settings:
     out: Path = field(default_factory=lambda: Path("fastreg-demo"))
 
 
-class CannotWriteError(Exception):
-    """The folder for the pictures cannot be made or written to."""
-
-
-def prepare(out):
-    """Make the folder for the pictures and see that it can be written to: trouble comes before the work, not after."""
-    probe = out / f".fastreg-{os.getpid()}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise CannotWriteError(f"cannot write to {str(out)!r}: {error.strerror}") from error
-
-
 def run(settings):
-    """Run every section, print what it found and write its pictures."""
-    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+    """Run all sections: print their results and write their pictures."""
+    from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
-    from fastreg.demo import digits, figures, optimizers, report, text, twins
+    from fastreg._show.console import ReportConsole
+    from fastreg._show.figures import save
+    from fastreg._show.files import prepare_folder
+    from fastreg.demo import correlated, digits, optimizers, streaming
 
-    prepare(settings.out)
-    screen, written = report.Screen(), []
-    with threadpool_limits(1):  # matrices this small gain nothing from two, and times are compared
-        for section in (digits.section, optimizers.section, twins.section, text.section):
-            for name, figure in section(settings, screen).items():
-                written.append(figures.save(figure, settings.out / name))
-    screen.finish(written)
+    prepare_folder(settings.out)
+    console, written = ReportConsole(), []
+    # One thread: matrices of this size do not profit from more, and update times are compared.
+    with threadpool_limits(1):
+        for section in (digits.section, optimizers.section, correlated.section, streaming.section):
+            for name, figure in section(settings, console).items():
+                written.append(save(figure, settings.out / name))
+    console.finish(written)

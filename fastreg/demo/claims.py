@@ -1,173 +1,184 @@
-"""The lesson's sentences, each judged by the numbers of the run: nothing here knows how the run should end.
+"""Claims of the textbook and of the documentation, each checked on the results of the run.
 
-A claim whose trainings were not chosen on the command line is left out. The lesson says of L1 in general what only some
-of its forms do, so that sentence is judged for each form by itself.
+No result is assumed here: every claim can fail. A claim is left out if the trainings that it needs were not chosen on
+the command line. The textbook says of L1 in general what only some of its forms do, so that claim is checked for each
+form separately.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-EQUAL = 1e-6  # standard deviations of a feature apart: twins that differ by less are called equal
+EQUAL = 1e-6  # weights of duplicated features are called equal below this difference, per standard deviation
 
 
 class Claim(NamedTuple):
-    """A sentence of the lesson, whether this run bears it out, and the numbers that say so."""
+    """A claim, whether it holds in this run, and the numbers that show it."""
 
     text: str
     holds: bool
     numbers: str
 
 
-def compared(outcomes, data):
-    """Claims on the table of penalties."""
-    by_name = {o.penalty: o for o in outcomes}
+def compared(results, data):
+    """Claims about the comparison of penalties."""
+    by_name = {r.penalty: r for r in results}
     none, l2, lasso, net = (by_name.get(p) for p in ("none", "l2", "l1-proximal", "elastic-net"))
-    penalised = [o for o in outcomes if o is not none]
+    penalised = [r for r in results if r is not none]
     claims = []
     if none and penalised:
         claims.append(learns_noise(none, penalised, data))
-    for name, form in (("l1-subgradient", "by the textbook rule"), ("l1-proximal", "by the proximal rule")):
+    for name, form in (("l1-subgradient", "textbook rule"), ("l1-proximal", "proximal rule")):
         if name in by_name:
-            o = by_name[name]
-            claims.append(
-                Claim(f"L1 drives weights exactly to zero, {form}.", o.zeros > 0, f"{o.zeros:,} zeros of {o.size:,}")
-            )
+            r = by_name[name]
+            claims.append(Claim(f"L1 sets weights exactly to zero ({form}).", r.zeros > 0, zeros_of(r)))
     if lasso:
-        used = lasso.weights[0][data.inked].any(axis=1)
-        numbers = f"{used.sum()} pixels used of the {used.size} that ever carry ink"
-        claims.append(Claim("L1 so selects features (proximal rule).", not used.all(), numbers))
+        used = lasso.weights[0][data.nonblank].any(axis=1)
+        numbers = f"{used.sum()} of the {used.size} pixels that are not always blank are used"
+        claims.append(Claim("L1 selects features (proximal rule).", not used.all(), numbers))
     if none and l2:
-        numbers = f"norm {l2.norm:.1f} for {none.norm:.1f} without a penalty, {l2.zeros:,} zeros of {l2.size:,}"
-        kept = l2.norm < none.norm and l2.zeros == 0
-        claims.append(Claim("L2 shrinks the weights and keeps them all.", kept, numbers))
+        numbers = f"norm {l2.norm:.1f}, without a penalty {none.norm:.1f}; {zeros_of(l2)}"
+        shrunk = l2.norm < none.norm and l2.zeros == 0
+        claims.append(Claim("L2 shrinks the weights and sets none to zero.", shrunk, numbers))
     if lasso and net:
-        numbers = f"{net.zeros:,} zeros of {net.size:,}, norm {net.norm:.1f} for {lasso.norm:.1f} with L1 alone"
+        numbers = f"{zeros_of(net)}; norm {net.norm:.1f}, with L1 alone {lasso.norm:.1f}"
         claims.append(Claim("Elastic net does both.", net.zeros > 0 and net.norm < lasso.norm, numbers))
     return claims
 
 
+def zeros_of(result):
+    """The number of exact zeros as text."""
+    return f"{result.zeros:,} of {result.size:,} weights are zero"
+
+
 def learns_noise(none, penalised, data):
-    """Whether the unpenalised network learned more noise and fewer digits than any other."""
+    """Whether the network without a penalty fits more noise and classifies fewer test digits than all others."""
     text = "Without a penalty on large weights a network learns the noise."
-    best = max(penalised, key=lambda o: o.test)
-    numbers = f"test accuracy {none.test:.1%} for {best.test:.1%} with {best.penalty}"
-    if len(data.wrong) == 0:
-        return Claim(text, none.test < best.test, f"{numbers} (no label was made wrong)")
-    numbers = f"{numbers}; wrong labels learned: {none.noise:.1%} for {best.noise:.1%}"
-    return Claim(text, all(none.noise > o.noise and none.test < o.test for o in penalised), numbers)
+    best = max(penalised, key=lambda r: r.test)
+    numbers = f"test accuracy {none.test:.1%}, with {best.penalty} {best.test:.1%}"
+    if len(data.corrupted) == 0:
+        return Claim(text, none.test < best.test, f"{numbers} (no label is corrupted)")
+    numbers = f"{numbers}; corrupted labels reproduced: {none.noise:.1%}, with {best.penalty} {best.noise:.1%}"
+    return Claim(text, all(none.noise > r.noise and none.test < r.test for r in penalised), numbers)
 
 
-def swept(sweeps, words):
-    """Claims on the sweeps, given the outcomes and the verdicts for each penalty."""
+def swept(sweeps, fits):
+    """Claims about the strengths, from the results and how they fit, for each penalty."""
     claims = []
-    for penalty, outcomes in sweeps.items():
-        verdicts = words[penalty]
-        ends = [f"{outcomes[i].test:.1%} ({verdicts[i]})" for i in (0, -1)]
-        best = outcomes[verdicts.index("best")]
+    for penalty, results in sweeps.items():
+        weakest, strongest = ((results[i].test, fits[penalty][i]) for i in (0, -1))
+        best = results[fits[penalty].index("best")].test
         claims.append(
             Claim(
                 f"The strength of {penalty} must be tuned: too small overfits, too large underfits.",
-                verdicts[0] == "overfits" and verdicts[-1] == "underfits",
-                f"test accuracy {ends[0]} at the weakest, {best.test:.1%} at the best, {ends[1]} at the strongest",
+                weakest[1] == "overfits" and strongest[1] == "underfits",
+                f"test accuracy: smallest strength {weakest[0]:.1%} ({weakest[1]}), best {best:.1%}, "
+                f"largest {strongest[0]:.1%} ({strongest[1]})",
             )
         )
     return claims
 
 
-def optimizers(courses, images):
-    """Claims on the optimizers: proximal against subgradient, and Adam's metric where there is no gradient."""
-    by_name = {(c.optimizer, c.mode): c for c in courses}
+def optimizers(histories, images):
+    """Claims about the optimizers: proximal and subgradient mode, and weights without a gradient in Adam's metric."""
+    by_name = {(h.optimizer, h.mode): h for h in histories}
     claims = []
-    for name in dict.fromkeys(c.optimizer for c in courses):
+    for name in dict.fromkeys(h.optimizer for h in histories):
         textbook, proximal = by_name[name, "subgradient"], by_name[name, "proximal"]
-        live = int(proximal.zeros[-1, 0])
+        trained = int(proximal.zeros[-1, 0])
         claims.append(
             Claim(
-                f"Proximal {name} gives exact zeros where the subgradient gives none.",
-                live > 0 and textbook.outcome.zeros == 0,
-                f"{live:,} zeros on weights that have had a gradient, for {textbook.outcome.zeros:,} on all weights",
+                f"Proximal {name} gives exact zeros, the subgradient gives none.",
+                trained > 0 and textbook.result.zeros == 0,
+                f"proximal: {trained:,} zeros among trained weights; subgradient: {textbook.result.zeros:,} zeros "
+                "among all weights",
             )
         )
-        ours, theirs = proximal.outcome.test, textbook.outcome.test
-        error = float(np.sqrt(theirs * (1 - theirs) / images))
+        accuracy, baseline = proximal.result.test, textbook.result.test
+        error = float(np.sqrt(baseline * (1 - baseline) / images))
         claims.append(
             Claim(
-                f"Proximal {name} is as accurate on the test digits, to one standard error, or better.",
-                ours >= theirs - error,
-                f"{ours:.1%} for {theirs:.1%}; the standard error for {images} images is {error:.1%}",
+                f"Proximal {name} has the same test accuracy within one standard error, or a better one.",
+                accuracy >= baseline - error,
+                f"proximal {accuracy:.1%}, subgradient {baseline:.1%}; standard error for {images} images {error:.1%}",
             )
         )
     adam, momentum = (by_name[name, "proximal"] for name in ("Adam", "momentum"))
-    without, size = adam.at_once[1:].sum(), adam.outcome.size
+    without, size = adam.first_zeros[1:].sum(), adam.result.size
     claims.append(
         Claim(
-            "In Adam's metric weights without a gradient go at the first step; that is no feature selection.",
-            adam.at_once[1] == adam.sizes[0, 1] > momentum.at_once[1],
-            f"after one step {without:,} of {size:,} weights are zero without ever having had a gradient, "
-            f"{adam.at_once[1]:,} of them on blank pixels; with momentum {momentum.at_once[1:].sum():,}",
+            "In Adam's metric weights without a gradient become zero at the first step. This is no feature selection.",
+            adam.first_zeros[1] == adam.sizes[0, 1] > momentum.first_zeros[1],
+            f"after one step {without:,} of {size:,} weights are zero and have never had a gradient, "
+            f"{adam.first_zeros[1]:,} of them on blank pixels; with momentum {momentum.first_zeros[1:].sum():,}",
         )
     )
     return claims
 
 
-def twins(lasso, net, cycle):
-    """Claims on the twins, and the limit cycle."""
+def correlated(lasso, net, cycle):
+    """Claims about duplicated features, and the limit cycle."""
     claims = [
         Claim(
-            "Elastic net copes with correlated features: twins get equal weight.",
-            net.apart.max() < EQUAL,
-            f"at most {net.apart.max():.0e} apart, from every start",
+            "Elastic net handles correlated features: duplicated features get equal weights.",
+            net.difference.max() < EQUAL,
+            f"largest difference {net.difference.max():.0e}, over all starts",
         ),
         Claim(
-            "L1 does not: it leaves the shares to the start.",
-            lasso.apart.min() > EQUAL,
-            f"{lasso.apart.min():.1f} to {lasso.apart.max():.1f} apart; only their sums are the lasso's "
-            f"coefficients, to {lasso.error.max():.0e}",
+            "L1 does not: the shares depend on the initial weights.",
+            lasso.difference.min() > EQUAL,
+            f"largest difference {lasso.difference.min():.1f} to {lasso.difference.max():.1f}; the sums agree with the "
+            f"lasso coefficients to {lasso.error.max():.0e}",
         ),
     ]
     if cycle.weights:
-        swings = " and ".join(f"{width:.3f} at lr*l1 = {lr * lasso.l1:.3f}" for lr, width in cycle.widths.items())
+        ranges = " and ".join(f"{width:.3f} for lr*l1 = {lr * lasso.l1:.3f}" for lr, width in cycle.widths.items())
         near = all(0.5 < width / (lr * lasso.l1) < 3 for lr, width in cycle.widths.items())
         claims.append(
             Claim(
-                "The textbook rule never reaches zero: it ends in a limit cycle, about lr*l1 to either side.",
+                "The textbook rule never reaches zero: it ends in a limit cycle of about lr*l1 to either side.",
                 cycle.zeros == 0 and near,
-                f"the {cycle.weights} weights that the lasso drops were exactly zero {cycle.zeros} times and swing "
-                f"over {swings}",
+                f"the {cycle.weights} weights that are zero in the lasso solution were exactly zero in {cycle.zeros} "
+                f"steps; they vary over {ranges}",
             )
         )
     return claims
 
 
-def text(courses, documents):
-    """Claims on the stream of text: mini-batches against a single call, fastreg against scikit-learn."""
-    ours, other, theirs = courses
-    kept, size = int(ours.kept[-1]), documents.features
-    pairs = ((ours.foretold, theirs.foretold, documents.y), (ours.accuracy[-1], theirs.accuracy[-1], documents.y_test))
+def streaming(results, documents):
+    """Claims about the stream of docstrings: mini-batches and a single call, fastreg and scikit-learn."""
+    ftrl, sgd, sklearn = results
+    nonzeros, size = int(ftrl.nonzeros[-1]), documents.features
+    pairs = (
+        (ftrl.progressive_accuracy, sklearn.progressive_accuracy, documents.y),
+        (ftrl.accuracy[-1], sklearn.accuracy[-1], documents.y_test),
+    )
     errors = [float(np.sqrt(b * (1 - b) / len(y))) for _, b, y in pairs]
     return [
         Claim(
-            "The weights do not depend on how the stream is cut.",
-            ours.differ == other.differ == 0,
-            f"of {len(ours.streamed):,} weights {ours.differ} (FTRL) and {other.differ} (SGD) differ in any bit "
+            "The weights do not depend on how the stream is split into batches.",
+            ftrl.differing == sgd.differing == 0,
+            f"of {len(ftrl.weights):,} weights {ftrl.differing} (FTRL) and {sgd.differing} (SGD) differ in any bit "
             "between mini-batches and a single call",
         ),
         Claim(
-            "L1 stays sparse while streaming.",
-            kept <= ours.whole_kept and 2 * kept < size,
-            f"{kept:,} of the {size:,} features seen have a weight, {ours.whole_kept:,} after a single call",
+            "L1 stays sparse on a stream of mini-batches.",
+            nonzeros <= ftrl.single_nonzeros and 2 * nonzeros < size,
+            f"{nonzeros:,} of the {size:,} features seen have a nonzero weight, after a single call "
+            f"{ftrl.single_nonzeros:,}",
         ),
         Claim(
-            "scikit-learn's does not: each call of partial_fit forgets the penalty that is owed.",
-            theirs.kept[-1] > 1.5 * theirs.whole_kept,
-            f"{theirs.kept[-1]:,} features have a weight, {theirs.whole_kept:,} after a single call; "
-            f"{theirs.differ:,} weights differ",
+            "scikit-learn's SGD does not: each call of partial_fit drops the pending penalty.",
+            sklearn.nonzeros[-1] > 1.5 * sklearn.single_nonzeros,
+            f"{sklearn.nonzeros[-1]:,} features have a nonzero weight, after a single call "
+            f"{sklearn.single_nonzeros:,}; {sklearn.differing:,} weights differ",
         ),
         Claim(
-            "With fewer weights FTRL is as accurate as scikit-learn, to two standard errors, or better.",
-            kept < theirs.kept[-1] and all(a >= b - 2 * error for (a, b, _), error in zip(pairs, errors)),
-            f"foretold: {ours.foretold:.1%} for {theirs.foretold:.1%}; held out: {ours.accuracy[-1]:.1%} for "
-            f"{theirs.accuracy[-1]:.1%}; standard errors {errors[0]:.1%} and {errors[1]:.1%}",
+            "FTRL has fewer nonzero weights than scikit-learn's SGD and the same accuracy within two standard errors, "
+            "or a better one.",
+            nonzeros < sklearn.nonzeros[-1] and all(a >= b - 2 * error for (a, b, _), error in zip(pairs, errors)),
+            f"progressive accuracy {ftrl.progressive_accuracy:.1%}, scikit-learn {sklearn.progressive_accuracy:.1%}; "
+            f"test accuracy {ftrl.accuracy[-1]:.1%}, scikit-learn {sklearn.accuracy[-1]:.1%}; "
+            f"standard errors {errors[0]:.1%} and {errors[1]:.1%}",
         ),
     ]

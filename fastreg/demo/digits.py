@@ -1,12 +1,12 @@
-"""Handwritten digits: five penalties side by side, then each strength from far too small to far too large.
+"""Handwritten digits: five penalties compared, then a sweep of each strength from far too small to far too large.
 
-scikit-learn's digits are easy: a network that has learned them by heart still does well on unseen ones. So a share of
-the training labels is made wrong, and the share of those that the network reproduces says how much noise it has
-learned; the labels of the test set stay right. The split is drawn by class and seed: the last rows of the file come
-from other writers than the first, and a test on them would measure the writers as well.
+scikit-learn's digits are easy: a network that has memorised them still classifies unseen digits well. Therefore a share
+of the training labels is corrupted, and the share of these that the network reproduces measures how much noise it has
+learned. The test labels stay correct. The split is stratified by class and depends on the seed: the last rows of the
+file come from other writers than the first, and a test on them would also measure the difference between writers.
 
-The comparison trains a second network with NumPy's expressions in turn with the first, epoch by epoch, so that whatever
-else the machine does falls on both.
+The comparison trains a second network with NumPy expressions and alternates the two, epoch by epoch, so that other load
+on the machine affects both.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 
 from fastreg import elastic_net_update
 from fastreg.demo import Settings, claims, figures, report
-from fastreg.demo.expressions import Timed, numpy_update
+from fastreg.demo.expressions import TimedUpdate, numpy_update
 from fastreg.demo.network import Network, train
 
 SIZES = (64, 128, 64, 10)
@@ -36,23 +36,26 @@ SWEPT = ("l2", "l1-proximal", "elastic-net")
 
 @dataclass(frozen=True)
 class Digits:
-    """The images in rows of 64 pixels from 0 to 1, the labels to learn, and which of them are wrong."""
+    """Training images in rows of 64 pixels from 0 to 1, their labels, and the indices of the corrupted labels."""
 
     x: np.ndarray
     y: np.ndarray
-    wrong: np.ndarray
+    corrupted: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
 
     @property
-    def inked(self):
-        """The pixels that are not blank in every image to learn from: no gradient ever reaches the others' weights."""
+    def nonblank(self):
+        """Mask of the pixels that are not blank in all training images; weights of the others never get a gradient."""
         return self.x.any(axis=0)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one training came to. Shares are between 0 and 1; zeros are exact."""
+class Result:
+    """The result of one training.
+
+    `train` and `test` are accuracies from 0 to 1, `noise` is the share of corrupted labels that the network reproduces.
+    """
 
     penalty: str
     l1: float
@@ -83,17 +86,17 @@ class Outcome:
 
 
 def load(settings):
-    """The digits, split by class, with a share of the training labels made wrong."""
+    """The digits, split by class, with a share of the training labels corrupted."""
     x, y = load_digits(return_X_y=True)
     x, x_test, y, y_test = train_test_split(x / 16, y, test_size=TEST_IMAGES, stratify=y, random_state=settings.seed)
     rng = np.random.default_rng(settings.seed)
-    wrong = rng.permutation(len(y))[: round(settings.label_noise * len(y))]
-    y[wrong] = (y[wrong] + rng.integers(1, 10, len(wrong))) % 10
-    return Digits(x, y, wrong, x_test, y_test)
+    corrupted = rng.permutation(len(y))[: round(settings.label_noise * len(y))]
+    y[corrupted] = (y[corrupted] + rng.integers(1, 10, len(corrupted))) % 10
+    return Digits(x, y, corrupted, x_test, y_test)
 
 
-def learn(data, settings, penalty, l1, l2, update=elastic_net_update):
-    """A network and its training: the same start and the same batches for every penalty."""
+def start_training(data, settings, penalty, l1, l2, update=elastic_net_update):
+    """A network and its training: the same initial weights and the same batches for every penalty."""
     mode, uses_l1, uses_l2 = MODES[penalty]
     rng = np.random.default_rng(settings.seed)
     network = Network(SIZES, rng)
@@ -101,87 +104,87 @@ def learn(data, settings, penalty, l1, l2, update=elastic_net_update):
     return network, train(network, data.x, data.y, epochs=settings.epochs, rng=rng, lr=LR, update=update, **strengths)
 
 
-def outcome(data, network, penalty, l1, l2, **times):
-    """Judge a trained network."""
+def evaluate(data, network, penalty, l1, l2, **times):
+    """The result of a trained network."""
     _, uses_l1, uses_l2 = MODES[penalty]
-    learned = network.predict(data.x) == data.y
-    return Outcome(
+    reproduced = network.predict(data.x) == data.y
+    return Result(
         penalty=penalty,
         l1=l1 * uses_l1,
         l2=l2 * uses_l2,
         weights=network.weights,
-        train=float(np.mean(learned)),
+        train=float(np.mean(reproduced)),
         test=float(np.mean(network.predict(data.x_test) == data.y_test)),
-        noise=float(np.mean(learned[data.wrong])) if len(data.wrong) else np.nan,
+        noise=float(np.mean(reproduced[data.corrupted])) if len(data.corrupted) else np.nan,
         **times,
     )
 
 
-def compare(data, settings, penalty, tick):
-    """Train twice, with fastreg's update and with NumPy's expressions, an epoch of each in turn."""
-    ours, theirs = Timed(elastic_net_update), Timed(numpy_update)
-    network, training = learn(data, settings, penalty, settings.l1, settings.l2, ours)
-    twin, twin_training = learn(data, settings, penalty, settings.l1, settings.l2, theirs)
-    for _ in zip(training, twin_training):
-        tick(2)
-    difference = max(float(np.max(np.abs(w - v))) for w, v in zip(network.weights, twin.weights))
-    times = {"seconds": ours.seconds, "numpy_seconds": theirs.seconds, "difference": difference}
-    return outcome(data, network, penalty, settings.l1, settings.l2, **times)
+def compare(data, settings, penalty, advance):
+    """Train two networks, with fastreg's update and with NumPy expressions, in alternate epochs."""
+    timed, timed_numpy = TimedUpdate(elastic_net_update), TimedUpdate(numpy_update)
+    network, training = start_training(data, settings, penalty, settings.l1, settings.l2, timed)
+    numpy_network, numpy_training = start_training(data, settings, penalty, settings.l1, settings.l2, timed_numpy)
+    for _ in zip(training, numpy_training):
+        advance(2)
+    difference = max(float(np.max(np.abs(w - v))) for w, v in zip(network.weights, numpy_network.weights))
+    times = {"seconds": timed.seconds, "numpy_seconds": timed_numpy.seconds, "difference": difference}
+    return evaluate(data, network, penalty, settings.l1, settings.l2, **times)
 
 
-def sweep(data, settings, penalty, tick):
-    """One outcome for each strength, the weakest first; the elastic net keeps the ratio of the default strengths."""
-    outcomes = []
+def sweep(data, settings, penalty, advance):
+    """One result for each strength, in increasing order; elastic net keeps the ratio of the default strengths."""
+    results = []
     for strength in STRENGTHS:
         l1, l2 = strength, strength * (Settings.l2 / Settings.l1 if penalty == "elastic-net" else 1)
-        network, training = learn(data, settings, penalty, l1, l2)
+        network, training = start_training(data, settings, penalty, l1, l2)
         for _ in training:
-            tick(1)
-        outcomes.append(outcome(data, network, penalty, l1, l2))
-    return outcomes
+            advance(1)
+        results.append(evaluate(data, network, penalty, l1, l2))
+    return results
 
 
-def verdicts(outcomes, images=TEST_IMAGES):
-    """Over- and underfitting in words, from the accuracies alone.
+def classify_fits(results, images=TEST_IMAGES):
+    """One of "best", "good", "overfits" and "underfits" for each result, from the accuracies alone.
 
-    Whatever comes within two standard errors of the best test accuracy is good. The rest overfits if it reproduces its
-    training labels better than the best does, and underfits if it does not.
+    A test accuracy within two standard errors of the best one is good. The other results overfit if their training
+    accuracy is higher than that of the best result, and underfit otherwise.
     """
-    best = max(outcomes, key=lambda o: o.test)
+    best = max(results, key=lambda r: r.test)
     margin = 2 * np.sqrt(best.test * (1 - best.test) / images)
-    words = []
-    for o in outcomes:
-        if o is best:
-            words.append("best")
-        elif o.test >= best.test - margin:
-            words.append("good")
+    fits = []
+    for r in results:
+        if r is best:
+            fits.append("best")
+        elif r.test >= best.test - margin:
+            fits.append("good")
         else:
-            words.append("overfits" if o.train > best.train else "underfits")
-    return words
+            fits.append("overfits" if r.train > best.train else "underfits")
+    return fits
 
 
-def section(settings, screen):
+def section(settings, console):
     """Compare the penalties and sweep their strengths; returns the figures."""
     data = load(settings)
-    screen.print(report.digits_intro(data, settings))
+    console.print(report.digits_intro(data, settings))
     swept = [penalty for penalty in SWEPT if penalty in settings.penalties]
     runs = 2 * len(settings.penalties) + len(swept) * len(STRENGTHS)
-    with screen.progress(runs * settings.epochs) as progress, np.errstate(over="ignore", invalid="ignore"):
-        outcomes = [compare(data, settings, p, progress(f"{p}: fastreg and NumPy")) for p in settings.penalties]
-        screen.print(report.comparison(outcomes, data))
-        screen.claims(claims.compared(outcomes, data))
-        sweeps, words = {}, {}
+    with console.progress(runs * settings.epochs) as start_task, np.errstate(over="ignore", invalid="ignore"):
+        results = [compare(data, settings, p, start_task(f"{p}: fastreg and NumPy")) for p in settings.penalties]
+        console.print(report.comparison(results, data))
+        report.print_claims(console, "textbook", claims.compared(results, data))
+        sweeps, fits = {}, {}
         for penalty in swept:
-            sweeps[penalty] = sweep(data, settings, penalty, progress(f"{penalty}: strengths"))
-            words[penalty] = verdicts(sweeps[penalty])
-            screen.print(report.sweep(sweeps[penalty], words[penalty]))
+            sweeps[penalty] = sweep(data, settings, penalty, start_task(f"{penalty}: strengths"))
+            fits[penalty] = classify_fits(sweeps[penalty])
+            console.print(report.sweep(sweeps[penalty], fits[penalty]))
     if swept:
-        screen.print(report.verdicts_explained())
-        screen.claims(claims.swept(sweeps, words))
-    finite = [o for o in outcomes if np.isfinite(o.norm)]
-    drawn = {}
+        console.print(report.fits_explained())
+        report.print_claims(console, "textbook", claims.swept(sweeps, fits))
+    finite = [r for r in results if np.isfinite(r.norm)]
+    pictures = {}
     if finite:
-        drawn |= {"histograms.png": figures.histograms(finite), "first-layer.png": figures.first_layer(finite)}
+        pictures |= {"histograms.png": figures.histograms(finite), "first-layer.png": figures.first_layer(finite)}
     if swept:
-        drawn["strength.png"] = figures.strength(sweeps, words)
-    return drawn
+        pictures["strength.png"] = figures.strength(sweeps, fits)
+    return pictures

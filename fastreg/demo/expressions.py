@@ -1,9 +1,8 @@
-"""The updates as a user of NumPy would write them, and the clock: what the demo's times are compared with.
+"""The updates as NumPy expressions, and a timer: the demo compares fastreg's times with these.
 
-These few lines repeat formulas of rules.pxd on purpose: a comparison with this package's own reference would flatter
-it, for the reference is written for equal bits and not for speed. Each case is the shortest expression that does its
-work; terms whose strength is zero are left out. They differ from fastreg in rounding at most, so both trainings must
-agree.
+These lines repeat formulas of rules.pxd on purpose. fastreg.reference would be an unfair comparison, because it is
+written for equal bits and not for speed. Each case is the shortest expression that computes the update; terms with a
+strength of zero are omitted. The results differ from fastreg's by rounding only, so both trainings must agree.
 """
 
 from time import perf_counter
@@ -30,8 +29,8 @@ def numpy_update(w, g, lr, l1, l2, *, mode):
             w /= 1 + lr * l2
 
 
-class Timed:
-    """An update that adds up the time spent in it."""
+class TimedUpdate:
+    """An update function that sums up the time spent in it."""
 
     def __init__(self, update):
         self.update = update

@@ -1,9 +1,9 @@
-"""A multi-layer perceptron in plain NumPy whose only weight updates are fastreg's: copy one of its two training loops.
+"""A multi-layer perceptron in plain NumPy that is trained with fastreg's updates: copy one of its two training loops.
 
-`train` calls an update function for every array; `train_with` hands all gradients to an optimizer. The penalty is no
-part of the loss and no part of backpropagation. It enters where the weights change, so that changing the penalty means
-changing the arguments of one call. Biases take the same update with strengths of zero: they set where a unit switches,
-and shrinking them would fit nothing more smoothly.
+`train` calls an update function for every array; `train_with` passes all gradients to an optimizer. The penalty is not
+part of the loss and not part of backpropagation. It is applied where the weights change: to use another penalty, change
+the arguments of one call. Biases get the same update with strengths of zero: they set the threshold of a unit, and
+shrinking them does not make the fitted function smoother.
 """
 
 from itertools import pairwise
@@ -16,14 +16,14 @@ BATCH = 32
 
 
 class Network:
-    """Fully connected layers with ReLU between them and softmax on top."""
+    """Fully connected layers with ReLU between them and softmax at the end."""
 
     def __init__(self, sizes, rng):
         self.weights = [rng.normal(0, np.sqrt(2 / n), (n, m)) for n, m in pairwise(sizes)]
         self.biases = [np.zeros(m) for m in sizes[1:]]
 
     def forward(self, x):
-        """What goes into each layer, and the scores that come out of the last."""
+        """The inputs of each layer, and the scores of the last layer."""
         inputs = []
         for w, b in zip(self.weights, self.biases):
             inputs.append(x)
@@ -49,21 +49,21 @@ class Network:
 
 
 def softmax(scores):
-    """Probabilities of the classes, row by row."""
+    """Class probabilities, row by row."""
     e = np.exp(scores - scores.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
 
 def batches(x, y, rng):
-    """All rows once, in random order, a mini-batch at a time."""
+    """All rows once, in random order, in mini-batches."""
     for rows in np.split(rng.permutation(len(x)), range(BATCH, len(x), BATCH)):
         yield x[rows], y[rows]
 
 
 def train(network, x, y, *, epochs, rng, lr, l1=0.0, l2=0.0, mode="proximal", update=elastic_net_update):
-    """Train the network in place, one epoch for each value taken from this generator.
+    """Train the network in place. This is a generator: it runs one epoch for each value taken from it.
 
-    The learning rate falls linearly to zero, which takes the noise of the mini-batches out of the last epochs.
+    The learning rate decreases linearly to zero, which reduces the mini-batch noise of the last epochs.
     """
     for epoch in range(epochs):
         eta = lr * (1 - epoch / epochs)
@@ -75,14 +75,14 @@ def train(network, x, y, *, epochs, rng, lr, l1=0.0, l2=0.0, mode="proximal", up
 
 
 def groups(network):
-    """The network's arrays for an optimizer: weights with its penalty, biases without."""
+    """The network's arrays as parameter groups: weights with the optimizer's penalty, biases without a penalty."""
     return [{"params": network.weights}, {"params": network.biases, "l1": 0.0, "l2": 0.0}]
 
 
 def train_with(optimizer, network, x, y, *, epochs, rng):
-    """Train the network in place with an optimizer of its groups, one epoch for each value taken from this generator.
+    """Train the network in place with an optimizer of `groups(network)`. A generator, like `train`.
 
-    The penalty, its mode and the course of the learning rate are the optimizer's.
+    The optimizer determines the penalty, its mode and the schedule of the learning rate.
     """
     for epoch in range(epochs):
         for batch in batches(x, y, rng):

@@ -1,159 +1,94 @@
-"""What the demo prints: readable in 80 columns, in a pipe and in a log; progress only where somebody is watching.
-
-Each function returns something printable and the sections print it, so that a section reads as a sequence of results;
-nothing is computed here. The text is ASCII and rich draws its lines in ASCII where the output cannot carry more.
-"""
-
-import time
-from contextlib import contextmanager
+"""The text and the tables of the demo. Each function returns something that rich can print."""
 
 import numpy as np
-from rich import box
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
-MARKS = {True: ("yes", "bold green"), False: ("no", "bold yellow")}
-VERDICTS = {"best": "bold green", "good": "green", "overfits": "yellow", "underfits": "cyan"}
+from fastreg._show.tables import heading, make_table, paragraph, percent
 
-
-class Screen:
-    """The terminal, or whatever the output goes to."""
-
-    def __init__(self):
-        self.console = Console(highlight=False, markup=False, emoji=False)
-        self.start = time.perf_counter()
-
-    def print(self, content):
-        """Print a text or anything that rich can draw."""
-        self.console.print(content)
-
-    @contextmanager
-    def progress(self, total):
-        """A bar for so many ticks; gives a function that names what is under way and returns what ticks."""
-        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bar:
-            task = bar.add_task("", total=total)
-
-            def under_way(description):
-                bar.update(task, description=description)
-                return lambda ticks: bar.advance(task, ticks)
-
-            yield under_way
-
-    def claims(self, claims, source="the lesson"):
-        """What the lesson or another source says, and what the run says of it."""
-        table = table_of(f"What {source} says, and this run")
-        table.add_column(source, ratio=1)
-        table.add_column("holds")
-        table.add_column("numbers", ratio=1)
-        for claim in claims:
-            word, colour = MARKS[bool(claim.holds)]
-            table.add_row(claim.text, Text(word, style=colour), claim.numbers)
-        if claims:
-            self.print(table)
-
-    def finish(self, files):
-        """Say where the pictures are and how long it took."""
-        self.console.print("Pictures:", *files, sep="\n  ", soft_wrap=True)
-        self.print(f"\nThe whole took {time.perf_counter() - self.start:.0f} s.")
-
-
-# -- Shapes -----------------------------------------------------------------------------------------------------------
-
-
-def table_of(title, left=(), right=(), last=()):
-    """A table with columns of text, of numbers, and of text again; nothing is cut off where the terminal is narrow."""
-    style = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "pad_edge": False}
-    table = Table(title=title, title_justify="left", title_style="bold", **style)
-    for names, justify in ((left, "left"), (right, "right"), (last, "left")):
-        for name in names:
-            table.add_column(name, justify=justify, vertical="bottom", overflow="fold")
-    return table
-
-
-def heading(title, text):
-    """The beginning of a section."""
-    return Group(Text(f"\n{title}", style="bold"), note(text))
-
-
-def note(text):
-    """A paragraph."""
-    return Padding(text, (0, 0, 1, 0))
-
-
-def share(value):
-    """A share in per cent, or a dash where there is none."""
-    return "-" if np.isnan(value) else f"{100 * value:.1f}"
-
-
-def results(o):
-    """What the tables of both kinds show of an outcome."""
-    norm = f"{o.norm:.2f}" if o.norm < 1e4 else f"{o.norm:.0e}"
-    return share(o.train), share(o.test), share(o.noise), share(o.zeros / o.size), norm
-
-
+HOLDS = {True: ("yes", "bold green"), False: ("no", "bold yellow")}
+FITS = {"best": "bold green", "good": "green", "overfits": "yellow", "underfits": "cyan"}
 RESULTS = ("train", "test", "noise\nlearned", "exact\nzeros", "norm")
+
+
+def print_claims(console, source, claims):
+    """Print the claims of the textbook or of the documentation, and whether they hold in this run."""
+    table = make_table(f"Claims of the {source}, checked on this run")
+    table.add_column("claim", ratio=1)
+    table.add_column("holds")
+    table.add_column("measured", ratio=1)
+    for claim in claims:
+        word, style = HOLDS[bool(claim.holds)]
+        table.add_row(claim.text, Text(word, style=style), claim.numbers)
+    if claims:
+        console.print(table)
+
+
+def result_cells(r):
+    """The cells of a result below the RESULTS."""
+    norm = f"{r.norm:.2f}" if r.norm < 1e4 else f"{r.norm:.0e}"
+    return percent(r.train), percent(r.test), percent(r.noise), percent(r.zeros / r.size), norm
 
 
 # -- Handwritten digits -----------------------------------------------------------------------------------------------
 
 
 def digits_intro(data, settings):
-    """What is trained on what."""
-    noise = "All labels are right."
-    if len(data.wrong):
+    """The task and the settings."""
+    noise = "No label is corrupted."
+    if len(data.corrupted):
         noise = (
-            f"{len(data.wrong)} training labels ({settings.label_noise:.0%}) were replaced by another digit at random: "
-            "this is the noise. A network that learns the digits and no noise reproduces "
-            f"{1 - len(data.wrong) / len(data.y):.1%} of its training labels. The test labels are all right."
+            f"{len(data.corrupted)} training labels ({settings.label_noise:.0%}) are corrupted: each is replaced by "
+            "another digit at random. These labels are the noise. A network that learns the digits and no noise has a "
+            f"training accuracy of {1 - len(data.corrupted) / len(data.y):.1%}. All test labels are correct."
         )
     return heading(
         "Handwritten digits",
-        f"A network of 64-128-64-10 units learns from {len(data.y)} images and is tested on {len(data.y_test)}, drawn "
-        f"by class with seed {settings.seed}. {noise} Epochs: {settings.epochs}; l1 = {settings.l1:g}, "
-        f"l2 = {settings.l2:g}; biases unpenalised.",
+        f"A network with layers of 64, 128, 64 and 10 units is trained on {len(data.y)} images and tested on "
+        f"{len(data.y_test)} (split by class, seed {settings.seed}). {noise} Epochs: {settings.epochs}; "
+        f"l1 = {settings.l1:g}, l2 = {settings.l2:g}; no penalty on biases.",
     )
 
 
-def comparison(outcomes, data):
+def comparison(results, data):
     """The table of penalties."""
-    title = "Penalties (shares in %; time spent in updates in ms)"
-    table = table_of(title, ("penalty",), (*RESULTS, "fastreg\nms", "NumPy\nms", "ratio"))
-    for o in outcomes:
-        times = f"{1e3 * o.seconds:.0f}", f"{1e3 * o.numpy_seconds:.0f}", f"{o.numpy_seconds / o.seconds:.1f}"
-        table.add_row(o.penalty, *results(o), *times)
-    finite = [o for o in outcomes if np.isfinite(o.norm)]
-    difference = max((o.difference for o in finite), default=np.nan)
+    title = "Penalties (accuracies and shares in %, total time of all updates in ms)"
+    table = make_table(title, ("penalty",), (*RESULTS, "fastreg\nms", "NumPy\nms", "ratio"))
+    for r in results:
+        times = f"{1e3 * r.seconds:.0f}", f"{1e3 * r.numpy_seconds:.0f}", f"{r.numpy_seconds / r.seconds:.1f}"
+        table.add_row(r.penalty, *result_cells(r), *times)
+    finite = [r for r in results if np.isfinite(r.norm)]
+    difference = max((r.difference for r in finite), default=np.nan)
     notes = [
-        "The time is that of a whole training's updates, by fastreg and by NumPy expressions in a second training that "
-        f"takes turns with the first, epoch by epoch; {outcomes[0].size:,} weights in float64, everything on one "
-        f"thread. The largest difference between the weights that the two end at is {difference:.0e}.",
-        f"{np.sum(~data.inked)} of the 64 pixels are blank in every training image: no gradient reaches their weights. "
-        "Only the penalty acts on them, which is no feature selection where it makes them zero.",
+        "train, test: accuracy on the training and test images. noise learned: share of the corrupted labels that the "
+        "network reproduces. norm: Euclidean norm of all weights.",
+        "Times: each penalty is trained twice, with fastreg's updates and with NumPy expressions, in alternate epochs "
+        f"on one thread. The network has {results[0].size:,} weights in float64. The final weights of the two "
+        f"trainings differ by at most {difference:.0e}.",
+        f"{np.sum(~data.nonblank)} of the 64 pixels are blank in every training image, so their weights never get a "
+        "gradient. If the penalty sets these weights to zero, that is no feature selection.",
     ]
-    for o in outcomes:
-        if o not in finite:
-            notes.append(f"{o.penalty} diverged: strengths this large overshoot. It is left out of the pictures.")
-    return Group(table, *map(note, notes))
+    for r in results:
+        if r not in finite:
+            notes.append(f"{r.penalty} diverged because its strength is too large. The pictures do not show it.")
+    return Group(table, *map(paragraph, notes))
 
 
-def sweep(outcomes, verdicts):
+def sweep(results, fits):
     """The table of one penalty's strengths."""
-    table = table_of(f"Strength of {outcomes[0].penalty} (shares in %)", (), ("l1", "l2", *RESULTS), ("verdict",))
-    for o, verdict in zip(outcomes, verdicts):
-        strengths = (f"{s:.1e}" if s else "-" for s in (o.l1, o.l2))
-        table.add_row(*strengths, *results(o), Text(verdict, style=VERDICTS[verdict]))
+    title = f"Strength of {results[0].penalty} (accuracies and shares in %)"
+    table = make_table(title, (), ("l1", "l2", *RESULTS), ("fit",))
+    for r, fit in zip(results, fits):
+        strengths = (f"{s:.1e}" if s else "-" for s in (r.l1, r.l2))
+        table.add_row(*strengths, *result_cells(r), Text(fit, style=FITS[fit]))
     return table
 
 
-def verdicts_explained():
-    """What the verdicts mean."""
-    return note(
-        "good: within two standard errors of the best test accuracy. overfits: worse on the test digits than that, "
-        "though better than the best on its training labels. underfits: worse on both."
+def fits_explained():
+    """The meaning of the last column of a sweep."""
+    return paragraph(
+        "best: highest test accuracy. good: within two standard errors of the best. overfits: lower test accuracy, but "
+        "higher training accuracy than the best. underfits: lower test accuracy and no higher training accuracy."
     )
 
 
@@ -161,110 +96,121 @@ def verdicts_explained():
 
 
 def optimizers_intro(optimizers, plain, settings):
-    """Who trains what, at which rate beside that of plain descent."""
-    rates = ", ".join(f"{name} from {lr:g}" for name, (_, lr) in optimizers.items())
+    """The task, and the learning rates compared with that of plain gradient descent."""
+    rates = ", ".join(f"{name} {lr:g}" for name, (_, lr) in optimizers.items())
     return heading(
         "Optimizers",
-        f"The same network learns the same digits with momentum 0.9 and with Adam, L1 once as a part of the gradient "
-        f"(subgradient) and once as a proximal step. Learning rates fall linearly to zero: {rates}. "
-        f"Momentum makes that an effective {optimizers['momentum'][1] / (1 - 0.9):g}, where plain descent above had "
-        f"{plain:g}: fewer zeros in as many epochs. "
-        f"Epochs: {settings.epochs}; l1 = {settings.l1:g}; biases are a group of their own, unpenalised.",
+        "The same network is trained on the same digits with momentum 0.9 and with Adam. The L1 penalty is either part "
+        "of the gradient (subgradient) or a proximal step (proximal). Learning rates decrease linearly to zero; "
+        f"initial values: {rates}. The effective learning rate of momentum is "
+        f"{optimizers['momentum'][1] / (1 - 0.9):g}. It was {plain:g} for plain gradient descent above, so there are "
+        "fewer zeros here after the same number of epochs. "
+        f"Epochs: {settings.epochs}; l1 = {settings.l1:g}; biases are a separate parameter group without a penalty.",
     )
 
 
-def optimizers(courses):
-    """The table of optimizers, its zeros in three parts."""
-    title = "Optimizers (shares in %; live zeros among live weights)"
-    numbers = "train", "test", "noise\nlearned", "live\nzeros", "blank\nzeros", "silent\nzeros", "norm"
-    table = table_of(title, ("", "mode"), numbers)
-    before = None
-    for c in courses:
-        train, test, noise, _, norm = results(c.outcome)
-        live, *others = (f"{zeros}/{size}" for zeros, size in zip(c.zeros[-1], c.sizes[-1]))
-        live = share(c.zeros[-1, 0] / c.sizes[-1, 0])
-        table.add_row("" if c.optimizer == before else c.optimizer, c.mode, train, test, noise, live, *others, norm)
-        before = c.optimizer
+def optimizers(histories):
+    """The table of optimizers, with zeros in three parts."""
+    title = "Optimizers (accuracies and shares in %)"
+    columns = "train", "test", "noise\nlearned", "exact\nzeros", "blank\nzeros", "dead\nzeros", "norm"
+    table = make_table(title, ("", "mode"), columns)
+    previous = None
+    for h in histories:
+        train, test, noise, _, norm = result_cells(h.result)
+        trained = percent(h.zeros[-1, 0] / h.sizes[-1, 0])
+        _, *others = (f"{zeros}/{size}" for zeros, size in zip(h.zeros[-1], h.sizes[-1]))
+        name = "" if h.optimizer == previous else h.optimizer
+        table.add_row(name, h.mode, train, test, noise, trained, *others, norm)
+        previous = h.optimizer
     explained = (
-        "live: weights that have had a gradient. blank: weights of pixels that are blank in every training image; no "
-        "gradient ever reaches them. silent: other weights that never had a gradient, nearly all of them of units that "
-        "were never on. Only zeros on live weights say anything about features."
+        "exact zeros: their share among trained weights, that is, weights that have had a nonzero gradient. blank "
+        "zeros: number of zeros among weights of pixels that are blank in every training image; these weights never "
+        "have a gradient. dead zeros: number of zeros among all other weights that never had a gradient, nearly all of "
+        "them of dead ReLU units. Only zeros of trained weights are a selection of features."
     )
-    return Group(table, note(explained))
+    return Group(table, paragraph(explained))
 
 
 # -- Correlated features ----------------------------------------------------------------------------------------------
 
 
-def twins_intro(x, strengths):
-    """What is fitted to what."""
+def correlated_intro(x, strengths):
+    """The task and the settings."""
     return heading(
         "Correlated features",
-        f"The diabetes data ({len(x)} patients, {x.shape[1]} features in standard deviations) with every column twice, "
-        f"linear regression by full-batch proximal gradient descent from random starts; {strengths}.",
+        f"Linear regression on the diabetes data ({len(x)} patients, {x.shape[1]} standardised features) with every "
+        "feature duplicated, by full-batch proximal gradient descent from random initial weights; "
+        f"{strengths} (L1 is fitted without l2).",
     )
 
 
-def twins(lasso, net, names):
-    """The weights of one feature and its twin, from every start; the feature that L1 splits most unequally."""
-    column = int(np.argmax(np.max(np.abs(lasso.first - lasso.second), axis=0)))
-    headings = "start", "w", "w of\nits twin", "sum", "scikit-\nlearn", "twins apart\nat most", "sums off\nat most"
-    table = table_of(f"The two weights of {names[column]!r}, and all twins", ("penalty",), headings)
+def correlated(lasso, net, names):
+    """The weights of one feature and its copy, from every start; the feature that L1 splits most unequally."""
+    column = int(np.argmax(np.max(np.abs(lasso.columns - lasso.copies), axis=0)))
+    columns = "start", "weight", "weight\nof copy", "sum", "scikit-\nlearn", "largest\ndifference", "largest\nerror"
+    table = make_table(f"Weights of the feature {names[column]!r} and of its copy", ("penalty",), columns)
     for penalty, result in (("L1", lasso), ("elastic net", net)):
-        for start, (w, v) in enumerate(zip(result.first[:, column], result.second[:, column])):
+        for start, (w, v) in enumerate(zip(result.columns[:, column], result.copies[:, column])):
             weights = (f"{number:.3f}" for number in (w, v, w + v, result.known[column]))
-            apart = f"{result.apart[start]:.1f}" if result.apart[start] > 0.1 else f"{result.apart[start]:.0e}"
-            table.add_row("" if start else penalty, str(start + 1), *weights, apart, f"{result.error[start]:.0e}")
+            difference = result.difference[start]
+            difference = f"{difference:.1f}" if difference > 0.1 else f"{difference:.0e}"
+            row = penalty if start == 0 else "", str(start + 1), *weights, difference, f"{result.error[start]:.0e}"
+            table.add_row(*row)
         table.add_section()
-    return table
+    explained = (
+        "scikit-learn: the coefficient on the original data. largest difference: between the weights of a feature and "
+        "of its copy, over all features. largest error: of the sums, compared with scikit-learn, over all features."
+    )
+    return Group(table, paragraph(explained))
 
 
 # -- Streaming text ---------------------------------------------------------------------------------------------------
 
 
-def text_missing():
+def streaming_omitted():
     """Why the section is empty."""
-    return heading("Streaming text", "Left out: fewer than two packages have source files with docstrings here.")
+    return heading("Streaming text", "Omitted: fewer than two packages on this machine have enough docstrings.")
 
 
-def text_intro(documents, batch, strengths):
-    """What is told apart, by what."""
+def streaming_intro(documents, batch, strengths):
+    """The task and the settings."""
     one, other = documents.packages
     counts = np.bincount(documents.y) + np.bincount(documents.y_test)
     penalty = ", ".join(f"{name} = {value:g}" for name, value in strengths.items())
     return heading(
         "Streaming text",
-        f"Who wrote this docstring, {one} or {other}? {counts[0]} and {counts[1]} docstrings, read from the source "
-        f"files on this machine, the packages' names removed, the words hashed to {documents.x.shape[1]:,} features, "
-        f"of which {documents.features:,} occur in the stream. {len(documents.y)} documents stream past once, {batch} "
-        f"in each call of partial_fit, in random order; {len(documents.y_test)} are held out. Log-loss, {penalty}: L1 "
-        "alone; learning rates are everybody's defaults.",
+        f"The task: does a docstring come from {one} or from {other}? The {counts[0]} and {counts[1]} docstrings are "
+        "read from source files on this machine. The names of packages are removed, and words are hashed to "
+        f"{documents.x.shape[1]:,} features; {documents.features:,} features occur in the stream. The stream has "
+        f"{len(documents.y)} documents in random order, {batch} in each call of partial_fit; {len(documents.y_test)} "
+        f"documents are for testing. Log loss, {penalty} (L1 only), default learning rates.",
     )
 
 
-def text(courses, documents):
-    """The table of learners, in mini-batches and in a single call."""
-    numbers = (
-        "fore-\ntold",
-        "held\nout",
+def streaming(results, documents):
+    """The table of learners, for mini-batches and for a single call."""
+    columns = (
+        "progr.\naccuracy",
+        "test\nacc.",
         "non-\nzeros",
-        "of those\nseen",
+        "% of\nseen",
         "time\ns",
-        "once:\nheld out",
-        "non-\nzeros",
-        "differ",
+        "test\nacc.*",
+        "non-\nzeros*",
+        "differ*",
     )
-    table = table_of("The same stream in mini-batches, and all at once (shares in %)", ("",), numbers)
+    table = make_table("The stream in mini-batches, and in a single call (*)", ("",), columns)
     table.columns[0].no_wrap = True
-    for c in courses:
-        streamed = share(c.accuracy[-1]), f"{c.kept[-1]:,}", share(c.kept[-1] / documents.features), f"{c.seconds:.2f}"
-        table.add_row(
-            c.name, share(c.foretold), *streamed, share(c.whole_accuracy), f"{c.whole_kept:,}", f"{c.differ:,}"
-        )
+    for r in results:
+        nonzeros = f"{r.nonzeros[-1]:,}", percent(r.nonzeros[-1] / documents.features)
+        single = percent(r.single_accuracy), f"{r.single_nonzeros:,}", f"{r.differing:,}"
+        accuracies = percent(r.progressive_accuracy), percent(r.accuracy[-1])
+        table.add_row(r.name, *accuracies, *nonzeros, f"{r.seconds:.2f}", *single)
     explained = (
-        "foretold: documents of the stream told right before they were learned. held out: documents held out, told "
-        "right at the end. of those seen: non-zeros among the weights of features in the stream. time: in partial_fit. "
-        "once: after a single call of partial_fit with the same documents in the same order. differ: weights that are "
-        "not the same then, to the bit."
+        "progr. accuracy: progressive accuracy, the share of documents of the stream classified correctly before they "
+        "are learned. test acc.: accuracy on the test documents at the end. nonzeros: number of nonzero weights, also "
+        "as a share of the features seen in the stream. time: spent in partial_fit. *: after a single call of "
+        "partial_fit with the same documents in the same order. differ*: number of weights that differ, in any bit, "
+        "between mini-batches and the single call. Accuracies are in %."
     )
-    return Group(table, note(explained))
+    return Group(table, paragraph(explained))

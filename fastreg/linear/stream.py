@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
 
 LOSSES = {  # in the order of losses.pxd, with the largest second derivative, the corner of hinge aside
@@ -26,21 +27,20 @@ LONG = 1 << 27  # values times columns of a call that can be interrupted: second
 class Optimizer(NamedTuple):
     """How the compiled code knows it, and where its state starts."""
 
-    direction: str
-    second: float  # the direction's second number
+    direction: tuple  # of the reference; each call has its own learning rates
     first: tuple  # where the state starts
     stamp: tuple | None  # and the stamp
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer("Plain", 0.0, (), (1.0, 0.0)),
-    "adagrad": Optimizer("Adagrad", 1e-10, (0.1,), (0,)),
-    "ftrl": Optimizer("FTRL", 1.0, (0.0, 0.0), None),
+    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0)),
+    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,)),
+    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None),
 }
 
 
 class Samples:
-    """The rows of an array or a CSR matrix that can be trusted (linear/csr.py), as the kernels read them: without duplicates.
+    """The rows of an array or of a CSR matrix that csr.py has checked, as the kernels read them: without duplicates.
 
     Their values stay the caller's memory, but nobody can free or shorten it meanwhile.
     """
@@ -113,14 +113,14 @@ class Stream:
     """
 
     def __init__(self, features, columns, dtype, optimizer, intercept):
-        direction, second, first, stamp = OPTIMIZERS[optimizer]
+        direction, first, stamp = OPTIMIZERS[optimizer]
         records = np.zeros(features, record_type(direction, dtype, columns))
         if stamp:
             records["stamp"] = stamp
         for name, x in zip("ab", first):
             records[name] = x
         own = [np.full(columns, x, dtype) for x in (0.0, *first)] if intercept else []
-        self.optimizer, self.learner = optimizer, Learner(records, direction, second, own)
+        self.optimizer, self.learner = optimizer, Learner(records, direction, own)
         self._told = None  # version, weights (columns, features) and intercept, when they were last read
 
     def __getstate__(self):

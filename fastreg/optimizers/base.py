@@ -1,20 +1,26 @@
-"""Layer 5, what all optimizers share: groups of parameters, steps through one call into layer 4, values and state."""
+"""Layer 5, what all optimizers share: construction from groups of parameters, steps, bound gradients, pickling.
+
+The weights, the state and the settings belong to one `Tensors` of layer 4, so that a step or a change is all or
+nothing. A subclass sets `_directions`, and defines `_state_names`, `_direction` and, if needed, `_check` and
+`_init_state`.
+"""
 
 from math import inf
+from typing import ClassVar
 
 import numpy as np
 
 from fastreg import reference
-from fastreg._boundary import errors, threads as _threads
-from fastreg._boundary.bfloat16 import wide
-from fastreg._boundary.functions import l1_penalty
+from fastreg._boundary import errors
+from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
-from fastreg.optimizers.params import Layout, split_factors, split_groups
-from fastreg.optimizers.settings import CHECKS, Group, Setting
-from fastreg.optimizers.state import checked, save
 from fastreg._boundary.tensors import Tensors
-
-NONFINITE = ("propagate", "raise", "skip")
+from fastreg.optimizers import values
+from fastreg.optimizers.factors import split_factors
+from fastreg.optimizers.groups import Group, GroupSetting
+from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
+from fastreg.optimizers.settings import CHECKS, nonfinite_policy, thread_count
+from fastreg.optimizers.state import load, pickled, save
 
 
 class Optimizer:
@@ -23,42 +29,38 @@ class Optimizer:
     Parameters
     ----------
     params : array, sequence of arrays, mapping of arrays, or list of groups
-        The weights, float32, float64 or bfloat16, updated in place: writable, C or Fortran contiguous, no two with
-        memory in common; shapes, dtypes and layouts may differ. A group is a dict with the key ``"params"`` and any of
-        the settings below but `on_nonfinite` and `threads`, for its tensors alone. Weights are memory, not objects: an
-        optimizer over ``parameter.detach()`` does not follow a torch parameter that is given other memory later, by
-        ``module.double()``, ``module.to(...)``, ``load_state_dict(assign=True)`` or ``parameter.data = ...``. It would
-        train the old memory, without an error. Construct it anew after these, and after ``share_memory_()``, which
-        frees the old memory.
+        The weights, float32, float64 or bfloat16, which are updated in place. Each array must be writable and C or
+        Fortran contiguous, and no two may share memory; shapes, dtypes and layouts may differ. A group is a dict with
+        the key ``"params"`` and any of the settings below except `on_nonfinite` and `threads`, for its tensors only.
     lr : float or callable
-        Learning rate. A callable is given the number of completed steps and returns the number to use; it is asked
-        before every step, and with 0 at construction.
+        Learning rate. A callable takes the number of completed steps and returns the learning rate. It is called before
+        every step, and with 0 at construction.
     l1, l2 : float or callable, default 0.0
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂²; callables as for lr.
     mode : {"proximal", "subgradient", "decoupled", "truncated"}
-        Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros; "subgradient"
+        Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros. "subgradient"
         adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
     theta : float, default inf
-        With ``mode="truncated"``: weights larger than this in magnitude are not truncated.
+        With ``mode="truncated"``: weights with a larger magnitude are not truncated.
     penalty_factor : float or the form of params, optional
-        Multiplies l1 and l2: an array like the weights, coordinate by coordinate, or a number for a tensor; 0 leaves
-        weights unpenalised. Not rescaled; copied; fixed at construction.
+        Multiplies l1 and l2: an array like the weights gives each weight a factor, a number is for a whole tensor. 0
+        means no penalty. Factors are copied, not rescaled, and fixed at construction.
     on_nonfinite : {"propagate", "raise", "skip"}
         What to do about an infinity or a NaN in a gradient: let it into the weights; raise FloatingPointError before
         anything is written; or leave out the whole step and count it in `skipped`.
     threads : int or None
-        How many threads a step may use, of the processors that the process may run on; None is the default of the
-        process, see :func:`fastreg.set_num_threads`. More than one start only where the tensors have some megabytes
-        together. The bits of the results are the same.
+        How many threads a step may use, at most one for each processor that the process may run on; None means
+        :func:`fastreg.get_num_threads`. A step uses more than one only if the tensors together have some megabytes. The
+        results have the same bits.
 
     Attributes
     ----------
     param_groups : tuple of mappings
-        The settings of each group, to be read and changed between steps: ``opt.param_groups[0]["lr"] = 0.01``.
+        The settings of each group, to be read, and to be set between steps: ``opt.param_groups[0]["lr"] = 0.01``.
     params : the form of params
         The weights as arrays.
     state : dict
-        The state of each tensor by name, as live arrays; of bfloat16 weights it is float32.
+        The state of each tensor by name, as live arrays. The state of bfloat16 weights is float32.
     completed : int
         Completed steps.
     skipped : int
@@ -67,18 +69,40 @@ class Optimizer:
     Raises
     ------
     TypeError, ValueError
-        For arrays as the update functions, for settings as described; nothing is changed.
+        For arrays as in the update functions, for settings outside the ranges above. Nothing is changed.
+
+    Notes
+    -----
+    An optimizer holds on to memory, not to Python objects. If it was constructed over ``parameter.detach()`` and the
+    torch parameter later moves to other memory, the optimizer trains the old memory, without an error. Construct a new
+    one after ``module.double()``, ``module.to(...)``, ``load_state_dict(assign=True)`` or ``parameter.data = ...``, and
+    after ``share_memory_()``, which frees the old memory.
+
+    Examples
+    --------
+    Two groups. Only the first is penalised:
+
+    >>> import numpy as np
+    >>> import fastreg
+    >>> weights, bias = np.ones((2, 2)), np.zeros(2)
+    >>> optimizer = fastreg.SGD([{"params": [weights], "l1": 0.5}, {"params": [bias]}], lr=0.1)
+    >>> optimizer.step([[np.zeros((2, 2))], [np.ones(2)]])
+    >>> weights[0], bias
+    (array([0.95, 0.95]), array([-0.1, -0.1]))
+    >>> optimizer.penalty(by="group")
+    [1.9, 0.0]
     """
 
-    _modes: tuple[str, ...] = ()  # those with a meaning for the direction
-    _why = ""  # the others have none
+    _directions: ClassVar[dict[str, dict]] = {}  # by name in fastreg.reference: settings that select each
+    _modes: tuple[str, ...] = ()  # the modes that have a meaning, by default those of the directions
+    _modes_reason = ""  # why the others have none
     _has_mode = True
-    _at_start = ("initial_accumulator_value", "warm_start")  # settings that only the first state depends on
+    _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
-    def __init__(self, params, lr, own, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads=None):
+    def __init__(self, params, lr, settings, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads=None):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
-        defaults = {"lr": lr, **own, "l1": l1, "l2": l2}
+        defaults = {"lr": lr, **settings, "l1": l1, "l2": l2}
         if self._has_mode:
             defaults |= {"mode": mode, "theta": theta}
         groups, grouped = split_groups(params)
@@ -89,8 +113,8 @@ class Optimizer:
             factors = overrides.pop("penalty_factor", factors)
             parts.append((own, defaults | overrides, factors))
         attributes = {
-            "_on_nonfinite": checked_policy(on_nonfinite),
-            "_threads": checked_threads(threads),
+            "_on_nonfinite": nonfinite_policy("on_nonfinite", on_nonfinite),
+            "_threads": thread_count("threads", threads),
             "_grouped": grouped,
             "_layouts": layouts,
             "_known": tuple(defaults),
@@ -98,18 +122,18 @@ class Optimizer:
         self._assemble(attributes, parts)
 
     def _assemble(self, attributes, parts, restored=None):
-        """Builds the groups and the tensors below them from weights, settings and factors by group, then all at once.
+        """Build the groups and their tensors from weights, settings and factors by group, then replace all at once.
 
-        `restored` is what Tensors.restore takes but for the settings, where they do not start anew.
+        `restored` has the arguments of Tensors.restore except the settings. With None, the state is initialised.
         """
         names, weights, factors, groups, settings, guards = [], [], [], [], [], []
-        for layout, (values, own_settings, own_factors) in zip(attributes["_layouts"], parts):
+        for layout, (own_values, own_settings, own_factors) in zip(attributes["_layouts"], parts):
             own = []
-            for name, x in zip(layout.names, layout.flatten(values, "params")):
+            for name, x in zip(layout.names, layout.flatten(own_values, "params")):
                 own.append(as_weights(x, f"params[{name}]"))
-                guards += guard(own[-1:])  # at once: a caller's code could resize what the weights are views of
-            scalars, arrays = split_factors(layout, own, own_factors)
-            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scalars))
+                guards += guard(own[-1:])  # at once: code of the caller that runs below could resize the memory
+            scales, arrays = split_factors(layout, own, own_factors)
+            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales))
             settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
@@ -118,9 +142,9 @@ class Optimizer:
             states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
         else:
             states = restored[-1]
-        scalars = [scalar for group in groups for scalar in group.factors]
+        kinds = [group.scales.index(scale) for group in groups for scale in group.factors]
         spans = [(group.start, group.stop) for group in groups]
-        tensors = Tensors(names, weights, states, factors, scalars, spans, tuple(settings))
+        tensors = Tensors(names, weights, states, factors, kinds, spans, tuple(settings))
         if restored is not None:
             tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
         for k, group in enumerate(groups):
@@ -132,11 +156,11 @@ class Optimizer:
             self.__dict__ = attributes
 
     def _first_states(self, group, settings, factors):
-        """The first state of each tensor of a group; asks the group's callables, so that bad ones fail early."""
+        """The initial state of each tensor of a group. Callables are called here, so that bad ones fail early."""
         now = group.numbers(settings, 0)
         for i, w, scalar in zip(group.range, group.weights, group.factors):
-            kind = reference.ElasticNet if factors[i] is None else reference.Weighted
-            yield self._start(now, wide(w), kind(now["l1"] * scalar, now["l2"] * scalar), factors[i])
+            penalty = group.penalties(now)[group.scales.index(scalar)]
+            yield self._init_state(now, as_float32(w), penalty, factors[i])
 
     @property
     def completed(self):
@@ -155,7 +179,7 @@ class Optimizer:
 
     @on_nonfinite.setter
     def on_nonfinite(self, policy):
-        self._on_nonfinite = checked_policy(policy)
+        self._on_nonfinite = nonfinite_policy("on_nonfinite", policy)
 
     @property
     def threads(self):
@@ -164,29 +188,44 @@ class Optimizer:
 
     @threads.setter
     def threads(self, n):
-        self._threads = checked_threads(n)
+        self._threads = thread_count("threads", n)
 
-    # What a subclass says
+    # What a subclass defines
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "_directions" in vars(cls):
+            (cls._modes,) = {reference.MODES_OF[name] for name in cls._directions}
 
     def _check(self, settings):
-        """Raise ValueError for settings that do not go together."""
+        """Raise ValueError for settings that exclude each other; lr, l1 and l2 may be callables."""
         mode = settings["mode"]
         if mode not in self._modes:
-            known = ", ".join(map(repr, self._modes))
-            raise ValueError(f"mode: expected one of {known} for {type(self).__name__} ({self._why}), got {mode!r}")
+            known, name = ", ".join(map(repr, self._modes)), type(self).__name__
+            raise ValueError(f"mode: expected one of {known} for {name} ({self._modes_reason}), got {mode!r}")
         if settings["theta"] != inf and mode != "truncated":
             raise errors.bad_theta(settings["theta"], mode)
 
-    def _keeps(self, settings):
-        """The names of the arrays of state that a tensor needs."""
+    def _state_names(self, settings):
+        """The names of the arrays that are the state of a tensor."""
         raise NotImplementedError
 
-    def _start(self, settings, w, penalty, factor):
-        """The first state of a tensor."""
-        return [np.zeros_like(w, subok=False) for _ in self._keeps(settings)]
+    def _init_state(self, settings, w, penalty, factor):
+        """The initial state of a tensor: a list of arrays like w, which is float32 or float64.
 
-    def _direction(self, now, first):
-        """The direction, as the reference's tuple, that the settings as they are now and the arguments decide."""
+        `settings` has no callables, `penalty` is a tuple of fastreg.reference, `factor` an array like w or None.
+        """
+        return [np.zeros_like(w, subok=False) for _ in self._state_names(settings)]
+
+    def _penalty(self, settings):
+        """The penalty, as a tuple of fastreg.reference, for settings without callables."""
+        return reference.ElasticNet(settings["l1"], settings["l2"])
+
+    def _direction(self, settings, first):
+        """The direction, as a tuple of fastreg.reference, for settings without callables.
+
+        `first` is whether it is for the first step of a tensor.
+        """
         raise NotImplementedError
 
     # Steps
@@ -197,8 +236,9 @@ class Optimizer:
         Parameters
         ----------
         grads : the form of params, optional
-            The gradients at the weights, each like its weights; only read. None in place of one leaves out its tensor,
-            its state and its count of steps. Without `grads`, those of :meth:`bind`; with, these stay bound.
+            The gradients at the weights, each with the shape, dtype and layout of its weights; only read. None in place
+            of a gradient leaves out its tensor: weights, state and count of steps stay as they are. Without `grads`,
+            the gradients of :meth:`bind` are used. With `grads`, they remain bound.
 
         Raises
         ------
@@ -212,13 +252,13 @@ class Optimizer:
         return self.param_groups[k].plan(settings, completed, fresh)
 
     def bind(self, grads):
-        """Check gradients once and hold on to them, so that :meth:`step` without arguments costs next to nothing.
+        """Check gradients once and hold on to them, so that calls of :meth:`step` without arguments are fast.
 
         Parameters
         ----------
         grads : the form of params
-            Buffers to be filled, not replaced, with new gradients before every step (``g[...] = ...``). They cannot be
-            resized until others are bound, and are not pickled. None lets go of them.
+            Buffers. Before every step, write new gradients into them (``g[...] = ...``). They cannot be resized while
+            they are bound, and they are not pickled. None unbinds them.
         """
         self._tensors.bind(None if grads is None else self._flatten(grads))
 
@@ -226,20 +266,20 @@ class Optimizer:
         if not self._grouped:
             return self._layouts[0].flatten(grads, "grads")
         own = zip(self._layouts, split_by_group(self._layouts, True, grads, "grads"))
-        return [x for layout, values in own for x in layout.flatten(values, "grads")]
+        return [x for layout, part in own for x in layout.flatten(part, "grads")]
 
     # Values
 
     @property
     def params(self):
-        """The weights as arrays, in the form in which they came."""
+        """The weights as arrays, in the form in which they were given."""
         weights = [group["params"] for group in self.param_groups]
         return weights if self._grouped else weights[0]
 
     @property
     def state(self):
         """The state of each tensor by name: a dict of live arrays."""
-        fields = [self._keeps(group._settings) for group in self.param_groups for _ in group.range]
+        fields = [self._state_names(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
     def penalty(self, by=None):
@@ -250,25 +290,7 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
         """
-        tensors = self._tensors
-        completed, settings, sums = tensors.read(
-            lambda: (tensors.completed, tensors.settings, [self._sums(i) for i in range(len(tensors.names))])
-        )
-        values = []
-        for group, own in zip(self.param_groups, settings):
-            now = group.numbers(own, completed)
-            for i, scalar in zip(group.range, group.factors):
-                values.append(reference.value(reference.ElasticNet(now["l1"] * scalar, now["l2"] * scalar), *sums[i]))
-        return self._by(values, by)
-
-    def _sums(self, i):
-        """Σ f·|w| and Σ f·w² of tensor i, f its penalty factors."""
-        f = self._tensors.factors[i]
-        if f is None:
-            return self._tensors.sums(i)
-        x = wide(self._tensors.weights[i]).astype(float)
-        with np.errstate(over="ignore"):
-            return [l1_penalty(f * y, 1.0) for y in (x, x * x)]
+        return values.summed(self, values.penalties(self), by)
 
     def zeros(self, by=None):
         """The number of weights that are exactly zero.
@@ -278,111 +300,48 @@ class Optimizer:
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
-        tensors = self._tensors
-        counts = tensors.read(lambda: [int(w.size - np.count_nonzero(wide(w))) for w in tensors.weights])
-        return self._by(counts, by)
-
-    def _by(self, values, by):
-        if by is None:
-            return sum(values)
-        if by == "group":
-            return [sum(values[group.start : group.stop]) for group in self.param_groups]
-        if by == "tensor":
-            return dict(zip(self._tensors.names, values))
-        raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
+        return values.summed(self, values.zero_counts(self), by)
 
     # State
 
     def state_dict(self):
         """State, counts and settings as plain arrays and numbers under flat names.
 
-        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` takes it back. Not
-        in it, and to be given to the optimizer that takes it back: the weights, penalty_factor, on_nonfinite, and
-        settings that are callables.
+        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
+        not contain the weights, penalty_factor, on_nonfinite and settings that are callables. An optimizer that is to
+        load it must be constructed with them.
         """
         return save(self)
 
     def load_state_dict(self, saved):
-        """Take over what :meth:`state_dict` gave, in place and all or nothing; settings that are callables here stay.
+        """Load what :meth:`state_dict` returned, in place, all or nothing. Settings that are callables here stay.
 
         Parameters
         ----------
         saved : mapping
-            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored.
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys, such as an epoch
+            that was stored beside the state, are ignored.
 
         Raises
         ------
         TypeError
-            No mapping.
+            If it is no mapping.
         ValueError
-            Where it belongs to another optimizer or other tensors, where its settings need other state, or where one of
-            them was a callable and is a number here; then nothing is changed.
-
-        Notes
-        -----
-        Keys that `state_dict` does not know (an epoch that is stored beside the state, say) are not read.
+            If it belongs to another optimizer or to other tensors, if its settings need another state, or if a setting
+            was a callable and is a number here. Nothing is changed.
         """
-        self._tensors.write("load_state_dict", lambda: checked(self, saved))
+        self._tensors.write("load_state_dict", lambda: load(self, saved))
 
     def __getstate__(self):
-        return self._tensors.read(self._parts)
-
-    def _parts(self):
-        """All that a copy needs, with the arrays as they are: the seal behind them refuses those that have changed."""
-        tensors = self._tensors
-        groups = [(group["params"], dict(group._settings), self._factors(group)) for group in self.param_groups]
-        kept = {key: x for key, x in vars(self).items() if key not in ("_tensors", "param_groups")}
-        restored = tensors.completed, tensors.skipped, self._clocks(), tensors.states
-        return kept | {"_groups": groups, "_restored": restored, "_seal": tensors.seal()}
+        return self._tensors.read(lambda: pickled(self))
 
     def __setstate__(self, saved):
         attributes = {key: x for key, x in saved.items() if key not in ("_groups", "_restored", "_seal")}
         self._assemble(attributes, saved["_groups"], saved["_restored"])
-
-    def _factors(self, group):
-        """The penalty factors of a group, in the form of its params."""
-        arrays = self._tensors.factors[group.start : group.stop]
-        return group._layout.arrange([x if f is None else f for x, f in zip(group.factors, arrays)])
-
-    def _clocks(self):
-        return [self._tensors.clock(i) for i in range(len(self._tensors.names))]
 
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
 
 
 for key in CHECKS:
-    setattr(Optimizer, key, Setting(key))
-
-
-def checked_policy(policy):
-    if not isinstance(policy, str) or policy not in NONFINITE:
-        raise ValueError(f"on_nonfinite: expected one of {', '.join(map(repr, NONFINITE))}, got {policy!r}")
-    return policy
-
-
-def checked_threads(n):
-    return None if n is None else _threads.count("threads", n)
-
-
-def split_by_group(layouts, grouped, values, what):
-    """Values in the form of params, one part a group; a group may be a dict with the key "params" here too."""
-    if not grouped:
-        return [values]
-    if values is None or np.isscalar(values):
-        return [values] * len(layouts)
-    if not isinstance(values, (list, tuple)) or len(values) != len(layouts):
-        got = f"{len(values)} entries" if isinstance(values, (list, tuple)) else type(values).__name__
-        raise TypeError(f"{what}: expected a list of {len(layouts)} groups, which nests as params do, got {got}")
-    return [
-        own["params"] if isinstance(own, dict) and "params" in own and "params" not in layout.keys else own
-        for layout, own in zip(layouts, values)
-    ]
-
-
-def as_weights(x, name):
-    """An array that can be updated in place, over the memory of x."""
-    w = np.asarray(errors.as_array(x, name))
-    if error := errors.bad_array(w, name, writable=True):
-        raise error
-    return w
+    setattr(Optimizer, key, GroupSetting(key))

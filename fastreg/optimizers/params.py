@@ -1,13 +1,13 @@
-"""Layer 5, parameters in all their forms: an array, a sequence, a mapping, or a list of groups with their own settings.
+"""Layer 5, the forms of parameters: an array, a sequence, a mapping, or a list of groups with settings of their own.
 
-`Layout` remembers the form of one group, so that gradients and penalty factors can come in the same one.
+`Layout` stores the form of one group, so that gradients and penalty factors can be given in the same form.
 """
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from fastreg.optimizers.settings import finite
+from fastreg._boundary import errors
 
 
 def is_array(x):
@@ -24,7 +24,7 @@ def is_array(x):
 
 
 class Layout:
-    """The form of the parameters of one group: the names of the tensors, and how to take them out of such a form."""
+    """The form of the parameters of one group: the names of its tensors, and how values in this form are listed."""
 
     def __init__(self, params, prefix=""):
         if isinstance(params, Mapping):
@@ -36,13 +36,13 @@ class Layout:
         self.names = [f"{prefix}{key}" for key in self.keys]
         for name, value in zip(self.names, self.flatten(params, "params")):
             if isinstance(value, (list, tuple, Mapping)):
-                remedy = "for parameters in parts pass groups, a list of dicts with the key 'params'"
+                remedy = "pass nested parameters as groups, a list of dicts with the key 'params'"
                 raise TypeError(f"params[{name}]: expected an array, got {type(value).__name__}; {remedy}")
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"params: expected keys that differ as strings, got {self.keys!r}")
 
     def flatten(self, values, what):
-        """The values in order, one a tensor."""
+        """The values as a list, one for each tensor."""
         if self.kind == "array":
             if isinstance(values, (list, tuple, Mapping)):
                 raise TypeError(f"{what}: expected one array like params, got {type(values).__name__}")
@@ -64,7 +64,7 @@ class Layout:
             raise ValueError(f"{what}: expected the keys of params, got a mapping that lacks {lacks} and adds {adds}")
         return [values[key] for key in self.keys]
 
-    def arrange(self, values):
+    def unflatten(self, values):
         """The inverse of flatten."""
         if self.kind == "array":
             return values[0]
@@ -72,7 +72,7 @@ class Layout:
 
 
 def split_groups(params):
-    """A list of (params, overrides), and whether the parameters came as groups."""
+    """A list of pairs (params, settings), one for each group, and whether the parameters were given as groups."""
     if not is_array(params) and not isinstance(params, Mapping):
         params = list(params)
         if not params:
@@ -94,8 +94,23 @@ def split_groups(params):
     return [(params, {})], False
 
 
+def split_by_group(layouts, grouped, values, what):
+    """Values in the form of params, one part for each group. As in params, it may be a dict with the key "params"."""
+    if not grouped:
+        return [values]
+    if values is None or np.isscalar(values):
+        return [values] * len(layouts)
+    if not isinstance(values, (list, tuple)) or len(values) != len(layouts):
+        got = f"{len(values)} entries" if isinstance(values, (list, tuple)) else type(values).__name__
+        raise TypeError(f"{what}: expected a list of {len(layouts)} groups, nested like params, got {got}")
+    return [
+        group["params"] if isinstance(group, dict) and "params" in group and "params" not in layout.keys else group
+        for layout, group in zip(layouts, values)
+    ]
+
+
 def leaves(values, name=""):
-    """The tensors in such a form as pairs (name, tensor), those that are None left out."""
+    """The tensors in nested sequences and mappings as pairs (name, tensor), without those that are None."""
     if values is None:
         return []
     if is_array(values) or isinstance(values, str):
@@ -104,29 +119,9 @@ def leaves(values, name=""):
     return [leaf for key, entry in entries for leaf in leaves(entry, f"{name}.{key}" if name else str(key))]
 
 
-def split_factors(layout, weights, factors):
-    """Penalty factors as a number for each tensor, and an array or None for each."""
-    if factors is None or np.isscalar(factors) or layout.kind == "array":
-        factors = [factors] * len(weights)
-    else:
-        factors = layout.flatten(factors, "penalty_factor")
-    parts = [split_factor(f"penalty_factor[{name}]", w, f) for name, w, f in zip(layout.names, weights, factors)]
-    return [number for number, _ in parts], [array for _, array in parts]
-
-
-def split_factor(what, w, f):
-    """The penalty factors of one tensor, as a number for all of it and an array like it, or None."""
-    if f is None or np.ndim(f) == 0:
-        return 1.0 if f is None else finite(what, f), None
-    f = np.asarray(f)
-    if f.dtype.kind not in "fiub":
-        raise TypeError(f"{what}: expected real numbers, got dtype {f.dtype}")
-    if f.shape != w.shape:
-        raise ValueError(f"{what}: expected shape {w.shape} like the weights, got {f.shape}")
-    own = np.empty_like(w, dtype=np.float64 if w.dtype == np.float64 else np.float32, subok=False)
-    with np.errstate(over="ignore"):
-        own[...] = f
-    bad = ~(np.isfinite(own) & (own >= 0)) | ((own == 0) & (f != 0))
-    if bad.any():
-        raise ValueError(f"{what}: expected finite {own.dtype} numbers, not negative, got {f[bad][0]}")
-    return 1.0, own
+def as_weights(x, name):
+    """An array over the memory of x that can be updated in place."""
+    w = np.asarray(errors.as_array(x, name))
+    if error := errors.bad_array(w, name, writable=True):
+        raise error
+    return w

@@ -1,6 +1,7 @@
-"""Layer 5, the state of an optimizer as plain arrays and numbers under flat names, to be stored and taken back.
+"""Layer 5, state to and from files and pickles; in files it is plain arrays and numbers under flat names.
 
-Everything is checked, and copied, before anything is replaced: loading happens whole or not at all.
+Loading is all or nothing: everything is checked and copied before anything is replaced. The functions that check a
+saved mapping serve dense and lazy optimizers.
 """
 
 import numpy as np
@@ -9,72 +10,106 @@ from fastreg.optimizers.settings import SCHEDULES
 
 
 def save(optimizer):
-    """What the next steps depend on, but for the weights and for settings that are callables."""
-    return optimizer._tensors.read(lambda: {key: plain_copy(x) for key, x in entries(optimizer).items()})
+    """What the next steps depend on, except the weights and settings that are callables."""
+    return optimizer._tensors.read(lambda: {key: copied(x) for key, x in entries(optimizer).items()})
 
 
 def entries(optimizer):
-    """The same, with the state as live arrays."""
+    """The same, where the state is not copied."""
     saved = {"optimizer": type(optimizer).__name__, "completed": optimizer.completed, "skipped": optimizer.skipped}
     for i, group in enumerate(optimizer.param_groups):
         saved |= {f"group.{i}.{key}": x for key, x in group._settings.items() if not callable(x)}
-    for (name, state), (steps, *powers) in zip(optimizer.state.items(), optimizer._clocks()):
+    for (name, state), (steps, *powers) in zip(optimizer.state.items(), clocks(optimizer)):
         saved |= {f"tensor.{name}.steps": steps, f"tensor.{name}.powers": np.array(powers)}
         saved |= {f"tensor.{name}.{field}": array for field, array in state.items()}
     return saved
 
 
-def plain_copy(x):
+def copied(x):
     return x.copy() if isinstance(x, np.ndarray) else x
 
 
-def checked(optimizer, saved):
-    """What `save` gave, checked and copied: the arguments of Tensors.restore."""
-    if not hasattr(saved, "keys"):
-        raise TypeError(f"saved: expected a mapping, such as numpy.load of a file, got {type(saved).__name__}")
-    mine, keys = entries(optimizer), set(saved.keys())
-    kind = str(saved["optimizer"]) if "optimizer" in keys else None
-    if kind != mine["optimizer"]:
-        raise ValueError(f"saved: expected the state of {mine['optimizer']}, got that of {kind}")
-    optional = {
-        f"group.{i}.{k}" for i, group in enumerate(optimizer.param_groups) for k in SCHEDULES if callable(group[k])
-    }
-    missing = sorted(mine.keys() - keys)
-    others = (key for key in keys - mine.keys() - optional if isinstance(key, str))
-    unknown = sorted(key for key in others if key.startswith(("group.", "tensor.")))
-    if missing or unknown:
-        raise ValueError(f"saved: expected the keys of this optimizer's state_dict(), lacks {missing}, adds {unknown}")
-    saved = {key: saved[key] for key in mine.keys() | (keys & optional)}  # what else there is belongs to somebody else
+def clocks(optimizer):
+    """The number of steps of each tensor, and the powers of the betas after them."""
+    return [optimizer._tensors.clock(i) for i in range(len(optimizer._tensors.names))]
+
+
+def pickled(optimizer):
+    """What a copy needs, with live arrays. The seal after them makes pickle fail if they change meanwhile."""
+    tensors, groups = optimizer._tensors, []
+    for group in optimizer.param_groups:
+        arrays = tensors.factors[group.start : group.stop]
+        factors = group._layout.unflatten([x if f is None else f for x, f in zip(group.factors, arrays)])
+        groups.append((group["params"], dict(group._settings), factors))
+    attributes = {key: x for key, x in vars(optimizer).items() if key not in ("_tensors", "param_groups")}
+    restored = tensors.completed, tensors.skipped, clocks(optimizer), tensors.states
+    return attributes | {"_groups": groups, "_restored": restored, "_seal": tensors.seal()}
+
+
+def load(optimizer, saved):
+    """What `save` gave, checked and copied, as the arguments of Tensors.restore."""
+    groups = optimizer.param_groups
+    optional = {f"group.{i}.{key}" for i, group in enumerate(groups) for key in SCHEDULES if callable(group[key])}
+    saved = own_entries(saved, entries(optimizer), lambda key: key.startswith(("group.", "tensor.")), optional)
     settings = []
-    for i, group in enumerate(optimizer.param_groups):
-        prefix, own = f"group.{i}.", group._settings
-        changes = {k[len(prefix) :]: plain(x) for k, x in saved.items() if k.startswith(prefix)}
-        changes = {k: x for k, x in changes.items() if not callable(own.get(k))}
-        settings.append(group.checked(own, changes))
-        if optimizer._keeps(settings[-1]) != optimizer._keeps(own):
-            raise ValueError(f"saved: expected settings that keep the state {optimizer._keeps(own)}, got others")
-    clocks, states = [], []
+    for i, group in enumerate(groups):
+        prefix, before = f"group.{i}.", group._settings
+        changes = {key[len(prefix) :]: as_plain(x) for key, x in saved.items() if key.startswith(prefix)}
+        settings.append(group.checked(before, {key: x for key, x in changes.items() if not callable(before.get(key))}))
+        names, others = optimizer._state_names(before), optimizer._state_names(settings[-1])
+        if others != names:
+            raise ValueError(f"saved: expected settings with the state {names}, got some with {others}")
+    restored_clocks, states = [], []
     for name, state in optimizer.state.items():
         prefix = f"tensor.{name}."
         powers = checked_array(f"{prefix}powers", saved[f"{prefix}powers"], np.empty(2))
         if not ((powers >= 0) & (powers <= 1)).all():
             raise ValueError(f"saved['{prefix}powers']: expected powers of the betas, from 0 to 1, got {powers!r}")
-        clocks.append((checked_count(f"{prefix}steps", saved[f"{prefix}steps"]), *powers.tolist()))
+        restored_clocks.append((checked_count(f"{prefix}steps", saved[f"{prefix}steps"]), *powers.tolist()))
         states.append([checked_array(prefix + field, saved[prefix + field], x) for field, x in state.items()])
     counts = [checked_count(key, saved[key]) for key in ("completed", "skipped")]
-    return tuple(settings), *counts, clocks, states
+    return tuple(settings), *counts, restored_clocks, states
 
 
-def checked_array(key, x, mine):
-    """An array of our own that is like `mine`, with the numbers of x."""
-    x = np.asarray(x)
-    if x.shape != mine.shape or x.dtype != mine.dtype:
+def own_entries(saved, expected, is_own, optional=frozenset()):
+    """The entries of a saved mapping that belong to an optimizer, after a check of its kind and of its keys.
+
+    Parameters
+    ----------
+    saved : mapping
+        What the user passed. Keys that are neither expected nor our own are ignored.
+    expected : dict
+        The present entries of the optimizer. The saved mapping must have the same keys.
+    is_own : callable
+        Whether a key, a str, is one that only an optimizer has. Such a key is an error where it is not expected.
+    optional : set of str
+        Keys that may be there, too.
+    """
+    if not hasattr(saved, "keys"):
+        raise TypeError(f"saved: expected a mapping, such as numpy.load of a file, got {type(saved).__name__}")
+    keys = set(saved.keys())
+    kind = str(saved["optimizer"]) if "optimizer" in keys else None
+    if kind != expected["optimizer"]:
+        raise ValueError(f"saved: expected the state of {expected['optimizer']}, got that of {kind}")
+    missing = sorted(expected.keys() - keys)
+    unknown = sorted(k for k in keys - expected.keys() - optional if isinstance(k, str) and is_own(k))
+    if missing or unknown:
         raise ValueError(
-            f"saved[{key!r}]: expected {mine.dtype} of shape {mine.shape}, got {x.dtype} of shape {x.shape}"
+            f"saved: expected the keys of state_dict(), got a mapping that lacks {missing}, adds {unknown}"
         )
-    own = np.empty_like(mine, subok=False)
-    own[...] = x
-    return own
+    return {key: saved[key] for key in expected.keys() | (keys & optional)}
+
+
+def checked_array(key, x, like):
+    """A new array with the numbers of x, of the shape, dtype and layout of `like`."""
+    x = np.asarray(x)
+    if x.shape != like.shape or x.dtype != like.dtype:
+        raise ValueError(
+            f"saved[{key!r}]: expected {like.dtype} of shape {like.shape}, got {x.dtype} of shape {x.shape}"
+        )
+    array = np.empty_like(like, subok=False)
+    array[...] = x
+    return array
 
 
 def checked_count(key, x):
@@ -84,8 +119,8 @@ def checked_count(key, x):
     return int(x)
 
 
-def plain(x):
-    """A setting as np.load gives it back, as the plain object that it was."""
+def as_plain(x):
+    """A setting as numpy.load returns it, as the plain object that was saved."""
     if not isinstance(x, (np.ndarray, np.generic)):
         return x
     return tuple(x.tolist()) if x.ndim else x.item()

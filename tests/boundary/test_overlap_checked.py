@@ -1,4 +1,4 @@
-"""The check for overlap: an array that shares memory with a written one is refused; a disjoint or empty one is not."""
+"""The check for overlap: memory shared with a written array is refused, a disjoint or empty slice is not."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ cdef void loop(Mode mode, floating[::1] w, const floating[::1] g, double lr, dou
     cdef ElasticNet penalty = ElasticNet(l1, l2)
     cdef Py_ssize_t i
     for i in range(w.shape[0]):
-        w[i] = step(&direction, &mode, &penalty, w[i], g[i], NULL, NULL, NULL, NULL)
+        w[i] = step(&direction, &mode, &penalty, w[i], g[i], NULL, NULL, NULL, 1)
 
 
 def update(floating[::1] w, const floating[::1] g, double lr, double l1, double l2, str mode, double theta):

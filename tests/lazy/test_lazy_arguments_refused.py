@@ -213,7 +213,7 @@ def test_empty_weights(name, shape):
     lazy.step_csr(np.ones((count, *shape[1:])), np.arange(count)[::-1].copy(), np.array([0, 0, count]))
     lazy.flush()
     assert lazy.weights().shape == shape
-    assert not lazy.owed
+    assert not lazy.has_pending_penalty
     assert lazy.completed == 3
     with pytest.raises(ValueError, match=r"^indices: "):
         lazy.step(np.array([shape[0]]), np.ones((1, *shape[1:])))

@@ -82,7 +82,7 @@ def test_repeated_steps_of_adagrad_against_one_after_the_other(steps):
     with np.errstate(all="ignore"):
         for digit in range(steps.bit_length()):
             odd = steps >> digit & 1
-            power, total, a_power, a_total = reference.double_up(odd, a, power, total, a_power, a_total)
+            power, total, a_power, a_total = reference.next_digit(odd, a, power, total, a_power, a_total)
         scale, debt, _ = reference.repeated(power, total, a, 0.25, steps)
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("long double is no wider than double here")

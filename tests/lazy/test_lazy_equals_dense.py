@@ -63,7 +63,7 @@ def compare(name, w, grads, strengths, every, tolerance, same_zeros=True):
             zeros += (dense == 0).sum()
             scale = 0
     lazy.flush()
-    assert not lazy.owed
+    assert not lazy.has_pending_penalty
     assert 0 < zeros < w.size * len(grads) // every, "a test of zeros needs some, and others"
     return lazy, rewound
 

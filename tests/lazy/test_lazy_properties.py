@@ -88,13 +88,13 @@ def test_looking_disturbs_nothing_and_sees_the_same(name, stream, seed):
     assert_same_bits(lazy.weights(places), now[places])
     assert_same_bits(lazy.weights(places.astype(np.int32)), now[places])
     assert lazy.weights(places[:0]).shape == (0, *w.shape[1:])
-    assert lazy.owed == (not np.array_equal(now, lazy.w))
+    assert lazy.has_pending_penalty == (not np.array_equal(now, lazy.w))
     assert snapshot(lazy) == before
     assert not np.shares_memory(now, lazy.w)
     assert now.dtype == w.dtype
     lazy.flush()
     assert_same_bits(lazy.w, now)
-    assert not lazy.owed
+    assert not lazy.has_pending_penalty
 
 
 @names
@@ -123,7 +123,7 @@ def test_without_a_penalty_only_touched_rows_move(name, stream):
             expected[indices] -= eta * values
         else:
             expected[indices] -= w.dtype.type(0.1) * values
-    assert not lazy.owed
+    assert not lazy.has_pending_penalty
     assert_same_bits(lazy.w, expected)
 
 

@@ -19,7 +19,7 @@ def test_leaving_the_with_block_flushes_whatever_happens(name):
     with make(name, w, **STRONG) as lazy:
         lazy.l2 = 0.5
         lazy.step_csr(np.ones(2), np.array([0, 3]), np.array([0, 1, 2]))
-        assert lazy.owed
+        assert lazy.has_pending_penalty
         expected = lazy.weights()
     assert_same_bits(w, expected)
     lazy = make(name, w, **STRONG)
@@ -27,7 +27,7 @@ def test_leaving_the_with_block_flushes_whatever_happens(name):
         lazy.step_csr(np.ones(2), np.array([0, 3]), np.array([0, 1, 2]))
         raise KeyError
     assert lazy.completed == 2
-    assert not lazy.owed
+    assert not lazy.has_pending_penalty
 
 
 @names
@@ -36,12 +36,12 @@ def test_owed_is_found_wherever_it_is(name):
         w = np.zeros(3000)
         w[place] = 1.0
         lazy = make(name, w, l1=0.0, l2=0.1)
-        assert not lazy.owed
+        assert not lazy.has_pending_penalty
         lazy.step(np.array([5]), np.zeros(1))
         if name == "FTRL":  # which knows what it owes only when its strengths change
             lazy.l2 = 0.3
             lazy.step(np.array([5]), np.zeros(1))
-        assert lazy.owed
+        assert lazy.has_pending_penalty
 
 
 @names

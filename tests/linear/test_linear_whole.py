@@ -15,8 +15,8 @@ from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier
 from scipy import sparse
 
 from fastreg._boundary import linear as _learn
-from fastreg.linear import stream as _stream
 from fastreg.linear import StreamingClassifier, StreamingRegressor
+from fastreg.linear import stream as _stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # of few epochs
 

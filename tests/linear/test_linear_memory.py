@@ -10,9 +10,9 @@ from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier
 from scipy import sparse
 
 from fastreg._boundary import linear as _learn
+from fastreg.linear import StreamingClassifier, StreamingRegressor
 from fastreg.linear import csr as _csr
 from fastreg.linear.stream import Stream
-from fastreg.linear import StreamingClassifier, StreamingRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 

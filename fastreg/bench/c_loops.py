@@ -1,7 +1,7 @@
-"""The rules as plain C loops, compiled here with the system's compiler and called through ctypes.
+"""The rules as plain C loops, compiled at run time with the system's compiler and called through ctypes.
 
-They get what one can give a loop in C: restrict, the flags of this package and -march=native. What they lack is what
-fastreg's callers get beside the loop: checks, dispatch to the processor at hand, equal bits everywhere.
+The loops use restrict, the compiler flags of this package and -march=native. They do not do what fastreg does in
+addition: check arguments, choose an instruction set at run time, and give the same bits on every machine.
 """
 
 import atexit
@@ -56,16 +56,16 @@ class Arguments(ctypes.Structure):
 
 
 def arguments(arrays, numbers):
-    """The struct over arrays and numbers, which it keeps alive, and a pointer to it."""
-    own = Arguments(arrays["w"].size, *(x.ctypes.data for x in arrays.values()))
+    """The struct for arrays and numbers, with a pointer to it; it keeps the arrays alive."""
+    struct = Arguments(arrays["w"].size, *(x.ctypes.data for x in arrays.values()))
     for i, x in enumerate(numbers.values()):
-        own.numbers[i] = float(x)
-    own.arrays, own.pointer = arrays, ctypes.byref(own)
-    return own
+        struct.numbers[i] = float(x)
+    struct.arrays, struct.pointer = arrays, ctypes.byref(struct)
+    return struct
 
 
 def rule(case, dtype):
-    """The compiled loop of a rule; None without a compiler."""
+    """The compiled loop of a rule; None if there is no compiler."""
     lines, numbers = case.resolved(dtype, 0.1)
     constants = [f"const T {name} = (T)p->numbers[{i}];" for i, name in enumerate(numbers)]
     pointers = [f"{'const ' * (x == 'g')}T *restrict {x.upper()} = p->{x};" for x in case.arrays]
@@ -76,9 +76,9 @@ def rule(case, dtype):
 
 
 def traffic(case, dtype):
-    """The loop that reads and writes what the rule does, without arithmetic: every store gives back the bits it found.
+    """A loop that reads and writes the same memory as the rule, without arithmetic: it stores the bits that it loads.
 
-    The mask is zero, which the compiler cannot know.
+    The mask is zero, but the compiler cannot know this.
     """
     pointers = [f"{'const ' * (x == 'g')}Bits *restrict {x.upper()} = p->{x};" for x in case.arrays]
     body = ["const Bits g = G[i] & mask;", *(f"{x.upper()}[i] ^= g;" for x in case.arrays if x != "g")]
@@ -86,11 +86,13 @@ def traffic(case, dtype):
 
 
 def fill(constants, pointers, body):
+    """The source of a loop."""
     join = "\n    ".join
     return LOOP % {"constants": join(constants), "pointers": join(pointers), "body": "\n        ".join(body)}
 
 
 def types(dtype):
+    """The C types of a dtype."""
     return {"float32": {"number": "float", "bits": "uint32_t"}, "float64": {"number": "double", "bits": "uint64_t"}}[
         np.dtype(dtype).name
     ]
@@ -101,7 +103,7 @@ def types(dtype):
 
 @cache
 def compiler():
-    """The command of the C compiler: CC, that of this Python, or cc; None where there is none."""
+    """The command of the C compiler: CC, the one that built this Python, or cc; None if there is none."""
     for command in (os.environ.get("CC"), sysconfig.get_config_var("CC"), "cc"):
         words = shlex.split(command or "")
         if words and shutil.which(words[0]) and Path(words[0]).stem != "cl":
@@ -111,7 +113,7 @@ def compiler():
 
 @cache
 def compiler_version():
-    """The compiler's first line about itself, shortened; None without one."""
+    """The name and version of the compiler; None if there is no compiler."""
     if compiler() is None:
         return None
     text = subprocess.run([*compiler()[:1], "--version"], capture_output=True, text=True).stdout
@@ -121,7 +123,7 @@ def compiler_version():
 
 @cache
 def build(source):
-    """The function `loop` of a C source; None without a compiler."""
+    """The compiled function `loop` of a C source; None if there is no compiler."""
     if compiler() is None:
         return None
     folder = scratch()
@@ -134,13 +136,13 @@ def build(source):
     if done.returncode:
         raise RuntimeError(f"{shlex.join(done.args)} failed:\n{done.stderr}")
     loop = ctypes.CDLL(str(library)).loop
-    loop.restype, loop.argtypes = None, None  # a byref goes through unconverted, which is quickest
+    loop.restype, loop.argtypes = None, None  # byref arguments are passed without conversion
     return loop
 
 
 @cache
 def scratch():
-    """A folder that goes when the process does."""
+    """A temporary folder that is deleted at exit."""
     folder = tempfile.mkdtemp(prefix="fastreg-bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)

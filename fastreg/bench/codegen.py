@@ -1,7 +1,7 @@
-"""Formulas of cases.py in the languages of the peers: sources for `exec`, and expressions for numexpr.
+"""Code generation: the formulas of cases.py as Python source for `exec` and as expressions for numexpr.
 
-Each is what a person who knows the language would write: without intermediates that are used once, with the result
-written where it belongs. Only numexpr gets one expression an array: it finds common parts itself.
+The code is close to what an experienced user would write: intermediates that are used once are inlined, and the last
+operation writes into the array. numexpr gets one expression per array, because it eliminates common subexpressions.
 """
 
 import ast
@@ -20,17 +20,16 @@ SCALARS = {
 
 
 def scalar_loop(case):
-    """def update(arrays, numbers): the loop over coordinates."""
+    """Source of update(arrays, numbers): a loop over coordinates."""
     lines, numbers = case.resolved("float64", 0.1)
-    own = [name for name in case.arrays if name != "g"]
     body = [f"{x} = {x.upper()}[i]" for x in case.arrays]
     body += [f"{target} = {expression}" for target, expression in lines]
-    body += [f"{x.upper()}[i] = {x}" for x in own]
+    body += [f"{x.upper()}[i] = {x}" for x in case.arrays if x != "g"]
     head = ", ".join([*(x.upper() for x in case.arrays), *numbers])
     return f"def update({head}):\n    for i in range(len(W)):\n        " + "\n        ".join(body)
 
 
-# -- Python over arrays: NumPy, and the same with torch or jax.numpy under NumPy's name -------------------------------
+# -- Python over arrays: NumPy, and torch or jax.numpy under the name np -----------------------------------------------
 
 ARRAY_FUNCTIONS = """
 def sign(x): return np.sign(x)
@@ -41,18 +40,18 @@ def soft(x, t): return x - np.clip(x, -t, t)
 
 
 def expressions(case):
-    """def update(): NumPy expressions over globals; the last operation writes where the result belongs."""
+    """Source of update(): NumPy expressions of globals; the last operation writes into the array."""
     body = []
     for target, expression in inlined(case.resolved("float64", 0.1)[0]):
-        body.append(written(target, expression) if target in ARRAYS else f"{target} = {expression}")
+        body.append(with_out(target, expression) if target in ARRAYS else f"{target} = {expression}")
     return ARRAY_FUNCTIONS + "def update():\n    " + "\n    ".join(body)
 
 
 UFUNCS = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 
 
-def written(target, expression):
-    """An expression whose last operation has `out=`."""
+def with_out(target, expression):
+    """A statement for an expression; its last operation gets `out=target`."""
     node = ast.parse(expression, mode="eval").body
     if isinstance(node, ast.BinOp):
         return f"np.{UFUNCS[type(node.op)]}({ast.unparse(node.left)}, {ast.unparse(node.right)}, out={target})"
@@ -63,41 +62,48 @@ def written(target, expression):
 
 
 def functional(case):
-    """def update(arrays but g, g, numbers): new arrays, for jax."""
+    """Source of update(arrays, g, numbers) for jax, arrays without g: it returns new arrays."""
     lines, numbers = case.resolved("float64", 0.1)
-    own = ", ".join(x for x in case.arrays if x != "g")
-    body = [f"{own}, = own", *(f"{target} = {expression}" for target, expression in lines), f"return [{own}]"]
-    return ARRAY_FUNCTIONS + f"def update(own, g, {', '.join(numbers)}):\n    " + "\n    ".join(body)
+    donated = ", ".join(x for x in case.arrays if x != "g")
+    body = [
+        f"{donated}, = arrays",
+        *(f"{target} = {expression}" for target, expression in lines),
+        f"return [{donated}]",
+    ]
+    return ARRAY_FUNCTIONS + f"def update(arrays, g, {', '.join(numbers)}):\n    " + "\n    ".join(body)
 
 
 def in_place(case):
-    """def update(arrays, numbers): assignments into the arrays, for torch."""
+    """Source of update(arrays, numbers) for torch: it copies results into the arrays."""
     lines, numbers = case.resolved("float64", 0.1)
     body = [f"{x}.copy_({e})" if x in ARRAYS else f"{x} = {e}" for x, e in lines]
     return ARRAY_FUNCTIONS + f"def update({', '.join([*case.arrays, *numbers])}):\n    " + "\n    ".join(body)
 
 
-# -- NumPy without temporaries of its own -----------------------------------------------------------------------------
+# -- NumPy with preallocated temporaries ------------------------------------------------------------------------------
 
 
 class Ufuncs:
-    """Turns assignments into calls of ufuncs with `out=`, and counts the buffers that they take."""
+    """Translates assignments into calls of ufuncs with `out=`, and counts the buffers."""
 
     def __init__(self, numbers):
         self.numbers, self.lines, self.free, self.count = set(numbers), [], [], 0
-        self.held = {}  # intermediates that are used more than once: name → buffer
+        self.kept = {}  # intermediates that are used more than once: name → buffer
 
     def buffer(self):
+        """A free buffer, or a new one."""
         if self.free:
             return self.free.pop()
         self.count += 1
         return f"t{self.count - 1}"
 
     def release(self, *operands):
-        held = set(self.held.values())
-        self.free += [x for x in operands if is_buffer(x) and x not in held | set(self.free)]
+        """Mark the buffers among the operands as free."""
+        kept = set(self.kept.values())
+        self.free += [x for x in operands if is_buffer(x) and x not in kept | set(self.free)]
 
     def call(self, ufunc, *operands, out=None):
+        """Emit a call of a ufunc; returns the name of its output."""
         self.release(*operands)
         out = out or self.buffer()
         if out in self.free:
@@ -106,10 +112,10 @@ class Ufuncs:
         return out
 
     def operand(self, node, out=None):
-        """Emits what the node needs; the name of its value."""
+        """Emit the calls that compute a node; returns the name of its value."""
         if isinstance(node, ast.Name) or names(ast.unparse(node)) <= self.numbers:
             text = ast.unparse(node)
-            return self.held.get(text, text)
+            return self.kept.get(text, text)
         if isinstance(node, ast.BinOp):
             return self.call(UFUNCS[type(node.op)], self.operand(node.left), self.operand(node.right), out=out)
         if isinstance(node, ast.UnaryOp):
@@ -117,29 +123,31 @@ class Ufuncs:
         if node.func.id == "soft":
             x, t = map(self.operand, node.args)
             low = self.call("negative", t, out=self.buffer()) if is_buffer(t) else f"-{t}"
-            held = self.held
-            self.held = held | {"soft x": x, "soft low": low}  # both are needed until the last line
+            kept = self.kept
+            self.kept = kept | {"soft x": x, "soft low": low}  # both are needed until the last line
             c = self.call("minimum", x, t)
             c = self.call("maximum", c, low, out=c)
-            self.held = held
+            self.kept = kept
             self.release(low)
             return self.call("subtract", x, c, out=out)
         return self.call(node.func.id, *map(self.operand, node.args), out=out)
 
     def assign(self, target, expression):
+        """Emit an assignment."""
         result = self.operand(ast.parse(expression, mode="eval").body, target if target in ARRAYS else None)
         if target not in ARRAYS:
-            self.held[target] = result
+            self.kept[target] = result
         elif result != target:
             self.lines.append(f"np.copyto({target}, {result})")
 
 
 def is_buffer(operand):
+    """Whether an operand is the name of a buffer."""
     return re.fullmatch(r"t\d+", operand)
 
 
 def ufuncs(case):
-    """def update(): calls of ufuncs over globals and buffers t0, t1, ...; and the number of these."""
+    """Source of update(): calls of ufuncs on globals and buffers t0, t1, ...; and the number of buffers."""
     lines, numbers = case.resolved("float64", 0.1)
     emitter = Ufuncs(numbers)
     for target, expression in inlined(lines):
@@ -151,7 +159,7 @@ def ufuncs(case):
 
 
 class Expand(ast.NodeTransformer):
-    """Functions that numexpr lacks; sign, minimum and maximum it has for float64 alone."""
+    """Replaces functions that numexpr does not have; it has sign, minimum and maximum for float64 only."""
 
     TEMPLATES: ClassVar = {
         "float64": {"soft": "{0} - minimum(maximum({0}, -{1}), {1})"},
@@ -174,7 +182,7 @@ class Expand(ast.NodeTransformer):
 
 
 def numexprs(case, dtype):
-    """(array, expression, the names in it) for each array that changes, in order."""
+    """Yields (array, expression, names in the expression) for each array that changes, in order."""
     for target, expression in inlined(case.resolved(dtype, 0.1)[0], every=True):
         expanded = ast.unparse(Expand(dtype).visit(ast.parse(expression, mode="eval")))
         yield target, expanded, sorted(names(expanded))

@@ -8,8 +8,8 @@ from linear_cases import LOSSES, OPTIMIZERS, PAIRS, bits, data, in_pieces, is_cl
 from scipy import sparse
 from sklearn.linear_model import SGDClassifier
 
-from fastreg.linear import stream as _stream
 from fastreg.linear import StreamingClassifier
+from fastreg.linear import stream as _stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 

@@ -1,0 +1,271 @@
+# Layer 4, the data of the lazy updates and their checks; included by lazy.pyx, whose cimports it uses.
+
+cdef inline bint is_index(ndarray a) noexcept:
+    """A vector of int32 or int64, aligned, dense and in native byte order."""
+    cdef int kind = PyArray_TYPE(a)
+    return ((kind == NPY_INT or kind == NPY_LONG or kind == NPY_LONGLONG) and PyArray_NDIM(a) == 1
+            and PyArray_ISBEHAVED_RO(a) and PyArray_FLAGS(a) & NPY_ARRAY_C_CONTIGUOUS != 0)
+
+
+cdef inline ndarray as_index(object x, str name):
+    """x as a vector of indices over the same memory; may run x's own Python code."""
+    cdef ndarray a = <ndarray>x if type(x) is ndarray else errors.as_buffer(x, name)
+    if not is_index(a):
+        raise errors.bad_index(a, name)
+    return a
+
+
+cdef struct Strengths:  # lr, l1 and l2
+    double[3] given  # as the attributes say, but for schedules
+    double[3] now    # at the step to come, times the factor
+
+
+cdef int admit(const Rows* t, double factor, bint fractional, double* strengths) except -1:
+    """Checks strengths, and multiplies them by the factor."""
+    cdef bint single = t.dtype == FLOAT32
+    cdef double product
+    for i in range(3):
+        check(strengths[i], STRENGTHS[i], single)
+        if i and factor != 1:
+            product = strengths[i]*factor
+            check(product, f"{STRENGTHS[i]} times penalty_factor", single)
+            if product == 0 and strengths[i] != 0 and factor != 0:
+                raise errors.bad_number(strengths[i], STRENGTHS[i], single, True)
+            strengths[i] = product
+    if t.direction == FTRL_PROXIMAL and strengths[0] == 0:
+        raise ValueError("lr: expected a positive number, got 0.0")
+    if fractional and strengths[2] != 0:
+        raise ValueError(
+            "penalty_factor: expected 0 and 1 only where l2 is not zero: there is no closed form for other factors"
+        )
+    product = <double>(<float>strengths[0]*<float>strengths[2]) if single else strengths[0]*strengths[2]
+    if t.mode == TRUNCATED and not product < 1:
+        raise ValueError(
+            f"lr: expected lr times l2 below 1 with mode='truncated', got {strengths[0]} * {strengths[2]}"
+        )
+    return 0
+
+
+cdef dict evaluate(dict changes, long long steps):
+    """For each strength that changes its schedule, or None, and its number. May run a caller's code."""
+    evaluated = {}
+    for i in range(3):
+        if STRENGTHS[i] in changes:
+            name, x = STRENGTHS[i], changes[STRENGTHS[i]]
+            evaluated[name] = (x, as_double(x(steps), name)) if callable(x) else (None, as_double(x, name))
+    return evaluated
+
+
+cdef dict merge(const Rows* t, double factor, bint fractional, dict schedules, dict evaluated, Strengths* given):
+    """Puts the numbers into `given`, checked; returns the schedules then."""
+    schedules = dict(schedules)
+    for i in range(3):
+        if STRENGTHS[i] in evaluated:
+            schedule, given.given[i] = evaluated[STRENGTHS[i]]
+            schedules.pop(STRENGTHS[i], None)
+            if schedule is not None:
+                schedules[STRENGTHS[i]] = schedule
+    given.now = given.given
+    admit(t, factor, fractional, given.now)
+    return schedules
+
+
+cdef class _LazyData:
+    """The data of `Lazy`: buffers, strengths, and what is checked before a step."""
+
+    cdef Rows t
+    cdef Section section
+    cdef readonly ndarray w
+    cdef ndarray stamps, factor_array, places, merged, sums
+    cdef readonly list _arrays  # the state
+    cdef readonly dict _own     # settings that stay
+    cdef readonly object _factor
+    cdef object guards
+    cdef dict schedules         # those of the strengths that are callables
+    cdef Strengths strengths
+    cdef double factor
+    cdef bint fractional        # whether some coordinate's factor is neither 0 nor 1
+    cdef int ndim
+    cdef void* indices          # private copies, for steps during which other threads run
+    cdef size_t room
+
+    def __cinit__(self, *_, **__):
+        self.section = Section()
+
+    def __dealloc__(self):
+        PyMem_Free(self.indices)
+
+    def _set_up(self, ndarray w, object direction, str mode, list arrays, tuple factor, dict strengths, dict own):
+        """`arrays` are the direction's state, `factor` a number and an array or None."""
+        cdef Rows t
+        cdef Strengths given
+        cdef ndarray a, stamps = None, factor_array = factor[1]
+        cdef double number = factor[0], largest
+        cdef Py_ssize_t i
+        cdef bint fractional = False
+        self.section.begin("__init__")
+        try:
+            memset(&t, 0, sizeof(Rows))
+            memset(&given, 0, sizeof(Strengths))
+            if not (is_target(w) and PyArray_FLAGS(w) & NPY_ARRAY_C_CONTIGUOUS and 1 <= PyArray_NDIM(w) <= 2):
+                raise errors.bad_rows(w, "w")
+            t.dtype, t.direction, t.mode = dtype_of(w), fill_direction(&t.d, direction, &largest), mode_code(mode)
+            t.rows, t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
+            t.pitch, t.w = t.width, PyArray_DATA(w)
+            t.clock = Clock(1, 1, 0, 0)
+            for i, a in enumerate(arrays):
+                if not (is_target(a) and is_alike(w, a, t.dtype)):
+                    raise errors.bad_state(w, a, "w")
+                if i == 0:
+                    t.a = PyArray_DATA(a)
+                else:
+                    t.b = PyArray_DATA(a)
+            if t.direction == PLAIN:
+                stamps = np.tile([1.0, 0.0], (t.rows, 1))
+            elif t.direction == ADAGRAD:
+                stamps = np.zeros(t.rows, np.int64)
+            if stamps is not None:
+                t.stamps = <char*>PyArray_DATA(stamps)
+                t.stamp_pitch = sizeof(Stamp) if t.direction == PLAIN else sizeof(long long)
+            if factor_array is not None:
+                if not (is_plain(factor_array) and is_alike(w, factor_array, t.dtype)):
+                    raise errors.bad_state(w, factor_array, "w")
+                t.f = PyArray_DATA(factor_array)
+                fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
+            guards = guard([w, *arrays])
+            schedules = merge(&t, number, fractional, {}, evaluate(strengths, 0), &given)
+            # kept until all is new: what is let go of may run code
+            _before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
+            self.section.lock(True)
+            self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
+            self.w, self.stamps, self._arrays, self.factor_array = w, stamps, arrays, factor_array
+            self.schedules, self.guards, self._own, self._factor = schedules, guards, own, factor
+            self.places = self.merged = self.sums = None
+            self.ndim = PyArray_NDIM(w)
+            self.section.unlock()
+        finally:
+            self.section.end()
+
+    # -- Strengths ----------------------------------------------------------------------------------------------------
+
+    def _change(self, **changes):
+        """Set some of the strengths, all or none."""
+        cdef Strengths given
+        self.check_made()
+        evaluated = evaluate(changes, self.t.steps)
+        with cython.critical_section(self):
+            given, before = self.strengths, self.schedules
+            schedules = merge(&self.t, self.factor, self.fractional, before, evaluated, &given)
+            self.strengths, self.schedules = given, schedules
+
+    cdef object strength(self, Py_ssize_t i):
+        return self.schedules.get(STRENGTHS[i], self.strengths.given[i])
+
+    @property
+    def lr(self):
+        """Learning rate: a number, or a callable of the completed steps; may be set between steps."""
+        return self.strength(0)
+
+    @lr.setter
+    def lr(self, x):
+        self._change(lr=x)
+
+    @property
+    def l1(self):
+        """Strength of the L1 penalty: as lr."""
+        return self.strength(1)
+
+    @l1.setter
+    def l1(self, x):
+        self._change(l1=x)
+
+    @property
+    def l2(self):
+        """Strength of the L2 penalty: as lr."""
+        return self.strength(2)
+
+    @l2.setter
+    def l2(self, x):
+        self._change(l2=x)
+
+    @property
+    def completed(self):
+        """Completed steps."""
+        return self.t.steps
+
+    cdef ndarray table(self, Py_ssize_t count):
+        """The strengths of so many steps to come, one row for each of lr, l1 and l2; asks the schedules."""
+        cdef double[3] strengths
+        cdef ndarray table = np.empty((3, count))
+        cdef double* rows = <double*>PyArray_DATA(table)
+        cdef Py_ssize_t s, i
+        for s in range(count):
+            strengths = self.strengths.given
+            for name, schedule in self.schedules.items():
+                strengths[STRENGTHS.index(name)] = as_double(schedule(self.t.steps + s), name)
+            admit(&self.t, self.factor, self.fractional, strengths)
+            for i in range(3):
+                rows[i*count + s] = strengths[i]
+        return table
+
+    # -- Steps --------------------------------------------------------------------------------------------------------
+
+    cdef int check_made(self) except -1:
+        """A subclass may have left out our __init__."""
+        if self.w is None:
+            raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
+        return 0
+
+    cdef int begin(self, str method) except -1:
+        """Not two threads at once, nor a schedule that steps what it is asked for."""
+        self.check_made()
+        return self.section.begin(method)
+
+    cdef int check_weights(self) except -1:
+        """w is still what it was; to be asked after the schedules, which may run any code."""
+        if not (is_target(self.w) and PyArray_DATA(self.w) == self.t.w and dtype_of(self.w) == self.t.dtype
+                and PyArray_FLAGS(self.w) & NPY_ARRAY_C_CONTIGUOUS and PyArray_NDIM(self.w) == self.ndim
+                and PyArray_DIM(self.w, 0) == self.t.rows
+                and (self.ndim == 1 or PyArray_DIM(self.w, 1) == self.t.width)):
+            raise errors.bad_rows(self.w, "w")
+        return 0
+
+    cdef int check_indices(self, ndarray indices, str name) except -1:
+        """Still indices, after the schedules, and apart from what is written."""
+        if not is_index(indices):
+            raise errors.bad_index(indices, name)
+        return self.check_apart(indices, name)
+
+    cdef int check_values(self, ndarray values, Py_ssize_t n, str name) except -1:
+        """Like w, one entry for each index, apart from what is written."""
+        if not (is_plain(values) and PyArray_FLAGS(values) & NPY_ARRAY_C_CONTIGUOUS and dtype_of(values) == self.t.dtype
+                and PyArray_NDIM(values) == PyArray_NDIM(self.w) and PyArray_DIM(values, 0) == n
+                and (PyArray_NDIM(values) == 1 or PyArray_DIM(values, 1) == self.t.width)):
+            raise errors.bad_values(values, self.w, n, name)
+        self.check_apart(values, name)
+        return 0
+
+    cdef int check_apart(self, ndarray x, str name) except -1:
+        cdef ndarray a
+        if not is_apart(self.w, x):
+            raise errors.bad_overlap("w", name)
+        for a in self._arrays:
+            if not is_apart(a, x):
+                raise errors.bad_overlap("the state", name)
+        return 0
+
+    cdef int check_places(self, const Batch* batch, ndarray indices, Merging* merging) except -1:
+        """All indices in range; makes room for gradients with an index twice, if there is something to merge."""
+        cdef Py_ssize_t longest = 0
+        cdef int found = kernels.survey(batch, self.t.rows, &longest)
+        if found & 1:
+            raise errors.bad_place(indices, self.t.rows)
+        if found & 2 and merging != NULL:
+            if self.places is None:
+                self.places = np.full(self.t.rows, -1, np.intp)
+            if self.merged is None or PyArray_DIM(self.merged, 0) < longest:
+                self.sums = np.empty(longest*self.t.width, self.w.dtype)
+                self.merged = np.empty(longest, np.int64)  # last, since its length tells that there is room
+            merging.places = <Py_ssize_t*>PyArray_DATA(self.places)
+            merging.rows, merging.sums = PyArray_DATA(self.merged), PyArray_DATA(self.sums)
+        return 0

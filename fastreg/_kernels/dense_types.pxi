@@ -1,0 +1,117 @@
+# Layer 3: from the codes of a task to the types of the loops, one choice a function; included by variant.pyx.
+
+cdef struct Value:  # in the place of a direction: not a step, but the value of the penalty
+    double* total
+
+ctypedef fused Work:
+    Direction
+    Value
+
+
+cdef void with_dtype(Work d, Mode m, Penalty p, Factor f, const Task* t) noexcept nogil:
+    if Work is Value:
+        if t.dtype == FLOAT32:
+            d.total[0] += all_values(p, f, <const float*>t.w, t.n)
+        elif t.dtype == FLOAT64:
+            d.total[0] += all_values(p, f, <const double*>t.w, t.n)
+    else:
+        if t.dtype == FLOAT32:
+            dense(d, m, p, f, <float*>t.w, <const float*>t.g, <float*>t.a, <float*>t.b, <float*>t.c, t.n)
+        elif t.dtype == FLOAT64:
+            dense(d, m, p, f, <double*>t.w, <const double*>t.g, <double*>t.a, <double*>t.b, <double*>t.c, t.n)
+
+
+cdef void with_factor(Work d, Mode m, Penalty p, const Task* t) noexcept nogil:
+    if t.f != NULL:
+        with_dtype(d, m, p, PerCoordinate(t.f), t)
+    else:
+        with_dtype(d, m, p, NoFactor(0), t)
+
+
+cdef void with_penalty(Work d, Mode m, const Task* t) noexcept nogil:
+    """The elastic net without l1 has loops of its own, since l2 alone needs little arithmetic."""
+    if t.penalty == ELASTIC_NET:
+        if t.p.elastic_net.l1 == 0 and t.f == NULL:
+            with_dtype(d, m, Ridge(t.p.elastic_net.l2), NoFactor(0), t)
+        else:
+            with_factor(d, m, t.p.elastic_net, t)
+
+
+cdef void with_mode(Direction* d, const Task* t, Powers* powers) noexcept nogil:
+    """Only the modes that reference.MODES_OF names for the direction; the boundary asks for no other."""
+    if powers != NULL:
+        advance(d, &powers.power1, &powers.power2)
+        powers.corrects = correct(d, powers.power1, powers.power2)
+    elif Direction is FTRL:
+        with_penalty(d[0], Proximal(0), t)
+    elif Direction is Lion:
+        with_penalty(d[0], Decoupled(0), t)
+    else:
+        if t.mode == SUBGRADIENT:
+            with_penalty(d[0], Subgradient(0), t)
+        elif t.mode == DECOUPLED:
+            with_penalty(d[0], Decoupled(0), t)
+        elif t.mode == PROXIMAL:
+            with_penalty(d[0], Proximal(0), t)
+        elif Direction in Linear:
+            with_penalty(d[0], Truncated(t.theta), t)
+
+
+cdef void with_direction(Task* t, Powers* powers) noexcept nogil:
+    """Steps, or, where there are powers, corrects the direction."""
+    if t.direction == PLAIN:
+        with_mode(&t.d.plain, t, powers)
+    elif t.direction == MOMENTUM:
+        with_mode(&t.d.momentum, t, powers)
+    elif t.direction == NESTEROV:
+        with_mode(&t.d.nesterov, t, powers)
+    elif t.direction == ADAGRAD:
+        with_mode(&t.d.adagrad, t, powers)
+    elif t.direction == RMSPROP:
+        with_mode(&t.d.rmsprop, t, powers)
+    elif t.direction == ADAM:
+        with_mode(&t.d.adam, t, powers)
+    elif t.direction == AMSGRAD:
+        with_mode(&t.d.amsgrad, t, powers)
+    elif t.direction == LION:
+        with_mode(&t.d.lion, t, powers)
+    elif t.direction == FTRL_PROXIMAL:
+        with_mode(&t.d.ftrl, t, powers)
+
+
+cdef void update(Task* tasks, Py_ssize_t count) noexcept nogil:
+    """Many tensors in one call."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        if tasks[i].g == NULL:
+            continue
+        if tasks[i].dtype == BFLOAT16:
+            update_via_float32(&tasks[i])
+        else:
+            with_direction(&tasks[i], NULL)
+
+
+cdef double penalty(const Task* t) noexcept nogil:
+    """The value of a task's penalty at its weights."""
+    cdef double total = 0
+    if t.dtype == BFLOAT16:
+        return penalty_via_float32(t)
+    with_penalty(Value(&total), Proximal(0), t)
+    return total
+
+
+cdef void scale(DType dtype, void* w, Py_ssize_t n, double factor) noexcept nogil:
+    if dtype == FLOAT32:
+        scale_all(<float*>w, n, <float>factor)
+    elif dtype == FLOAT64:
+        scale_all(<double*>w, n, factor)
+    elif dtype == BFLOAT16:
+        scale_via_float32(<bfloat16*>w, n, <float>factor)
+
+
+cdef bint finite(DType dtype, const void* w, Py_ssize_t n) noexcept nogil:
+    if dtype == FLOAT32:
+        return all_finite(<const float*>w, n)
+    elif dtype == FLOAT64:
+        return all_finite(<const double*>w, n)
+    return finite_via_float32(<const bfloat16*>w, n)

@@ -1,0 +1,122 @@
+# Layer 2 for gradients with few rows: steps; included by variant.pyx after lazy.pxi.
+#
+# The clock ticks once a step, before the step's rows are stamped. Where it must start again (catch_up.pxd), or where a
+# closed form ends (Adagrad's, where lr, l1 or l2 change), all rows are flushed first: the only pass over all weights.
+
+cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Factor* f, Rows* t,
+                          const Schedule* schedule, Py_ssize_t s, double largest, floating* w) noexcept nogil:
+    """Sets the strengths of step s, lr at most `largest`; returns the clock after it."""
+    cdef Clock next = t.clock
+    cdef Py_ssize_t k = s*schedule.stride
+    d.lr, p.l1, p.l2 = min(schedule.lr[k], largest), schedule.l1[k], schedule.l2[k]
+    if Lazy is Plain:
+        tick(m, p, <floating>d.lr, &next)
+        if needs_rebase(&next, l1_threshold(p, <floating>d.lr, <floating>1)):
+            flush(d[0], f[0], t, w)
+            next = t.clock
+            tick(m, p, <floating>d.lr, &next)
+    elif Lazy is Adagrad:
+        if t.steps > 0 and (d.lr != t.d.plain.lr or p.l1 != t.p.l1 or p.l2 != t.p.l2):
+            flush(d[0], f[0], t, w)
+    return next
+
+
+cdef inline void finish(const Lazy* d, const ElasticNet* p, const Factor* f, Rows* t, const Clock* next,
+                        floating* w) noexcept nogil:
+    """The step has been made."""
+    t.steps += 1
+    t.clock = next[0]
+    t.d.plain.lr, t.p = d.lr, p[0]
+    if Lazy is Plain:
+        if needs_rebase(next, l1_threshold(p, <floating>d.lr, <floating>1)):
+            flush(d[0], f[0], t, w)
+
+
+cdef inline bint is_increasing(const index* indices, Py_ssize_t n) noexcept nogil:
+    cdef int bad = 0
+    cdef Py_ssize_t k
+    for k in range(1, n):
+        bad |= indices[k] <= indices[k - 1]
+    return bad == 0
+
+
+cdef Py_ssize_t merge(const Merging* merging, const index* indices, const floating* g, Py_ssize_t n,
+                      Py_ssize_t width) noexcept nogil:
+    """Each row once, and the sum of its values; returns their number."""
+    cdef Py_ssize_t* places = merging.places
+    cdef index* rows = <index*>merging.rows
+    cdef floating* sums = <floating*>merging.sums
+    cdef Py_ssize_t j, k, place, count = 0
+    for k in range(n):
+        place = places[indices[k]]
+        if place < 0:
+            places[indices[k]] = count
+            rows[count] = indices[k]
+            for j in range(width):
+                sums[count*width + j] = g[k*width + j]
+            count += 1
+        else:
+            for j in range(width):
+                sums[place*width + j] += g[k*width + j]
+    for k in range(count):
+        places[rows[k]] = -1
+    return count
+
+
+cdef inline void step_vector(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
+                             const Clock* next, const floating* g, const index* rows, Py_ssize_t n) noexcept nogil:
+    """The rows of one gradient, of one weight each; t holds the strengths of the step before."""
+    cdef Missed[TILE] since
+    cdef floating[TILE] w_, a_, b_, f_
+    cdef const floating* w = <const floating*>t.w
+    cdef Factor own = factors_in(f, f_)
+    cdef Lazy last = d[0]
+    cdef Py_ssize_t tile, i, k, count
+    set_last(&last, t)
+    for tile in range(tiles(n)):
+        i = TILE*tile
+        count = min(n - i, <Py_ssize_t>TILE)
+        for k in range(i + TILE, min(n, i + 2*TILE)):
+            prefetch_row(d, t, w, rows[k])
+        gather(d, f, t, rows + i, count, since, w_, a_, b_, f_)
+        catch_up_all(&last, &t.p, &own, count, since, 1, w_, a_, b_)
+        step_all(d, m, p, &own, count, g + i, w_, a_, b_)
+        scatter(d, t, next, t.steps + 1, rows + i, count, w_, a_, b_)
+
+
+cdef inline void step_matrix(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
+                             const Clock* next, const floating* g, const index* rows, Py_ssize_t n) noexcept nogil:
+    """The rows of one gradient; t holds the strengths of the step before."""
+    cdef floating* w = <floating*>t.w
+    cdef Lazy last = d[0]
+    cdef Py_ssize_t k
+    set_last(&last, t)
+    for k in range(n):
+        if k + PREFETCH_ROWS < n:
+            prefetch_row(d, t, w, rows[k + PREFETCH_ROWS])
+        catch_up_row(&last, &t.p, f, t, w, rows[k])
+        step_row(d, m, p, f, t, next, w, g + k*t.width, rows[k])
+
+
+cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const Schedule* schedule,
+                const Merging* merging, floating* w, const index* indices) noexcept nogil:
+    cdef const floating* g
+    cdef const index* rows
+    cdef ElasticNet p = t.p
+    cdef Rows here  # a copy that no store to a weight can change
+    cdef Clock next
+    cdef Py_ssize_t s, n
+    for s in range(batch.count):
+        n = batch.starts[s + 1] - batch.starts[s]
+        rows = indices + batch.starts[s]
+        g = <const floating*>batch.data + batch.starts[s]*t.width
+        if merging.places != NULL and not is_increasing(rows, n):
+            n = merge(merging, rows, g, n, t.width)
+            rows, g = <const index*>merging.rows, <const floating*>merging.sums
+        next = prepare(&d, &m, &p, &f, t, schedule, s, INFINITY, w)
+        here = t[0]
+        if here.width == 1:
+            step_vector(&d, &m, &p, &f, &here, &next, g, rows, n)
+        else:
+            step_matrix(&d, &m, &p, &f, &here, &next, g, rows, n)
+        finish(&d, &p, &f, t, &next, w)

@@ -1,0 +1,47 @@
+"""Layer 5, penalty factors: what multiplies l1 and l2, as one number for a tensor or as one number for each weight.
+
+Dense and lazy optimizers share these checks.
+"""
+
+import numpy as np
+
+from fastreg.optimizers.settings import check_float32, finite
+
+
+def split_factors(layout, weights, factors):
+    """Penalty factors as a number for each tensor, and an array or None for each."""
+    if factors is None or np.isscalar(factors) or layout.kind == "array":
+        factors = [factors] * len(weights)
+    else:
+        factors = layout.flatten(factors, "penalty_factor")
+    parts = [split_factor(f"penalty_factor[{name}]", w, f) for name, w, f in zip(layout.names, weights, factors)]
+    return [number for number, _ in parts], [array for _, array in parts]
+
+
+def split_factor(name, w, factor):
+    """The penalty factor of one tensor as a number for all of it, and as a new array like it or None."""
+    if factor is None or np.ndim(factor) == 0:
+        return 1.0 if factor is None else finite(name, factor), None
+    factor = np.asarray(factor)
+    if factor.dtype.kind not in "fiub":
+        raise TypeError(f"{name}: expected real numbers, got dtype {factor.dtype}")
+    if factor.shape != w.shape:
+        raise ValueError(f"{name}: expected shape {w.shape} like the weights, got {factor.shape}")
+    array = np.empty_like(w, dtype=np.float64 if w.dtype == np.float64 else np.float32, subok=False)
+    with np.errstate(over="ignore"):
+        array[...] = factor
+    bad = ~(np.isfinite(array) & (array >= 0)) | ((array == 0) & (factor != 0))
+    if bad.any():
+        raise ValueError(f"{name}: expected finite {array.dtype} numbers, not negative, got {factor[bad][0]}")
+    return 1.0, array
+
+
+def check_products(settings, factor, float32):
+    """Raise ValueError where l1 or l2 times a number overflows or underflows, in float32 too where that is used."""
+    for key in ("l1", "l2"):
+        name, product = f"{key} times penalty_factor", settings[key] * factor
+        finite(name, product)
+        if product == 0 and settings[key] != 0 and factor != 0:
+            raise ValueError(f"{name}: expected a number that float64 can hold, got {settings[key]!r} * {factor!r}")
+        if float32:
+            check_float32(name, product)

@@ -1,0 +1,94 @@
+"""Layer 5, FTRL-Proximal; the functions at the end serve LazyFTRL, too."""
+
+import numpy as np
+
+from fastreg import reference
+from fastreg.optimizers.base import Optimizer
+
+
+class FTRL(Optimizer):
+    """FTRL-Proximal: the weights minimise all linearised losses so far plus the penalty, in closed form.
+
+    Parameters
+    ----------
+    params, lr, l1, l2, penalty_factor, on_nonfinite, threads
+        As for every :class:`Optimizer`, but lr, McMahan's alpha, must be positive. There is no mode: zeros are always
+        exact.
+    beta : float, default 1.0
+        McMahan's beta, added to the root of the sum of squares.
+    initial_accumulator_value : float, default 0.0
+        Initial value of the sum of squares. It or beta must be positive.
+    warm_start : bool, default True
+        Choose the initial z so that the closed form gives back the initial weights. False starts from z = 0, as in
+        McMahan's paper and in TensorFlow: the first step replaces the weights, even where the gradient is zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for every :class:`Optimizer`.
+
+    Notes
+    -----
+    l1 and l2 are totals over the whole stream, which are added once. Their effect therefore fades as 1/t, and they are
+    not on the scale of the other optimizers. For the minimum of mean loss plus penalty, pass
+    ``l1=lambda t: l1 * (t + 1)``, and l2 likewise; a constant l1 times the number of all steps agrees with it only at
+    the last step. The state depends on lr and beta: after one of them changes, the weights move at the next step even
+    under a zero gradient.
+
+    References
+    ----------
+    H. B. McMahan et al., "Ad click prediction: a view from the trenches", KDD (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.zeros(3)
+    >>> optimizer = fastreg.FTRL(w, lr=0.5, l1=1.0)
+    >>> optimizer.step(np.array([3.0, -3.0, 0.5]))
+    >>> w
+    array([-0.25,  0.25,  0.  ])
+    """
+
+    _directions = {"FTRL": {}}
+    _has_mode = False
+
+    def __init__(
+        self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
+        l1=0.0, l2=0.0, penalty_factor=None, on_nonfinite="propagate", threads=None,
+    ):  # fmt: skip
+        settings = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        super().__init__(params, lr, settings, l1, l2, None, None, penalty_factor, on_nonfinite, threads)
+
+    def _check(self, settings):
+        check_ftrl(settings)
+
+    def _state_names(self, settings):
+        return ("z", "n")
+
+    def _init_state(self, settings, w, penalty, factor):
+        return init_ftrl_state(settings, w, penalty, factor)
+
+    def _direction(self, settings, first):
+        check_ftrl(settings)  # again, since lr may be a callable
+        return reference.FTRL(settings["lr"], settings["beta"])
+
+
+def check_ftrl(settings):
+    """Raise ValueError for settings with which the closed form would divide by zero."""
+    if settings["beta"] == 0 and settings["initial_accumulator_value"] == 0:
+        raise ValueError("beta: expected a positive number where initial_accumulator_value is 0, got 0.0")
+    if settings["lr"] == 0:
+        raise ValueError("lr: expected a positive number, got 0.0")
+
+
+def init_ftrl_state(settings, w, penalty, factor):
+    """The initial z and n, for settings without callables."""
+    check_ftrl(settings)
+    n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
+    z = np.zeros_like(w, subok=False)
+    if settings["warm_start"]:
+        direction = reference.FTRL(settings["lr"], settings["beta"])
+        with np.errstate(all="ignore"):
+            z[...] = reference.warm_start(direction, penalty, w, n, factor)
+    return [z, n]

@@ -1,0 +1,54 @@
+"""Layer 5, Lion."""
+
+from math import inf
+
+from fastreg import reference
+from fastreg.optimizers.base import Optimizer
+
+
+class Lion(Optimizer):
+    """Lion: each move has the length lr and the sign of a running mean; penalties are decoupled.
+
+    Parameters
+    ----------
+    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
+        As for every :class:`Optimizer`, but the only mode is "decoupled": the others have no meaning for moves of a
+        fixed length.
+    betas : pair of float, default (0.9, 0.99)
+        Weight of the mean in the sign, and decay rate of the mean; at least 0, below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for every :class:`Optimizer`.
+
+    References
+    ----------
+    X. Chen et al., "Symbolic discovery of optimization algorithms", NeurIPS (2023).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.array([1.0, 1.0, 1.0])
+    >>> optimizer = fastreg.Lion(w, lr=0.1)
+    >>> optimizer.step(np.array([5.0, -0.01, 0.0]))
+    >>> w
+    array([0.9, 1.1, 1. ])
+    """
+
+    _directions = {"Lion": {}}
+    _modes_reason = "the penalty acts beside the move"
+
+    def __init__(
+        self, params, lr=1e-4, *, betas=(0.9, 0.99),
+        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
+    ):  # fmt: skip
+        super().__init__(params, lr, {"betas": betas}, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
+
+    def _state_names(self, settings):
+        return ("exp_avg",)
+
+    def _direction(self, settings, first):
+        beta1, beta2 = settings["betas"]
+        return reference.Lion(settings["lr"], beta1, 1 - beta1, beta2, 1 - beta2)

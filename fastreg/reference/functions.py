@@ -1,0 +1,245 @@
+"""The public functions in plain NumPy, with the docstrings and signatures of the compiled ones, which take them here.
+
+They check `mode` and `theta` alone.
+"""
+
+import numpy as np
+
+from fastreg.reference.rules import MODES, ElasticNet, Plain, Truncated, as_float32, step, without_l1
+
+inf = float("inf")
+LARGEST = float(np.finfo(float).max)
+
+
+def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
+    """One L1-regularised (lasso) gradient step on E(w) + l1·‖w‖₁, in place.
+
+    With the default mode this is the textbook rule ``w := w − lr·(grad + l1·sign(w))``, which makes weights small but
+    never exactly zero: they end in a limit cycle of width about ``lr·l1``. ``mode="proximal"`` and
+    ``mode="truncated"`` give exact zeros.
+
+    Parameters
+    ----------
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
+        The weights, contiguous in C or Fortran order; overwritten. The bfloat16 of ml_dtypes (or of torch, on the CPU)
+        is computed with in float32 and rounded once, to the nearest and of two to the even one.
+    grad : ndarray or buffer
+        The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
+    lr : float
+        Learning rate: finite, not negative.
+    l1 : float
+        Strength of the L1 penalty: finite, not negative.
+    mode : {"subgradient", "decoupled", "truncated", "proximal"}
+        Where the penalty enters the update; see :func:`elastic_net_update`.
+    theta : float, default inf
+        With ``mode="truncated"`` only: weights larger than this in magnitude are not truncated. Not negative.
+
+    Returns
+    -------
+    None
+        The update is in place.
+
+    Raises
+    ------
+    TypeError
+        A dtype other than float32, float64 and bfloat16, two dtypes, something that would have to be copied, or not a
+        number.
+    ValueError
+        Shapes or memory orders that differ, a strided, read-only, misaligned or byte-swapped array, arrays that
+        overlap, a number out of range (also after rounding to the dtype of the arithmetic), an unknown mode, or theta
+        without ``mode="truncated"``. Everything is checked before the first write.
+
+    References
+    ----------
+    R. Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58 (1996).
+    J. Langford, L. Li, T. Zhang, "Sparse online learning via truncated gradient", JMLR 10 (2009).
+    """
+    _update(w, grad, lr, l1, 0.0, mode, theta)
+
+
+def l2_update(w, grad, lr, l2, *, mode="subgradient"):
+    """One L2-regularised (ridge, weight decay) gradient step on E(w) + l2/2·‖w‖₂², in place.
+
+    With the default mode this is the textbook rule ``w := w − lr·(grad + l2·w)``. It shrinks all weights smoothly and
+    keeps them.
+
+    Parameters
+    ----------
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
+        The weights, contiguous in C or Fortran order; overwritten.
+    grad : ndarray or buffer
+        The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
+    lr : float
+        Learning rate: finite, not negative.
+    l2 : float
+        Strength of the L2 penalty: finite, not negative. Its gradient is ``l2·w`` (the penalty carries the ½).
+    mode : {"subgradient", "decoupled", "truncated", "proximal"}
+        Where the penalty enters the update; see :func:`elastic_net_update`.
+
+    Returns
+    -------
+    None
+        The update is in place.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`l1_update`, before the first write.
+
+    References
+    ----------
+    A. Hoerl, R. Kennard, "Ridge regression: biased estimation for nonorthogonal problems", Technometrics 12 (1970).
+    """
+    _update(w, grad, lr, 0.0, l2, mode, inf)
+
+
+def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
+    """One elastic-net regularised gradient step on E(w) + l1·‖w‖₁ + l2/2·‖w‖₂², in place.
+
+    With S(x, t) = x − clip(x, −t, t) and sign(0) = 0, the new weight is
+
+    - ``"subgradient"``: w − lr·(grad + l1·sign(w) + l2·w), the textbook rule; small weights, no exact zeros;
+    - ``"decoupled"``: w − lr·grad − lr·(l1·sign(w) + l2·w), the penalty beside the move; no exact zeros;
+    - ``"truncated"``: S(x, lr·l1) where abs(x) ≤ theta, else x, with x = w − lr·grad − lr·l2·w; exact zeros;
+    - ``"proximal"``: S(w − lr·grad, lr·l1)/(1 + lr·l2), the proximal gradient step; exact zeros.
+
+    A NaN in a weight or its gradient gives a NaN in the weight. An infinite weight becomes NaN in every mode but
+    "proximal", where l2·w is not multiplied out: 0·inf is NaN, so that holds for l2 = 0 too.
+
+    Parameters
+    ----------
+    w : ndarray or writable buffer, float32, float64 or bfloat16, any shape
+        The weights, contiguous in C or Fortran order; overwritten.
+    grad : ndarray or buffer
+        The gradient ∇E(w): shape, dtype and memory order of `w`, no memory in common with it; only read.
+    lr : float
+        Learning rate: finite, not negative.
+    l1, l2 : float
+        Strengths of the two penalties: finite, not negative.
+    mode : {"subgradient", "decoupled", "truncated", "proximal"}
+        Where the penalty enters the update.
+    theta : float, default inf
+        With ``mode="truncated"`` only: weights larger than this in magnitude are not truncated. Not negative.
+
+    Returns
+    -------
+    None
+        The update is in place.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`l1_update`, before the first write.
+
+    References
+    ----------
+    H. Zou, T. Hastie, "Regularization and variable selection via the elastic net", JRSS B 67 (2005).
+    J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting", JMLR 10 (2009).
+    I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR (2019).
+    """
+    _update(w, grad, lr, l1, l2, mode, theta)
+
+
+def l1_penalty(w, l1):
+    """The L1 penalty l1·‖w‖₁ of the weights, a float accumulated in float64.
+
+    Parameters
+    ----------
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
+    l1 : float
+        Strength: finite, not negative. Zero gives 0.0 whatever the weights.
+
+    Returns
+    -------
+    float
+        The same bits on every machine: the order of the additions is fixed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`l1_update`.
+    """
+    return penalty_sum(ElasticNet(l1, 0.0), w)
+
+
+def l2_penalty(w, l2):
+    """The L2 penalty l2/2·‖w‖₂² of the weights, a float accumulated in float64.
+
+    Parameters
+    ----------
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
+    l2 : float
+        Strength: finite, not negative. Zero gives 0.0 whatever the weights.
+
+    Returns
+    -------
+    float
+        The same bits on every machine: the order of the additions is fixed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`l1_update`.
+    """
+    return penalty_sum(ElasticNet(0.0, l2), w)
+
+
+def elastic_net_penalty(w, l1, l2):
+    """The elastic-net penalty l1·‖w‖₁ + l2/2·‖w‖₂² of the weights, a float accumulated in float64.
+
+    Parameters
+    ----------
+    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
+    l1, l2 : float
+        Strengths: finite, not negative. A strength of zero adds nothing, whatever the weights.
+
+    Returns
+    -------
+    float
+        The same bits on every machine: the order of the additions is fixed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`l1_update`.
+    """
+    return penalty_sum(ElasticNet(l1, l2), w)
+
+
+def _update(w, grad, lr, l1, l2, mode, theta):
+    if mode not in MODES:
+        raise ValueError(f"mode: expected one of {', '.join(map(repr, MODES))}, got {mode!r}")
+    theta = theta if theta <= LARGEST else inf  # an int may be larger
+    if theta != inf and mode != "truncated":
+        raise ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
+    m = Truncated(theta) if mode == "truncated" else MODES[mode]()
+    with np.errstate(all="ignore"):
+        w[...] = step(Plain(lr), m, without_l1(ElasticNet(l1, l2)), w, grad)
+
+
+# -- Values: float64, in blocks of 4096 elements, 16 lanes each, lanes added pairwise and blocks in order --------------
+
+BLOCK, LANES = 4096, 16
+
+
+@np.errstate(all="ignore")
+def penalty_sum(p, w, f=None):
+    """The penalty of all weights, in the fixed order that makes its bits independent of the instruction set."""
+    terms = p.value(*(None if x is None else np.ravel(x, order="K").astype(float) for x in (as_float32(w), f)))
+    padded = np.zeros(-(-terms.size // BLOCK) * BLOCK)
+    padded[: terms.size] = terms
+    lanes = np.zeros((padded.size // BLOCK, LANES))
+    for row in padded.reshape(-1, BLOCK // LANES, LANES).transpose(1, 0, 2):
+        lanes = lanes + row
+    while lanes.shape[1] > 1:
+        half = lanes.shape[1] // 2
+        lanes = lanes[:, :half] + lanes[:, half:]
+    total = 0.0
+    for block in lanes[:, 0].tolist():
+        total += block
+    return total
+
+
+def clip_coefficient(norm, max_norm):
+    """What clip_grad_norm multiplies gradients by: at most 1, and torch's 1e-6 against a norm of zero."""
+    return min(max_norm / (norm + 1e-6), 1.0) if norm == norm else norm
