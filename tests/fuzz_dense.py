@@ -256,7 +256,8 @@ class Optimizers(Sequence):
         self.rate.act = None
         if not all(w.flags.writeable for w in self.it.params):
             ok, _ = self.attempt("step, frozen", lambda: self.it.step(forms))
-            self.require(not ok, "read-only weights were updated")
+            frozen = [g for w, g in zip(self.it.params, forms) if not w.flags.writeable]
+            self.require(not ok or all(g is None for g in frozen), "read-only weights were updated")
             raise Done  # the weights of some pickles cannot be made writable again
         if not ok and act in self.HARMLESS:
             now = self.look(self.it)

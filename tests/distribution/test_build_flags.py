@@ -116,7 +116,7 @@ def build(folder, **environment):
 
 
 @needs_compiler
-def test_the_build_wins_over_the_flags_of_the_environment(tmp_path):
+def test_the_build_drops_unsafe_flags_of_the_environment(tmp_path):
     done = build(tmp_path, CC=f"{COMPILER} -Ofast", CFLAGS=HOSTILE, CPPFLAGS="-ffast-math", LDFLAGS="-ffast-math")
     assert done.returncode == 0, done.stderr
     assert "warning: fastreg is built without -Ofast " in done.stderr
@@ -132,7 +132,7 @@ def test_the_build_wins_over_the_flags_of_the_environment(tmp_path):
 
 
 @needs_compiler
-def test_the_flags_that_are_shown_are_those_of_the_environment_too(tmp_path):
+def test_the_shown_flags_include_those_of_the_environment(tmp_path):
     done = build(tmp_path, CFLAGS='-O1 -fwrapv -frounding-math -DNAME="a b" -ffile-prefix-map=/a=/b')
     assert done.returncode == 0, done.stderr
     assert "built without" not in done.stderr
@@ -142,7 +142,7 @@ def test_the_flags_that_are_shown_are_those_of_the_environment_too(tmp_path):
 
 
 @needs_compiler
-def test_a_compiler_that_insists_is_refused(tmp_path):
+def test_a_compiler_that_adds_unsafe_flags_is_refused(tmp_path):
     wrapper = tmp_path / "compiler"
     wrapper.write_text(f'#!/bin/sh\nexec {COMPILER} "$@" -ffast-math\n')
     wrapper.chmod(0o755)
@@ -151,7 +151,7 @@ def test_a_compiler_that_insists_is_refused(tmp_path):
     assert "fastreg: -ffast-math, /fp:fast or a part of it is on" in done.stderr
 
 
-def test_the_import_leaves_the_floating_point_registers_alone():
+def test_the_import_does_not_change_the_floating_point_registers():
     done = python("-W", "error", "-c", REGISTERS)
     assert (done.returncode, done.stderr) == (0, "")
     count, fine = done.stdout.split()

@@ -1,4 +1,4 @@
-"""Names: no command installs another project by accident, and the configuration warns where two share a folder."""
+"""The name on the package index: no command installs another project by accident, and show_config warns of it."""
 
 import re
 import shutil
@@ -10,12 +10,12 @@ from cases import SOURCE, python
 import fastreg
 
 SUFFIXES = {".py", ".pyi", ".pyx", ".pxd", ".pxi", ".md", ".toml", ".json", ".cfg", ".txt", ""}
-# On the package index `fastreg` is another project: neither it nor `fastreg[extra]` follows `install` on a line.
+# On the package index `fastreg` is another project: neither it nor `fastreg[extra]` may follow `install` in a line.
 WRONG = re.compile(r"""\binstall\b[^\n&;|]*[\s"'`]fastreg(?![\w./-])""")
 
 
 def sources():
-    """The text files of the sources, or of the installed package where there are no others."""
+    """The text files of the source tree, or of the installed package if there is no source tree."""
     here = SOURCE if (SOURCE / "setup.py").exists() else Path(fastreg.__file__).parent
     folders = [here / name for name in (".ci", "benchmarks", "docs", "fastreg", "tests") if here == SOURCE]
     paths = [*here.glob("*"), *(path for folder in folders or [here] for path in folder.rglob("*"))]
@@ -57,7 +57,7 @@ def test_nothing_installs_another_project():
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["same folder", "elsewhere"])
-def test_the_configuration_warns_of_the_namesake(beside, tmp_path):
+def test_show_config_warns_of_another_project_in_the_same_folder(beside, tmp_path):
     ours, theirs = tmp_path / "ours", tmp_path / ("ours" if beside else "theirs")
     shutil.copytree(Path(fastreg.__file__).parent, ours / "fastreg", ignore=shutil.ignore_patterns("__pycache__"))
     metadata = theirs / "fastreg-1.2.dist-info"

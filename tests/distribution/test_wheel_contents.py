@@ -1,6 +1,6 @@
-"""The distributions: what is in them, and that another Cython package can build against the installed wheel.
+"""The contents of wheel and sdist; another Cython package can be built against the installed wheel.
 
-The wheel under test is FASTREG_WHEEL, or else built here: the sdist from the source tree, the wheel from that sdist.
+The tests use the wheel in FASTREG_WHEEL. Otherwise they build the sdist from the source tree and the wheel from it.
 """
 
 import importlib.util
@@ -32,11 +32,11 @@ def run(*command, **options):
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory):
-    """The folder of a wheel and, where the source tree is at hand, its sdist."""
+    """The folder of a wheel and, if it was built here, of its sdist."""
     if "FASTREG_WHEEL" in os.environ:
         return Path(os.environ["FASTREG_WHEEL"]).resolve().parent
     if not (SOURCE / "setup.py").exists():
-        pytest.skip("neither FASTREG_WHEEL is set nor is the source tree at hand")
+        pytest.skip("FASTREG_WHEEL is not set, and there is no source tree")
     folder = tmp_path_factory.mktemp("dist")
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(SOURCE), cwd=folder)
     return folder
@@ -50,7 +50,7 @@ def wheel(distributions):
 
 @pytest.fixture(scope="module")
 def site(wheel, tmp_path_factory):
-    """A folder with the wheel's files in it, as an installation lays them out."""
+    """A folder with the files of the wheel, as in an installation."""
     folder = tmp_path_factory.mktemp("site")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
@@ -87,7 +87,7 @@ def test_one_wheel_serves_every_python_from_3_11(wheel):
 def test_sdist_holds_the_sources_and_nothing_generated(distributions):
     archives = list(distributions.glob("*.tar.gz"))
     if not archives:
-        pytest.skip("the wheel under test came without its sdist")
+        pytest.skip("there is no sdist beside the wheel")
     with tarfile.open(archives[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
@@ -98,7 +98,7 @@ def test_sdist_holds_the_sources_and_nothing_generated(distributions):
 
 @pytest.fixture(scope="module")
 def consumer(site, tmp_path_factory):
-    """The package in consumer/, compiled against the wheel alone."""
+    """The package in consumer/, compiled against the files of the wheel only."""
     folder = tmp_path_factory.mktemp("consumer") / "consumer"
     shutil.copytree(TESTS / "consumer", folder)
     command = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")

@@ -1,4 +1,4 @@
-"""FTRL-Proximal: Algorithm 1 of McMahan et al. (2013), what it minimises, its start, and what its strengths mean."""
+"""FTRL-Proximal: Algorithm 1 of McMahan et al. (2013), its objective, its start, and the meaning of its strengths."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import fastreg
 
 
 def algorithm_1(w, gradients, alpha, beta, l1, l2):
-    """Per coordinate, as the paper prints it: the weight is computed before the gradient, so once more at the end."""
+    """One coordinate as in the paper, which computes the weight before each gradient; here once more at the end."""
     z, n = 0.0, 0.0
     for g in [*gradients, None]:
         w = 0.0 if abs(z) <= l1 else -(z - np.sign(z) * l1) / ((beta + np.sqrt(n)) / alpha + l2)
@@ -103,7 +103,7 @@ def test_from_zero_weights_warm_and_cold_are_the_same():
     assert_same_bits(x, y)
 
 
-def test_special_weights_start_without_a_warning():
+def test_a_warm_start_with_special_weights_gives_no_warning():
     w = np.array([np.nan, np.inf, -np.inf, 1e308, 5e-324, -0.0])
     optimizer = fastreg.FTRL(w, 1e-3, l1=0.5)
     optimizer.step(np.zeros(6))
@@ -112,7 +112,7 @@ def test_special_weights_start_without_a_warning():
 
 
 def test_the_strengths_are_totals_over_the_stream():
-    """Added once, they fade; multiplied by the number of steps they are those of the mean loss."""
+    """A constant l1 loses its effect; l1 times the number of steps is the penalty of the mean loss."""
     target, l1 = np.array([2.0, 0.5]), 1.0
     faded, kept = np.zeros(2), np.zeros(2)
     once, each = fastreg.FTRL(faded, 1.0, l1=l1), fastreg.FTRL(kept, 1.0, l1=lambda n: l1 * (n + 1))

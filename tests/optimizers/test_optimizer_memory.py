@@ -1,4 +1,4 @@
-"""Optimizers as Python objects: references, memory, what a step allocates, and that nothing outlives its owner."""
+"""Optimizers as Python objects: reference counts, allocations of a step, and memory that is freed."""
 
 import copy
 import gc
@@ -104,14 +104,14 @@ def test_a_step_allocates_nothing_of_the_size_of_the_weights(name, bound):
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_the_state_is_as_large_as_the_rule_needs(name):
+def test_the_state_has_the_size_that_the_direction_needs(name):
     w, _ = values(np.float32, 1000)
     state = make(name, [w]).state["0"]
     assert sum(a.nbytes for a in state.values()) == len(DIRECTIONS[name].fields) * w.nbytes
     assert all(a.dtype == np.float32 and a.flags.owndata for a in state.values())
 
 
-def test_an_optimizer_is_freed_with_all_that_it_held():
+def test_an_optimizer_is_freed_with_everything_it_refers_to():
     class Array(np.ndarray):
         pass
 
@@ -126,7 +126,7 @@ def test_an_optimizer_is_freed_with_all_that_it_held():
     assert [r() for r in references] == [None] * 4
 
 
-def test_gradients_are_held_while_they_are_bound_and_no_longer():
+def test_gradients_are_kept_alive_only_while_they_are_bound():
     optimizer = fastreg.SGD([np.zeros(3)], 1.0)
     for let_go in (lambda: optimizer.bind(None), lambda: optimizer.bind([np.ones(3)])):
         g = np.ones(3)
@@ -181,7 +181,7 @@ def test_many_tensors(count):
 
 @pytest.mark.filterwarnings("ignore:Setting the shape")  # deprecated in NumPy 2.5
 @pytest.mark.parametrize("of", ["weights", "state"])
-def test_a_copy_of_weights_that_no_longer_fit_their_state_is_refused(of):
+def test_a_copy_is_refused_if_the_weights_do_not_fit_their_state(of):
     w = np.ones((2, 3))
     optimizer = fastreg.Adam([w])
     changed = w if of == "weights" else optimizer.state["0"]["exp_avg"]

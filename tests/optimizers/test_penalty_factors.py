@@ -1,4 +1,4 @@
-"""Penalty factors multiply both strengths, coordinate by coordinate or of a whole tensor, and are copied."""
+"""Penalty factors multiply both strengths, for each coordinate or for a whole tensor, and are copied."""
 
 import numpy as np
 import pytest
@@ -68,6 +68,6 @@ def test_a_mask_is_a_factor_of_zeros_and_ones():
     assert masked.tolist() == weighted.tolist() == [0.95, 1.0, 0.95]
 
 
-def test_a_positive_factor_may_not_vanish_in_float32():
+def test_a_positive_factor_that_is_zero_in_float32_is_refused():
     with pytest.raises(ValueError, match=r"^penalty_factor\[0\]: .* float32 .* 1e-60"):
         fastreg.SGD(np.ones(3, np.float32), penalty_factor=np.full(3, 1e-60))

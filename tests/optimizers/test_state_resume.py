@@ -1,4 +1,4 @@
-"""The state goes to a file, a pickle or a copy and back: resumed training has the bits of uninterrupted."""
+"""An optimizer resumed from a file, a pickle or a copy gives the same bits as one that was not interrupted."""
 
 import copy
 import pickle
@@ -14,7 +14,7 @@ names = pytest.mark.parametrize("name", DIRECTIONS)
 
 
 def params_of(kind):
-    """Tensors of all sorts; the keys are such as could be taken for others."""
+    """Tensors of several kinds; the keys of the mapping look like keys of a state dict."""
     rng = np.random.default_rng(0)
     arrays = [
         rng.standard_normal((3, 5)),
@@ -36,7 +36,7 @@ def params_of(kind):
 @names
 @pytest.mark.parametrize("kind", ["list", "mapping", "groups"])
 @pytest.mark.parametrize("way", ["dict", "file", "file object", "pickle", "deepcopy"])
-def test_resumed_training_has_the_bits_of_uninterrupted(name, kind, way, tmp_path):
+def test_resumed_training_has_the_bits_of_uninterrupted_training(name, kind, way, tmp_path):
     options = {"l1": 0.1, "l2": 0.2, "lr": 0.1}
     straight = make(name, params_of(kind), **options)
     train(straight, 0, 7)
@@ -63,12 +63,12 @@ def test_resumed_training_has_the_bits_of_uninterrupted(name, kind, way, tmp_pat
     frozen = snapshot(interrupted)
     train(resumed, 3, 7)
     assert snapshot(resumed) == snapshot(straight)
-    assert snapshot(interrupted) == frozen, "nothing is shared with the one that was saved"
+    assert snapshot(interrupted) == frozen, "the resumed optimizer shares no memory with the saved one"
     assert resumed.params is not interrupted.params
 
 
 @names
-def test_a_state_dict_holds_copies_that_later_steps_leave_alone(name):
+def test_later_steps_do_not_change_a_state_dict(name):
     optimizer = make(name, [np.ones(3), np.ones((2, 2), np.float32)], l1=0.1)
     train(optimizer, 0, 2)
     saved = optimizer.state_dict()
@@ -80,7 +80,7 @@ def test_a_state_dict_holds_copies_that_later_steps_leave_alone(name):
         assert isinstance(x, (np.ndarray, int, float, bool, str, tuple))
 
 
-def test_skipped_steps_and_tensors_that_sat_out_are_kept():
+def test_the_counts_of_skipped_steps_and_of_each_tensor_are_kept():
     one = fastreg.Adam({"a": np.ones(2), "b": np.ones(2)}, on_nonfinite="skip")
     g, bad = np.ones(2), np.full(2, np.nan)
     for grads in ({"a": g, "b": None}, {"a": g, "b": g}, {"a": bad, "b": g}):
@@ -91,7 +91,7 @@ def test_skipped_steps_and_tensors_that_sat_out_are_kept():
     assert other.state_dict()["tensor.b.steps"] == 1
 
 
-def test_schedules_stay_as_they_are_constructed(tmp_path):
+def test_schedules_are_not_saved_and_stay_as_constructed(tmp_path):
     def make_one():
         return fastreg.SGD([np.ones(3)], lambda n: 1 / (1 + n), l1=lambda n: 0.1, momentum=0.5)
 
@@ -128,7 +128,7 @@ def test_pickles_carry_weights_factors_groups_and_policies(name, protocol):
     assert pickle.loads(pickle.dumps(twin)).params[0].keys() == {"a"}
 
 
-def test_copies_keep_memory_orders_and_whoever_is_copied_twice():
+def test_copies_keep_memory_orders_and_can_be_copied_again():
     w = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     optimizer = make("Adam", w, l1=0.1, penalty_factor=np.arange(6.0).reshape(2, 3))
     for twin in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
@@ -143,7 +143,7 @@ def test_copies_keep_memory_orders_and_whoever_is_copied_twice():
     assert nested["model"] is nested["optimizer"].params, "a model and its optimizer are copied together"
 
 
-def test_what_a_caller_stores_beside_it_is_ignored(tmp_path):
+def test_other_entries_of_the_same_file_are_ignored(tmp_path):
     donor, optimizer = (fastreg.Adam({"a": np.ones(3)}, lr) for lr in (0.5, 0.25))
     donor.step({"a": np.ones(3)})
     np.savez(tmp_path / "all.npz", epoch=7, note=np.array({"not": "read"}, object), w=np.ones(3), **donor.state_dict())

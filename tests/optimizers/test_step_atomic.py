@@ -1,4 +1,4 @@
-"""A step happens whole or not at all: bad gradients, tensors without one, and weights that have changed."""
+"""A step is made completely or not at all: bad gradients, tensors without a gradient, weights that have changed."""
 
 import pickle
 
@@ -22,7 +22,7 @@ def read_only(g):
     return g
 
 
-BAD_GRADIENTS = {  # name → what takes the place of a good gradient g, the error, and what it says
+BAD_GRADIENTS = {  # name → a function of a good gradient g that gives a bad one, the error, and a part of its message
     "another length": (lambda g: np.ones(g.size + 1), ValueError, "shape"),
     "another shape": (lambda g: g.reshape(-1, 1), ValueError, "shape"),
     "without axes": (lambda g: np.array(1.0), ValueError, "shape"),
@@ -86,7 +86,7 @@ def test_gradients_may_share_memory_with_each_other(name):
         ((np.ones(3) for _ in range(3)), ValueError, "^grads: .*got 3"),
     ],
 )
-def test_gradients_in_another_form_than_a_sequence(grads, error, text):
+def test_forms_of_gradients_other_than_a_sequence(grads, error, text):
     optimizer = fastreg.SGD([np.ones(3), np.ones(3)], momentum=0.5)
     before = snapshot(optimizer)
     with pytest.raises(error, match=text):
@@ -104,7 +104,7 @@ def test_gradients_in_another_form_than_a_sequence(grads, error, text):
         (np.ones(3), TypeError),
     ],
 )
-def test_gradients_in_another_form_than_a_mapping(grads, error):
+def test_forms_of_gradients_other_than_a_mapping(grads, error):
     for groups in (False, True):
         params = {"a": np.ones(3), "b": np.ones(3)}
         optimizer = fastreg.SGD([{"params": params}] if groups else params, momentum=0.5)
@@ -116,7 +116,7 @@ def test_gradients_in_another_form_than_a_mapping(grads, error):
 
 
 @pytest.mark.parametrize("grads", [[[np.ones(3)]], [np.ones(3)] * 3, np.ones((2, 3)), {0: np.ones(3)}, 1.0])
-def test_gradients_in_another_form_than_groups(grads):
+def test_forms_of_gradients_other_than_groups(grads):
     optimizer = fastreg.SGD([{"params": np.ones(3)}, {"params": [np.ones(3)]}], momentum=0.5)
     before = snapshot(optimizer)
     with pytest.raises((TypeError, ValueError), match=r"^grads"):
@@ -125,8 +125,8 @@ def test_gradients_in_another_form_than_groups(grads):
 
 
 @names
-def test_a_tensor_without_a_gradient_sits_out_with_its_state_and_its_count(name):
-    """What sat out is later as if it had never been there at those steps: Adam's bias correction is its own."""
+def test_a_tensor_without_a_gradient_is_left_out_with_its_state_and_its_count(name):
+    """The steps without a gradient do not count for it: Adam's bias correction is that of its own steps."""
     (w0, g), (w1, _) = values(float, 33, 0), values(float, 33, 1)
     mode = DIRECTIONS[name].modes[-1]
     twins = [Twin(name, w, mode, l1=0.2, l2=0.1) for w in (w0, w1)]
@@ -148,8 +148,8 @@ def test_a_tensor_without_a_gradient_sits_out_with_its_state_and_its_count(name)
 @stateful
 @pytest.mark.parametrize("late", [1, 2, 5])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_tensor_that_comes_late_starts_at_its_first_step(name, late, reverse):
-    """Also where the powers of the betas do not tell the steps apart: of 1 and of 0."""
+def test_a_tensor_with_a_late_first_gradient_starts_at_its_first_step(name, late, reverse):
+    """Also with a beta of 0, where the powers of the betas are the same at every step."""
     options = {"betas": (0.0, 0.9)} if "betas" in DIRECTIONS[name].options else {}
     (w, g), (x, _) = values(float, 9, 0), values(float, 9, 1)
     twins = [Twin(name, a, DIRECTIONS[name].modes[-1], **options) for a in (w, x)]
@@ -193,7 +193,7 @@ def test_weights_that_change_between_steps_are_an_error(how, change):
 
 
 def test_weights_state_and_bound_gradients_cannot_be_resized():
-    """Not even with refcheck=False, which would leave the optimizer with pointers to nowhere."""
+    """Not even with refcheck=False: the optimizer has pointers to their memory."""
     w, g = np.ones(3), np.ones(3)
     optimizer = fastreg.SGD(w, 0.5, momentum=0.5)
     optimizer.bind(g)
@@ -204,7 +204,7 @@ def test_weights_state_and_bound_gradients_cannot_be_resized():
     g.resize(5, refcheck=False)
 
 
-def test_a_gradient_with_an_equal_dtype_that_is_another_object():
+def test_an_equal_dtype_that_is_another_object_is_taken():
     w, g = values(float, 9)
     other = pickle.loads(pickle.dumps(np.dtype(float)))
     for dtype in (other, np.dtype(float, metadata={"unit": "m"})):
