@@ -92,7 +92,8 @@ def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(ki
 
 def test_the_codes_of_the_penalties_have_the_order_of_the_reference():
     codes = members("cdef enum", "PenaltyCode", TEXTS["_kernels/table.pxd"])
-    assert [code.removesuffix("_PENALTY").replace("_", "") for code in codes] == [name.upper() for name in reference.PENALTIES]
+    names = [code.removesuffix("_PENALTY").replace("_", "") for code in codes]
+    assert names == [name.upper() for name in reference.PENALTIES]
     union = members("cdef union", "AnyPenalty", TEXTS["_kernels/table.pxd"])
     assert [line.split()[0] for line in union] == list(reference.PENALTIES)
 

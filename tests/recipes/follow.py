@@ -1,7 +1,7 @@
 """Follows the recipes of fastreg/README.md on a copy of the sources: applies the patches, builds, and compares bits.
 
-`python tests/recipes/follow.py FOLDER` leaves the copy in FOLDER. The build is one without vectorisation, with UBSan: it
-takes a third of the time, and the bits are the same.
+`python tests/recipes/follow.py FOLDER` leaves the copy in FOLDER. The build has UBSan and no vectorisation, which takes
+a third of the time. The bits are the same.
 """
 
 import os
