@@ -86,7 +86,7 @@ def test_with_lr_alone_momentum_would_end_at_a_weaker_penalty():
 
 
 def test_penalty_factors_give_the_adaptive_lasso():
-    """The lasso with factors f is that of the columns divided by f (Zou 2006); a factor of 0 always keeps its weight."""
+    """The lasso with factors f is that of the columns divided by f (Zou 2006); a factor of 0 keeps its weight."""
     x, y = random_problem(5, n=80, d=12)
     f = np.array([0.5, 1, 2, 4] * 3)
     problem, scaled = Squares(x, y), Squares(x / f, y)
