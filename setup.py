@@ -72,7 +72,7 @@ def extension(name, source=None):
 
 
 def variants_of(kernels):
-    """An extension for each instruction set: the kernels under another name, translated once, which takes half a minute."""
+    """An extension for each instruction set: a copy of the translated kernels, since Cython takes half a minute."""
     source = Path(kernels.sources[0])
     text = source.read_text(encoding="utf-8")
     for name, variant in VARIANTS.items():

@@ -20,7 +20,7 @@ class Lazy:
     @property
     def completed(self) -> int: ...
     @property
-    def owed(self) -> bool: ...
+    def has_pending_penalty(self) -> bool: ...
     def step(self, indices: Any, values: _Array) -> None: ...
     def step_csr(self, data: _Array, indices: Any, indptr: Any) -> None: ...
     def flush(self) -> None: ...
@@ -30,9 +30,8 @@ class Lazy:
     def _set_up(
         self,
         w: Any,
-        direction: str,
+        direction: tuple[float, ...],
         mode: str,
-        second: float,
         arrays: list[Any],
         factor: tuple[float, Any],
         strengths: dict[str, Any],

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-DIRECTIONS, PENALTIES = {}, {}  # by name
-MODES_OF = {}  # those with a meaning for a direction or a penalty: the table that checks, tests and documents read
+DIRECTIONS: dict[str, type] = {}
+PENALTIES: dict[str, type] = {}
+MODES_OF: dict[str, tuple[str, ...]] = {}  # of directions and penalties: the table that checks, tests and docs read
 LINEAR = "subgradient", "decoupled", "truncated", "proximal"
 ADAPTIVE = "subgradient", "decoupled", "proximal"  # coordinates differ in step size
 
@@ -232,7 +233,7 @@ def without_l1(p, f=None):
 
 
 def as_float32(a):
-    """The array as float32 if it holds bfloat16: that is a dtype to store, not to compute with."""
+    """The array as float32 if it holds bfloat16, which is computed in float32."""
     return a.astype(np.float32) if a.dtype.itemsize == 2 else a
 
 
@@ -270,9 +271,8 @@ def l2_shrinkage(p, eta, f=None):
 def truncated(m, p, w, u, eta, f=None):
     """l2 by gradient, then l1 by a soft threshold of weights up to theta (Langford, Li & Zhang 2009)."""
     x = w - u - eta * times(p.l2, f, w.dtype) * w
-    if isinstance(p, Ridge):
-        return x
-    return soft(x, l1_threshold(p, np.where(np.abs(x) <= w.dtype.type(m.theta), eta, w.dtype.type(0)), f))
+    eta = np.where(np.abs(x) <= w.dtype.type(m.theta), eta, w.dtype.type(0))
+    return x if isinstance(p, Ridge) else soft(x, l1_threshold(p, eta, f))
 
 
 def curvature(d, p, n, f):
@@ -283,9 +283,8 @@ def curvature(d, p, n, f):
 def solve(d, p, z, n, f=None):
     """FTRL-Proximal: the weights that minimise z·w + (beta + √n)/(2·lr)·w² + the penalty, in closed form."""
     d = rounded(d, z.dtype)
-    if isinstance(p, Ridge):
-        return -z / curvature(d, p, n, f)
-    return soft(-z, times(p.l1, f, z.dtype)) / curvature(d, p, n, f)
+    x = -z if isinstance(p, Ridge) else soft(-z, times(p.l1, f, z.dtype))
+    return x / curvature(d, p, n, f)
 
 
 def warm_start(d, p, w, n, f=None):

@@ -10,8 +10,8 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
+from fastreg.linear.order import visits
 from fastreg.linear.stream import Samples
-from fastreg.linear.visits import visits
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
 SETTINGS = {"ftrl": {}, "adagrad": {}, "sgd": {"learning_rate": "optimal", "eta0": 0.5}}
