@@ -52,7 +52,7 @@ def weights(shape, dtype, seed=0):
 
 
 def gradients(count, shape, dtype, seed=0, most=8, index=np.int64, duplicates=False):
-    """Sparse gradients as CSR arrays (data, indices, indptr), some empty; sorted and unique unless duplicates is set."""
+    """Sparse gradients as CSR arrays (data, indices, indptr), some empty; with duplicates, indices are unsorted."""
     rng = np.random.default_rng([seed, 2])
     rows, rest = shape[0], shape[1:]
     lengths = rng.integers(0, min(most, rows) + 1, count)
