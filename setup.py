@@ -77,8 +77,10 @@ def variants_of(kernels):
     text = source.read_text(encoding="utf-8")
     for name, variant in VARIANTS.items():
         own = source.with_name(f"{variant.module}.c")
-        # No other occurrence: Cython stores its strings in one constant, and their lengths beside it.
-        replaced = text.replace(f"PyInit_{KERNELS['SOURCE']}", f"PyInit_{variant.module}")
+        replaced = text
+        # Only these names: Cython stores all strings in one constant, with their lengths beside it.
+        for start, end in (("PyInit_", ""), ('"fastreg._kernels.', '"'), ('"', '"')):
+            replaced = replaced.replace(f"{start}{KERNELS['SOURCE']}{end}", f"{start}{variant.module}{end}")
         if not own.exists() or own.read_text(encoding="utf-8") != replaced:
             own.write_text(replaced, encoding="utf-8")
         yield extension(name, str(own))

@@ -43,8 +43,8 @@ cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nog
     return 1 if job.weights == NULL else job.weights[s]
 
 
-cdef void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
-                       const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
+cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
+                              const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s; the features are in the tile from the margin to the step."""
     cdef NoFactor none = NoFactor(0)
     cdef Missed* since = <Missed*>job.missed
@@ -71,8 +71,8 @@ cdef void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Cl
     scatter(&d, t, next, t.steps + 1, rows, n, w_, a_, b_)
 
 
-cdef void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
-                       const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
+cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
+                              const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s, one class against the rest for each column; the target is the number of the sample's class."""
     cdef NoFactor none = NoFactor(0)
     cdef floating* w = <floating*>t.w
