@@ -230,8 +230,8 @@ FOUND = 3  # exit status
 
 
 def environment(what):
-    """The environment of a process in which this disturbance is possible; builds the library for malloc."""
-    shared = os.environ | {"PYTHONFAULTHANDLER": "1"}
+    """The variables of a process in which this disturbance is possible; builds the library for malloc."""
+    shared = {"PYTHONFAULTHANDLER": "1"}
     if what != "malloc":
         return shared
     folder = Path(tempfile.mkdtemp())
@@ -261,7 +261,7 @@ def table(what, names, most, least, seed, log):
 
 def supervise(what, names, most=None, least=0, seed=0):
     """Prints the table in a child process, and in another one for the rest if it crashes; whether all is well."""
-    bad, settings = False, environment(what)
+    bad, settings = False, os.environ | environment(what)
     while names:
         with tempfile.TemporaryFile() as log:
             options = {"log": log.fileno(), "most": most, "least": least, "seed": seed}

@@ -23,7 +23,7 @@ class Tensors:
         weights: list[_Array],
         states: list[list[_Array]],
         factors: list[_Array | None],
-        scalars: list[float],
+        kinds: list[int],
         spans: list[tuple[int, int]],
         settings: tuple[dict[str, Any], ...],
     ) -> Self: ...

@@ -82,7 +82,7 @@ def every_length_of_an_optimizer(dtype):
                     tensors = optimizer._tensors
                     parts = [place(a) for a in (tensors.weights[0], *tensors.states[0], tensors.factors[0])]
                     optimizer._tensors = type(tensors)(
-                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [1.0], [(0, 1)], tensors.settings
+                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [0], [(0, 1)], tensors.settings
                     )
                     optimizer.step(place(g))
                     assert parts[0].tobytes() == x.tobytes()

@@ -1,4 +1,4 @@
-"""What must hold for any stream of sparse gradients: order, splits, scales, views, and nothing disturbed by looking."""
+"""Properties of lazy updates for any stream of sparse gradients: order, splits, scales, columns, reading of weights."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ STRONG = {"l1": 0.1, "l2": 0.3}
 
 @st.composite
 def streams(draw, duplicates=True):
-    """(weights, CSR gradients)"""
+    """Weights, and sparse gradients in CSR form."""
     shape, dtype = draw(SHAPES), draw(st.sampled_from(DTYPES))
     index = draw(st.sampled_from([np.int32, np.int64]))
     seed, count = draw(st.tuples(st.integers(0, 1000), st.integers(0, 20)))
@@ -22,8 +22,8 @@ def streams(draw, duplicates=True):
     return weights(shape, dtype, seed), gradients(count, shape, dtype, seed, 6, index, twice)
 
 
-def walked(name, w, grads, **options):
-    """After a step for each."""
+def stepped(name, w, grads, **options):
+    """A lazy object after one step for each gradient."""
     lazy = make(name, w.copy(), **STRONG | options)
     for indices, values in each(*grads):
         lazy.step(indices, values)
@@ -39,7 +39,7 @@ def test_the_order_of_indices_does_not_matter(name, stream, seed):
     for indices, values in each(*grads):
         order = rng.permutation(len(indices))
         shuffled.step(indices[order], values[order])
-    assert snapshot(shuffled) == snapshot(walked(name, w, grads))
+    assert snapshot(shuffled) == snapshot(stepped(name, w, grads))
 
 
 @names
@@ -54,12 +54,12 @@ def test_duplicates_are_summed_first(name, stream):
             for x in values[indices == i]:
                 sums[k] = sums[k] + x
         merged.step(unique, sums)
-    assert_same_bits(merged.weights(), walked(name, w, grads).weights())
+    assert_same_bits(merged.weights(), stepped(name, w, grads).weights())
 
 
 @names
 @given(stream=streams(), cuts=st.lists(st.integers(0, 20), max_size=4))
-def test_runs_split_in_any_way_have_the_same_bits(name, stream, cuts):
+def test_streams_split_in_any_way_give_the_same_bits(name, stream, cuts):
     w, (data, indices, indptr) = stream
     steps = len(indptr) - 1
     split = make(name, w.copy(), **STRONG)
@@ -71,7 +71,7 @@ def test_runs_split_in_any_way_have_the_same_bits(name, stream, cuts):
                 split.step(*g)
         else:
             split.step_csr(data[part], indices[part], indptr[a : b + 1] - indptr[a])
-    assert snapshot(split) == snapshot(walked(name, w, (data, indices, indptr)))
+    assert snapshot(split) == snapshot(stepped(name, w, (data, indices, indptr)))
     whole = make(name, w.copy(), lambda n: 0.1, **STRONG)
     whole.step_csr(data, indices, indptr)
     assert_same_bits(whole.w, split.w)
@@ -79,9 +79,9 @@ def test_runs_split_in_any_way_have_the_same_bits(name, stream, cuts):
 
 @names
 @given(stream=streams(), seed=st.integers(0, 1000))
-def test_looking_disturbs_nothing_and_sees_the_same(name, stream, seed):
+def test_reading_weights_changes_nothing_and_agrees_with_flush(name, stream, seed):
     w, grads = stream
-    lazy = walked(name, w, grads)
+    lazy = stepped(name, w, grads)
     before = snapshot(lazy)
     now = lazy.weights()
     places = np.random.default_rng(seed).integers(0, len(w), 9)
@@ -100,21 +100,21 @@ def test_looking_disturbs_nothing_and_sees_the_same(name, stream, seed):
 @names
 @given(stream=streams(), exponent=st.integers(-8, 8))
 def test_scaling_by_powers_of_two_scales_the_weights(name, stream, exponent):
-    """w, lr and l1: gradients and l2 stay as they are for plain steps. Subnormal numbers apart, to the bit."""
+    """w, gradients and l1 are scaled, lr and l2 are not. The bits are the same, except for subnormal numbers."""
     w, grads = stream
     c = 2.0**exponent
     if name in ("Adagrad", "FTRL"):
-        return  # whose accumulators scale otherwise
+        return  # their accumulators do not scale with the weights
     data, indices, indptr = grads
-    scaled = walked(name, w * w.dtype.type(c), (data * data.dtype.type(c), indices, indptr), l1=0.1 * c)
-    assert_same_bits(scaled.weights(), walked(name, w, grads).weights() * w.dtype.type(c))
+    scaled = stepped(name, w * w.dtype.type(c), (data * data.dtype.type(c), indices, indptr), l1=0.1 * c)
+    assert_same_bits(scaled.weights(), stepped(name, w, grads).weights() * w.dtype.type(c))
 
 
 @pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])
 @given(stream=streams(duplicates=False))
-def test_without_a_penalty_only_touched_rows_move(name, stream):
+def test_without_a_penalty_only_rows_with_a_gradient_change(name, stream):
     w, grads = stream
-    lazy = walked(name, w, grads, l1=0.0, l2=0.0)
+    lazy = stepped(name, w, grads, l1=0.0, l2=0.0)
     expected, total = w.copy(), np.full_like(w, 0.1)
     for indices, values in each(*grads):
         if name == "Adagrad":
@@ -127,11 +127,11 @@ def test_without_a_penalty_only_touched_rows_move(name, stream):
     assert_same_bits(lazy.w, expected)
 
 
-@pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])  # FTRL pays once for all, and rounds meanwhile
+@pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])  # FTRL computes weights anew, and rounds
 @given(stream=streams())
-def test_the_penalty_never_grows_a_weight_that_is_not_touched(name, stream):
+def test_a_weight_without_a_gradient_never_grows(name, stream):
     w, grads = stream
-    lazy = walked(name, w, grads)
+    lazy = stepped(name, w, grads)
     before = np.abs(lazy.weights())
     for _ in range(3):
         lazy.step(np.empty(0, np.int64), np.empty((0, *w.shape[1:]), w.dtype))
@@ -142,12 +142,12 @@ def test_the_penalty_never_grows_a_weight_that_is_not_touched(name, stream):
 
 @names
 @given(stream=streams())
-def test_the_number_of_columns_is_a_number_of_vectors(name, stream):
-    """Rows of a matrix under gradients that have whole rows: each column is a vector under its own."""
+def test_each_column_of_a_matrix_is_updated_like_a_vector(name, stream):
+    """The gradients have whole rows of the matrix; the vector of a column gets the same column of them."""
     w, (data, indices, indptr) = stream
     if w.ndim == 1:
         return
-    matrix = walked(name, w, (data, indices, indptr)).weights()
+    matrix = stepped(name, w, (data, indices, indptr)).weights()
     for j in range(w.shape[1]):
-        column = walked(name, w[:, j].copy(), (data[:, j].copy(), indices, indptr))
+        column = stepped(name, w[:, j].copy(), (data[:, j].copy(), indices, indptr))
         assert_same_bits(column.weights(), matrix[:, j].copy())

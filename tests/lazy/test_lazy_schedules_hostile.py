@@ -1,4 +1,4 @@
-"""Lazy updates under schedules that misbehave, and arrays that change between steps or during one."""
+"""Lazy updates with schedules that raise, call back or change arrays, and arrays that change between steps."""
 
 import warnings
 from functools import partial
@@ -12,13 +12,13 @@ calls = pytest.mark.parametrize("call", ["step", "step_csr"])
 
 
 class Schedule:
-    """A callable that acts once it is armed, at the given number of steps."""
+    """A callable that returns act(), if it is armed, from the given number of steps on."""
 
     def __init__(self, act=None, at=2):
-        self.act, self.at, self.armed, self.asked = act, at, False, []
+        self.act, self.at, self.armed, self.calls = act, at, False, []
 
     def __call__(self, completed):
-        self.asked.append(completed)
+        self.calls.append(completed)
         if self.armed and completed >= self.at:
             return self.act()
         return 0.1
@@ -36,17 +36,17 @@ def arguments(call):
 
 @names
 @calls
-def test_schedules_are_given_the_number_of_completed_steps(name, call):
+def test_schedules_are_called_with_the_number_of_completed_steps(name, call):
     schedule, again = Schedule(), Schedule()
     _, lazy = of(name, schedule)
     getattr(lazy, call)(*arguments(call))
     done = lazy.completed
     lazy.l1 = again
-    assert again.asked == [done]
+    assert again.calls == [done]
     getattr(lazy, call)(*arguments(call))
-    assert set(schedule.asked[:2]) == {0}
-    assert schedule.asked[-lazy.completed :] == [*range(lazy.completed)]
-    assert again.asked == [done, *range(done, lazy.completed)]
+    assert set(schedule.calls[:2]) == {0}
+    assert schedule.calls[-lazy.completed :] == [*range(lazy.completed)]
+    assert again.calls == [done, *range(done, lazy.completed)]
     assert (lazy.lr, lazy.l1) == (schedule, again)
 
 
@@ -67,7 +67,7 @@ BAD = {
 @names
 @calls
 @pytest.mark.parametrize("case", BAD)
-def test_schedules_that_fail_leave_all_as_it_was(name, call, case):
+def test_schedules_that_fail_change_nothing(name, call, case):
     act, error, text = BAD[case]
     schedule = Schedule(act)
     _, lazy = of(name, schedule)
@@ -93,7 +93,7 @@ def test_a_schedule_that_leaves_the_truncated_range_midway():
 
 @names
 @calls
-def test_a_schedule_that_steps_what_it_is_asked_for(name, call):
+def test_a_schedule_that_calls_its_own_object(name, call):
     saved = of(name, 0.1)[1].state_dict()
     for method, given in {
         "step": arguments("step"),
@@ -126,7 +126,7 @@ def test_a_schedule_that_reads_sees_the_state_before_the_step(name, call, read):
 
 @names
 @calls
-def test_a_strength_that_a_schedule_sets_counts_from_the_next_step_on(name, call):
+def test_a_strength_that_a_schedule_sets_holds_from_the_next_step_on(name, call):
     def act():
         lazy.lr = 0.25
         return 0.1
@@ -221,7 +221,7 @@ def bytes_of(a):
         a.dtype = np.int8
 
 
-ARGUMENT_CHANGES = {  # what is done to indices and values, and the argument that is refused then
+ARGUMENT_CHANGES = {  # name → a function that changes indices and values, and the argument that must be refused
     "both are shorter": (lambda i, v: (shrink(i), shrink(v)), {"step": None, "step_csr": "indptr"}),
     "an index is too large": (lambda i, v: i.fill(1 << 40), {"step": "indices", "step_csr": "indices"}),
     "indices are shorter": (lambda i, v: shrink(i), {"step": "values", "step_csr": "indptr"}),

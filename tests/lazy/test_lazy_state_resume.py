@@ -1,4 +1,4 @@
-"""The state of lazy updates goes to a file, a pickle or a copy and back, bit for bit; what does not fit is refused."""
+"""Lazy updates resumed from a file, a pickle or a copy give the same bits as without an interruption."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ names = pytest.mark.parametrize("name", CASES)
 
 def train(lazy, grads, strengths, start, stop):
     for s in range(start, stop):
-        lazy.lr, lazy.l1, lazy.l2 = 0.01, 0.01, 0.0  # whatever comes in between two steps does not count
+        lazy.lr, lazy.l1, lazy.l2 = 0.01, 0.01, 0.0  # settings between two steps have no effect
         lazy._change(**dict(zip(("lr", "l1", "l2"), strengths[s])))
         lazy.step(*grads[s])
 
@@ -24,7 +24,7 @@ def train(lazy, grads, strengths, start, stop):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("stream", range(len(STREAMS)))
 @pytest.mark.parametrize("way", ["file", "pickle", "deepcopy"])
-def test_resumed_training_has_the_bits_of_uninterrupted(name, dtype, stream, way, tmp_path):
+def test_resumed_lazy_training_has_the_bits_of_uninterrupted_training(name, dtype, stream, way, tmp_path):
     shape, index, duplicates, factors = STREAMS[stream]
     grads = each(*gradients(40, shape, dtype, 1, 4, index, duplicates))
     strengths = schedule(name, dtype, 40, 2)
@@ -48,14 +48,14 @@ def test_resumed_training_has_the_bits_of_uninterrupted(name, dtype, stream, way
     frozen = snapshot(interrupted)
     train(resumed, grads, strengths, 17, 40)
     assert snapshot(resumed) == snapshot(straight)
-    assert snapshot(interrupted) == frozen, "nothing is shared with the one that was saved"
+    assert snapshot(interrupted) == frozen, "the resumed object shares no memory with the saved one"
     assert_same_bits(resumed.weights(), straight.weights())
     assert (type(resumed), repr(resumed)) == (type(straight), repr(straight))
 
 
 @pytest.mark.parametrize("mode", ["proximal", "truncated"])
-def test_what_is_saved_while_l1_comes_and_goes_can_be_loaded(mode):
-    """Rounding errors of the total wait for the next l1: a stamp that lay beyond the clock was refused."""
+def test_a_state_saved_while_l1_is_sometimes_zero_can_be_loaded(mode):
+    """The next l1 corrects the rounding errors of the total, so a stamp may be slightly ahead of the clock."""
     rng = np.random.default_rng(0)
     for _ in range(300):
         lazy = fastreg.LazySGD(np.ones(2), 0.1, l1=0.1, l2=0.1, mode=mode)
@@ -68,14 +68,14 @@ def test_what_is_saved_while_l1_comes_and_goes_can_be_loaded(mode):
 
 
 @names
-def test_a_model_and_what_trains_it_are_copied_together(name):
+def test_weights_and_lazy_object_are_copied_together(name):
     w = np.ones(4)
     both = copy.deepcopy({"w": w, "lazy": make(name, w)})
     assert both["lazy"].w is both["w"]
 
 
 @names
-def test_schedules_stay_as_they_are_constructed(name, tmp_path):
+def test_schedules_are_not_saved_and_stay_as_constructed(name, tmp_path):
     one, other = (make(name, np.ones(4), lambda n: 0.1 / (1 + n), l1=lambda n: 0.01 * n) for _ in range(2))
     for lazy, count in ((one, 5), (other, 2)):
         for _ in range(count):
@@ -90,7 +90,7 @@ def test_schedules_stay_as_they_are_constructed(name, tmp_path):
 
 
 @names
-def test_what_a_caller_stores_beside_it_is_ignored(name, tmp_path):
+def test_other_entries_of_the_same_file_are_ignored(name, tmp_path):
     donor, lazy = (make(name, np.linspace(-1, 1, 5), lr, l1=0.2) for lr in (0.5, 0.25))
     donor.step(np.array([1, 4]), np.ones(2))
     np.savez(tmp_path / "all.npz", w=donor.w, epoch=7, note=np.array({"not": "read"}, object), **donor.state_dict())
