@@ -7,34 +7,8 @@
 # step size for each coordinate that does not change meanwhile, from the number of steps; FTRL solves for the weight
 # from its state. Sums over many steps are kept in double. The numbers of each single step are rounded as the dense
 # step rounds them.
-from fastreg.rules cimport (
-    absolute, Adagrad, adaptive_rate, ElasticNet, floating, FTRL, l1_threshold, l2_shrinkage, Plain, Proximal, soft,
-    solve, Truncated,
-)
-
-ctypedef fused Lazy:  # directions that have a closed form for any number of steps without a gradient
-    Plain
-    Adagrad
-    FTRL
-
-ctypedef fused LazyMode:  # modes that have one
-    Truncated
-    Proximal
-
-cdef struct Clock:  # after t steps of Plain, with a the shrinkage of a step:
-    double product       # P = Π a
-    double inverse       # 1/P
-    double total         # B = Σ lr·l1/P: the thresholds of l1 so far, in units that l2 does not shrink; see tick
-    double compensation  # Kahan's, for the next term of B: a long stream must not accumulate rounding errors
-
-cdef struct Stamp:  # the clock at the time when a weight was last up to date
-    double inverse
-    double total
-
-cdef struct Missed:  # the steps since a weight was up to date
-    double scale
-    double threshold
-    long long steps  # for Adagrad; for FTRL, all steps
+from fastreg.rules cimport absolute, adaptive_rate, l1_threshold, l2_shrinkage, soft, solve
+from fastreg.structs cimport *
 
 
 cdef inline void tick(const LazyMode* m, const ElasticNet* p, floating lr, Clock* now) noexcept nogil:

@@ -21,7 +21,7 @@ from fastreg.bench.peers import PEERS
 
 TEXTS = {
     name: files("fastreg").joinpath(name).read_text(encoding="utf-8")
-    for name in ("rules.pxd", "catch_up.pxd", "losses.pxd", "_kernels/table.pxd")
+    for name in ("structs.pxd", "rules.pxd", "catch_up.pxd", "losses.pxd", "_kernels/table.pxd")
 }
 BENCHMARKS = SOURCE / "benchmarks"
 
@@ -33,21 +33,21 @@ def members(kind, name, text):
 
 
 def fused(name):
-    """The members of a fused type of rules.pxd, those of fused types in it included."""
+    """The members of a fused type of structs.pxd, those of fused types in it included."""
     found = []
-    for member in members("ctypedef fused", name, TEXTS["rules.pxd"]):
-        is_fused = f"ctypedef fused {member}:" in TEXTS["rules.pxd"]
+    for member in members("ctypedef fused", name, TEXTS["structs.pxd"]):
+        is_fused = f"ctypedef fused {member}:" in TEXTS["structs.pxd"]
         found += fused(member) if is_fused else [member]
     return found
 
 
-def fields(struct, name="rules.pxd"):
+def fields(struct, name="structs.pxd"):
     """The fields of a struct; C has no empty struct, hence `tag`."""
     return [line.split()[-1] for line in members("cdef struct", struct, TEXTS[name]) if line.split()[-1] != "tag"]
 
 
 def test_the_modes_of_the_core_are_those_of_the_reference():
-    assert members("ctypedef fused", "Mode", TEXTS["rules.pxd"]) == [mode.__name__ for mode in reference.MODES.values()]
+    assert members("ctypedef fused", "Mode", TEXTS["structs.pxd"]) == [mode.__name__ for mode in reference.MODES.values()]
 
 
 def test_the_directions_of_the_core_are_those_of_the_reference():
@@ -73,7 +73,7 @@ def test_every_direction_has_a_place_in_a_task():
 
 @pytest.mark.parametrize("name", reference.DIRECTIONS)
 def test_the_fields_of_a_direction_are_doubles_as_the_boundary_fills_them_in(name):
-    lines = members("cdef struct", name, TEXTS["rules.pxd"])
+    lines = members("cdef struct", name, TEXTS["structs.pxd"])
     assert lines
     assert all(line.split()[:-1] == ["double"] for line in lines)
 
@@ -108,11 +108,11 @@ LAZY = {"Clock", "Stamp", "Missed"}  # what steps without a gradient are compute
 
 @pytest.mark.parametrize("name", sorted(LAZY))
 def test_the_structs_of_lazy_steps_have_a_twin_with_their_fields(name):
-    assert list(getattr(reference, name)._fields) == fields(name, "catch_up.pxd")
+    assert list(getattr(reference, name)._fields) == fields(name)
 
 
 def test_every_direction_with_a_closed_form_has_a_lazy_class():
-    names = members("ctypedef fused", "Lazy", TEXTS["catch_up.pxd"])
+    names = members("ctypedef fused", "Lazy", TEXTS["structs.pxd"])
     assert set(reference.LAZY_MODES_OF) == set(names)
     lazy = {name for name in fastreg.__all__ if name.startswith("Lazy")}
     assert {getattr(fastreg, name)._direction.__name__ for name in lazy} == set(names)
@@ -120,7 +120,7 @@ def test_every_direction_with_a_closed_form_has_a_lazy_class():
 
 
 def test_the_kernels_keep_the_state_that_the_optimizers_do():
-    """A direction that is missing from a list in rules.pxd would lose its state after every chunk."""
+    """A direction that is missing from a list in structs.pxd would lose its state after every chunk."""
     counts = dict.fromkeys(reference.DIRECTIONS, 0)
     for count, kind in enumerate(("Stateless", "OneState", "TwoStates", "ThreeStates")):
         counts |= dict.fromkeys(fused(kind), count)

@@ -16,7 +16,7 @@ from fastreg._boundary.checks cimport (
 from fastreg._boundary.codes cimport mode_code, mode_name
 from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
 from fastreg._kernels.table cimport ELASTIC_NET, FLOAT64, PLAIN, Task, TRUNCATED
-from fastreg.rules cimport ElasticNet
+from fastreg.structs cimport ElasticNet
 
 from inspect import signature
 from sys import intern

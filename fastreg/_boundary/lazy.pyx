@@ -18,7 +18,7 @@ from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
 from fastreg._kernels.table cimport (
     ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, INT64, IndexType, Merging, PLAIN, Rows, Schedule, TRUNCATED,
 )
-from fastreg.catch_up cimport Clock, Stamp
+from fastreg.structs cimport Clock, Stamp
 
 import cython
 import numpy as np

@@ -19,9 +19,8 @@ from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport (
     Batch, FLOAT32, FLOAT64, index, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
 )
-from fastreg.catch_up cimport Clock, Missed
+from fastreg.structs cimport Clock, floating, Missed
 from fastreg.losses cimport loss as loss_of, LossCode
-from fastreg.rules cimport floating
 
 import cython
 import numpy as np

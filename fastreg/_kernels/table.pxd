@@ -3,9 +3,8 @@
 #
 # Names become codes, and tuples of the reference become these structs, in _boundary/codes.pyx and nowhere else.
 
-from fastreg.catch_up cimport Clock
 from fastreg.losses cimport LossCode
-from fastreg.rules cimport *
+from fastreg.structs cimport *
 
 cdef extern from *:
     """
