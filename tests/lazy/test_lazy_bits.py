@@ -83,12 +83,12 @@ def test_missed_steps_of_adagrad_by_doubling_are_accurate(steps):
         for digit in range(steps.bit_length()):
             odd = steps >> digit & 1
             power, total, a_power, a_total = reference.next_digit(odd, a, power, total, a_power, a_total)
-        scale, debt, _ = reference.repeated(power, total, a, 0.25, steps)
+        scale, threshold, _ = reference.repeated(power, total, a, 0.25, steps)
     if np.finfo(np.longdouble).eps > 1e-18:
         pytest.skip("long double is no wider than double here")
     exact = a[:-1].astype(np.longdouble)
     missing, logarithm = 1 - exact, steps * np.log1p(exact - 1)
     total = np.where(missing == 0, steps, -np.expm1(logarithm) / np.where(missing == 0, 1, missing))
     np.testing.assert_allclose(scale[:-1], np.exp(logarithm).astype(float), rtol=1e-12, atol=1e-300)
-    np.testing.assert_allclose(debt[:-1], (exact * total / 4).astype(float), rtol=1e-13)
-    assert (scale[-1], debt[-1]) == (0, 0)
+    np.testing.assert_allclose(threshold[:-1], (exact * total / 4).astype(float), rtol=1e-13)
+    assert (scale[-1], threshold[-1]) == (0, 0)
