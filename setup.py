@@ -1,4 +1,4 @@
-"""The extension modules; everything else about the build stands in pyproject.toml."""
+"""The extension modules. pyproject.toml has the rest of the build configuration."""
 
 import hashlib
 import os
@@ -17,12 +17,13 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-# The bits of every result rest on these: no contraction to fused multiply-add, no -ffast-math. Without
-# -fno-trapping-math gcc refuses to vectorise loops with selections in them. Inlined into what chooses among them, loops
-# come out better or worse by chance: float64 l2 took 1.5 times as long in cache (Ratio in benchmarks/suite/updates.py).
-# Inlined where it is called once, nesterov with l2 took 2.2 times as long. What the sources declare inline stays so.
-# These flags follow those of the environment on the command line, so they win.
-PRECISE = ["-fno-fast-math", "-fno-unsafe-math-optimizations"]  # these reset some of the flags below: they come first
+# The bits of all results depend on these flags: no contraction to fused multiply-add, no -ffast-math. Without
+# -fno-trapping-math, gcc does not vectorise loops that contain selections. If gcc inlines loops into the functions that
+# select them, their speed depends on chance: float64 l2 took 1.5 times as long in cache (Ratio in
+# benchmarks/suite/updates.py). Nesterov with l2, inlined because it is called once, took 2.2 times as long. Functions
+# that the sources declare inline are still inlined. These flags come after those of the environment on the command
+# line, so they take precedence.
+PRECISE = ["-fno-fast-math", "-fno-unsafe-math-optimizations"]  # first, because they reset some of the flags below
 FLAGS = {
     "unix": [
         *("-O3", "-g0", *PRECISE, "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
@@ -30,15 +31,17 @@ FLAGS = {
     ],
     "msvc": ["/O2", "/fp:precise"],
 }
-# At -Ofast and the like gcc and clang link a file that switches the process that imports the module to flush-to-zero.
+# With -Ofast and similar flags, gcc and clang link a file that switches the importing process to flush-to-zero.
 LINK = {"unix": ["-O3", *PRECISE], "msvc": []}
-# A debug build, "address,undefined" or "thread": see .ci/sanitize. At -O1 nothing is vectorised: one variant is enough.
+# A debug build with the sanitizers "address,undefined" or "thread", see .ci/sanitize. Nothing is vectorised at -O1, so
+# one variant is enough.
 SANITIZE = os.environ.get("FASTREG_SANITIZE", "")
 if SANITIZE:
     CHECKS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"]
     FLAGS["unix"] = ["-O1", "-g", "-fno-omit-frame-pointer", *CHECKS, *PRECISE, "-ffp-contract=off"]
     LINK["unix"] = [*CHECKS, *PRECISE]
-# Flags that CFLAGS, LDFLAGS, CC and Python's own configuration may not set. _kernels/table.pxd refuses all other ways.
+# Flags that are removed from CFLAGS, LDFLAGS, CC and Python's configuration. If they come in another way,
+# _kernels/table.pxd stops the compilation.
 UNSAFE = re.compile(
     r"""-Ofast | -mdaz-ftz | -mpc\d+ | -mrecip.* | -mfpmath=.*(387|both) | -mlow-precision-.* | -ftz | -fp-model.* |
     -f( fast-math | unsafe-math-optimizations | associative-math | reciprocal-math | finite-math-only | approx-func |
@@ -49,7 +52,7 @@ UNSAFE = re.compile(
 ABI3 = platform.python_implementation() == "CPython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 KERNELS = runpy.run_path("fastreg/_kernels/variants.py")
-# The target, not the machine: macOS builds for either processor on the other, and for both at once (universal2).
+# The target and not the machine: on macOS, a build can be for the other processor, or for both (universal2).
 TARGET = "arm64" if "arm64" in os.environ.get("ARCHFLAGS", "") else sysconfig.get_platform()
 VARIANTS = {f"fastreg._kernels.{v.module}": v for v in KERNELS["compiled"](TARGET)}
 if SANITIZE:
@@ -72,7 +75,7 @@ def extension(name, source=None):
 
 
 def variants_of(kernels):
-    """An extension for each instruction set: a copy of the translated kernels, since Cython takes half a minute."""
+    """An extension for each instruction set: a copy of the translated kernels, because Cython needs half a minute."""
     source = Path(kernels.sources[0])
     text = source.read_text(encoding="utf-8")
     for name, variant in VARIANTS.items():
@@ -87,20 +90,20 @@ def variants_of(kernels):
 
 
 def split_unsafe(command):
-    """The words of a command that may stay, and those that change results."""
+    """Split the words of a command into those that are safe and those that change results."""
     kept, dropped = [], []
     for word in command:
-        unsafe = UNSAFE.fullmatch(word) or dropped[-1:] == ["-fp-model"]  # whose value is the next word
+        unsafe = UNSAFE.fullmatch(word) or dropped[-1:] == ["-fp-model"]  # its value is the next word
         (dropped if unsafe else kept).append(word)
     return kept, dropped
 
 
 class BuildExt(build_ext):
-    """Flags by compiler, known only once the command runs; the kernels carry them for `fastreg.show_config()`."""
+    """Sets the flags, which depend on the compiler; the kernels store them for `fastreg.show_config()`."""
 
     def finalize_options(self):
         super().finalize_options()
-        self.parallel = self.parallel or os.cpu_count()  # the modules of the kernels take most of the time, two in turn
+        self.parallel = self.parallel or os.cpu_count()  # the kernels, which take longest, side by side
 
     def build_extensions(self):
         ignored = set()
@@ -133,7 +136,7 @@ class BuildExt(build_ext):
         print(f"{ext.name}: ready after {time.monotonic() - start:.0f} s", flush=True)
 
     def kept(self, ext):
-        """Where the result of an earlier build is, if all that it depends on is the same."""
+        """The path of the result of an earlier build with the same source, commands, flags and versions."""
         commands = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so", "compiler_type")]
         versions = sys.version, np.__version__
         digest = hashlib.sha256(repr((commands, ext.extra_compile_args, ext.define_macros, versions)).encode())
@@ -142,7 +145,7 @@ class BuildExt(build_ext):
 
 
 class BdistWheel(bdist_wheel):
-    """One wheel for CPython 3.11 and every later one, where the stable ABI exists."""
+    """One wheel for CPython 3.11 and later, if the stable ABI exists."""
 
     def finalize_options(self):
         self.py_limited_api = "cp311" if ABI3 else False
@@ -164,6 +167,6 @@ kernels, *others = cythonize(
 )
 
 setup(
-    ext_modules=[*variants_of(kernels), *others],  # these take longest, so they start first
+    ext_modules=[*variants_of(kernels), *others],  # the variants take longest, so they start first
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
 )

@@ -1,5 +1,5 @@
-# What the steps share; each sources it: strict mode, the root of the sources, and an environment in .venv. A step runs
-# alone, in any clone, and installs what it needs.
+# Sourced by each step: strict mode, the root of the sources, and an environment in .venv. A step runs alone, in any
+# clone, and installs what it needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD bin=$PWD/.venv/bin python=$PWD/.venv/bin/python
@@ -11,7 +11,7 @@ step() { printf '\n== %s\n' "$*"; }
 # The command in the README under the given marker, as a user would type it.
 readme() { sed -n "/<!-- ci: $1 -->/,/^\`\`\`\$/{/^[^<\`]/p}" README.md; }
 
-# Installs the requirements of some extras, without fastreg itself: `-e ".[bench,dev]"` compiles everything once more.
+# Installs the requirements of some extras without fastreg itself, which `-e ".[bench,dev]"` would build again.
 install_extras() {
     [[ -x $python ]] || python3 -m venv .venv
     python3 - "$@" > "$work/requirements.txt" <<'EOF'
@@ -23,13 +23,13 @@ EOF
     "$python" -m pip install --quiet --requirement "$work/requirements.txt"
 }
 
-# Installs fastreg from the sources, as the README does, unless the environment has it.
+# Installs fastreg from the sources, as the README does, if the environment does not have it.
 install_fastreg() {
     install_extras "$@"
     (cd "$work" && "$python" -c "import fastreg" 2>/dev/null) || "$python" -m pip install --quiet --editable .
 }
 
-# The sources as they stand, committed or not, in a folder of their own.
+# Copies the current sources, committed or not, to a folder.
 copy_sources() {
     mkdir -p "$1"
     git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory "$1"

@@ -1,8 +1,8 @@
-"""What `.ci/sanitize thread` runs under ThreadSanitizer: updates in slices, and threads with objects of their own.
+"""The program that `.ci/sanitize thread` runs with ThreadSanitizer: updates in slices, and one object for each thread.
 
-The results are compared with those of one thread. CPython itself is not instrumented, but ThreadSanitizer sees its
-locks and does not report what the GIL protects. With the argument `race`, two threads update one array, and that must
-be reported.
+The results are compared with those of one thread. CPython itself is not instrumented, but ThreadSanitizer knows its
+locks and does not report accesses that the GIL protects. With the argument `race`, two threads update the same array,
+and ThreadSanitizer must report it.
 """
 
 import copy
@@ -40,7 +40,7 @@ def train(kind, dtype, n_threads, steps=3):
 
 
 def sparse(seed):
-    """Lazy updates in a thread."""
+    """Make lazy updates."""
     rng = np.random.default_rng(seed)
     for kind in (fastreg.LazySGD, fastreg.LazyAdagrad, fastreg.LazyFTRL):
         w = np.zeros(5000)
@@ -51,7 +51,7 @@ def sparse(seed):
 
 
 def linear(seed):
-    """A linear model in a thread."""
+    """Fit a linear model."""
     from fastreg.linear import StreamingClassifier
 
     x = np.random.default_rng(seed).standard_normal((300, 20))
@@ -59,7 +59,7 @@ def linear(seed):
 
 
 def together(*calls):
-    """All calls at once, each in a thread."""
+    """Run all calls at the same time, each in a thread."""
     workers = [threading.Thread(target=call) for call in calls]
     for worker in workers:
         worker.start()
@@ -76,7 +76,7 @@ def functions(n_threads):
 
 
 def race():
-    """Two updates of one array at once, as the documentation forbids."""
+    """Update the same array in two threads, which the documentation forbids."""
     w, g = np.ones(N), gradient(float)
     together(*2 * [lambda: fastreg.l1_update(w, g, 0.1, 0.1)])
 

@@ -3,7 +3,7 @@
 # dispatch and threads read the environment. They come first, so that a warning that is an error stops the whole import.
 from fastreg._boundary import dispatch as _dispatch, threads as _threads  # noqa: F401, I001
 
-from fastreg import convert, reference
+from fastreg import convert, optimizers, reference
 from fastreg._boundary.config import show_config
 from fastreg._boundary.functions import (
     elastic_net_penalty,
@@ -15,23 +15,15 @@ from fastreg._boundary.functions import (
 )
 from fastreg._boundary.threads import get_num_threads, set_num_threads
 from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
-from fastreg.optimizers import FTRL, SGD, Adagrad, Adam, AdamW, Lion, Optimizer, RMSprop
+from fastreg.optimizers import *  # noqa: F403  each is named once, in its package
 from fastreg.optimizers.clip import clip_grad_norm
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "FTRL",
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
     "LazyAdagrad",
     "LazyFTRL",
     "LazySGD",
-    "Lion",
-    "Optimizer",
-    "RMSprop",
     "clip_grad_norm",
     "convert",
     "elastic_net_penalty",
@@ -45,3 +37,4 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
+__all__ += optimizers.__all__

@@ -2,7 +2,7 @@
 # Layer 1, scalar: steps without a gradient, applied later and all at once. Floats and structs only, as rules.pxd.
 #
 # A coordinate whose gradient is zero is only penalised, and steps of the elastic net compose: after any number of them
-# the weight is S(scale·w, debt). For Plain, scale and debt follow from a clock that all coordinates share (Lipton &
+# the weight is S(scale·w, threshold). For Plain, both follow from a clock that all coordinates share (Lipton &
 # Elkan, "Efficient elastic net regularization for sparse linear models", arXiv 1505.06449); for Adagrad, which has a
 # step size for each coordinate that does not change meanwhile, from the number of steps; FTRL solves for the weight
 # from its state. Sums over many steps are kept in double. The numbers of each single step are rounded as the dense
@@ -33,7 +33,7 @@ cdef struct Stamp:  # the clock at the time when a weight was last up to date
 
 cdef struct Missed:  # the steps since a weight was up to date
     double scale
-    double debt
+    double threshold
     long long steps  # for Adagrad; for FTRL, all steps
 
 
@@ -70,14 +70,14 @@ cdef inline Missed missed(const Clock* now, const Stamp* then) noexcept nogil:
     cdef Missed since
     since.scale = now.product*then.inverse if then.inverse != now.inverse else 1
     # Where lr·l1 or lr·l2 overflows, total is infinite or product 0: neither inf − inf nor 0·inf may result.
-    since.debt = now.product*(now.total - then.total) if now.product > 0 and then.total < now.total else 0
+    since.threshold = now.product*(now.total - then.total) if now.product > 0 and then.total < now.total else 0
     since.steps = 0
     return since
 
 
 cdef inline floating apply_missed(const Missed* since, floating w) noexcept nogil:
     """The weight after the steps that it has missed."""
-    return <floating>soft(since.scale*<double>w, since.debt)
+    return <floating>soft(since.scale*<double>w, since.threshold)
 
 
 cdef inline void step_without_gradient(const Adagrad* d, const ElasticNet* p, floating squares, floating f,
@@ -110,7 +110,7 @@ cdef inline void next_digit(long long odd, double a, double* power, double* sum,
 
 
 cdef inline Missed repeated(double power, double sum, double a, double threshold, long long steps) noexcept nogil:
-    """This number of steps a·(|w| − threshold), from aᵏ and T: the debt is threshold·(a + … + aᵏ)."""
+    """This number of steps a·(|w| − threshold), from aᵏ and T: in all threshold·(a + … + aᵏ)."""
     return Missed(power, threshold*(a*sum) if a*sum > 0 else 0, steps)  # the threshold may be infinite
 
 
@@ -139,5 +139,5 @@ cdef inline floating catch_up(const Lazy* d, const ElasticNet* p, const Missed* 
     else:
         if f == 0:  # the clock knows no factor: it is 0 or 1, or there is no l2
             return w
-        own.debt = own.debt*<double>f
+        own.threshold = own.threshold*<double>f
         return apply_missed(&own, w)

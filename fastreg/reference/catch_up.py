@@ -29,7 +29,7 @@ class Missed(NamedTuple):
     """The steps since weights were up to date; numbers or arrays."""
 
     scale: float
-    debt: float
+    threshold: float
     steps: int
 
 
@@ -60,7 +60,7 @@ def missed(now, then):
 
 def apply_missed(since, w):
     """The weights after the steps that they have missed."""
-    return soft(since.scale * w.astype(float), since.debt).astype(w.dtype)
+    return soft(since.scale * w.astype(float), since.threshold).astype(w.dtype)
 
 
 def step_without_gradient(d, p, squares, f=None):
@@ -85,7 +85,7 @@ def next_digit(odd, a, power, total, a_power, a_total):
 
 
 def repeated(power, total, a, threshold, steps):
-    """This number of steps a·(|w| − threshold), from aᵏ and 1 + … + aᵏ⁻¹: the debt is threshold·(a + … + aᵏ)."""
+    """This number of steps a·(|w| − threshold), from aᵏ and 1 + … + aᵏ⁻¹: in all threshold·(a + … + aᵏ)."""
     return Missed(power, np.where(a * total > 0, threshold * (a * total), 0.0), steps)
 
 
@@ -105,4 +105,4 @@ def catch_up(d, p, since, w, a=None, b=None, f=None):
         return apply_missed(repeated(power, total, shrinkage, threshold, steps), w)
     if f is None:
         return apply_missed(since, w)
-    return np.where(f == 0, w, apply_missed(since._replace(debt=since.debt * f.astype(float)), w))
+    return np.where(f == 0, w, apply_missed(since._replace(threshold=since.threshold * f.astype(float)), w))

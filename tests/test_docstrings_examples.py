@@ -1,0 +1,30 @@
+"""The examples in docstrings run as they stand."""
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import fastreg
+
+LAYERS = ("fastreg.bench", "fastreg.demo", "fastreg._show", "fastreg.__main__")  # without public functions
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(fastreg.__path__, "fastreg.")
+    if not module.name.startswith((*LAYERS, "fastreg._"))
+]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_of_a_module_run(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_public_classes_have_examples():
+    finder = doctest.DocTestFinder(recurse=False)
+    classes = [x for x in vars(fastreg).values() if isinstance(x, type)]
+    assert classes
+    assert [x.__name__ for x in classes if not any(test.examples for test in finder.find(x))] == []
