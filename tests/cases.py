@@ -19,7 +19,7 @@ from fastreg._boundary import dispatch
 from fastreg._registry import RULES as REGISTRY
 
 TESTS = Path(__file__).resolve().parent
-SOURCE = TESTS.parent  # of the whole project, where the tests lie in it
+SOURCE = TESTS.parent  # the source tree, if the tests are in one
 RULES = list(REGISTRY.values())
 DTYPES = [np.float32, np.float64]
 STORED = [*DTYPES, bfloat16]  # what weights and gradients may be; bfloat16 is computed with in float32

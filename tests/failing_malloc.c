@@ -1,5 +1,5 @@
-/* Preloaded (LD_PRELOAD) beside PYTHONMALLOC=malloc, it makes chosen allocations of the process fail: while it is armed,
-   those with the numbers from `first` up to `last`. For injection.py; glibc only. */
+/* Lets chosen allocations of a process fail, if it is preloaded (LD_PRELOAD) and PYTHONMALLOC=malloc is set: while it is
+   armed, those with the numbers from `first` up to `last`. For injection.py; glibc only. */
 #include <errno.h>
 #include <stddef.h>
 

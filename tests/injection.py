@@ -1,4 +1,4 @@
-"""Disturbs the operations of injection_cases.py at one point after the other, and checks the state that is left.
+"""Disturbs operations (see injection_*_cases.py) at one point after the other, and checks the state that is left.
 
 There are three disturbances: a KeyboardInterrupt before a bytecode of any Python code that runs (a real Ctrl-C comes
 only before some of them), the failure of one of Python's own allocations (_testcapi.set_nomemory), and the failure of
@@ -17,10 +17,16 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from injection_cases import OPERATIONS
+from injection_lazy_cases import lazy_operations
+from injection_linear_cases import linear_operations
+from injection_optimizer_cases import dense_operations
 
 HERE = Path(__file__).parent
 MANY = 1 << 30
+
+# Any error at any point of an operation must leave the whole old state or the whole new one, and from there the object
+# must go on with the bits of an undisturbed object. A new operation needs only a row in one of these functions.
+OPERATIONS = dict([*dense_operations(), *lazy_operations(), *linear_operations()])
 
 
 # -- Disturbances: functions (act, k) that call act, disturb it at point k, and return how many points it passed -------

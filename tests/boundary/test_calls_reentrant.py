@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from injection import difference
-from injection_cases import ROWS, look_at_lazy, look_at_optimizer, plain
+from injection_cases import plain
+from injection_lazy_cases import ROWS, look_at_lazy
+from injection_optimizer_cases import look_at_optimizer
 
 import fastreg
 

@@ -11,8 +11,8 @@ from time import perf_counter
 
 import numpy as np
 import pytest
-from injection import difference, find_fault, interrupt, outcomes, sweep
-from injection_cases import OPERATIONS, Operation, falling, plain
+from injection import OPERATIONS, difference, find_fault, interrupt, outcomes, sweep
+from injection_cases import Operation, falling, plain
 
 import fastreg
 from fastreg.linear import StreamingRegressor

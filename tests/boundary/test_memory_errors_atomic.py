@@ -10,8 +10,7 @@ import sysconfig
 
 import pytest
 from cases import python
-from injection import FailingPython, environment, supervise
-from injection_cases import OPERATIONS
+from injection import OPERATIONS, FailingPython, environment, supervise
 
 NAMES = [name for name in OPERATIONS if not name.endswith("large")]
 LINEAR = [name for name in NAMES if "classifier" in name or "regressor" in name]
