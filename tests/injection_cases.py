@@ -287,7 +287,7 @@ LAZY = {
     "step_csr": lambda s: s.it.step_csr(VALUES, INDICES, INDPTR),
     "flush": lambda s: s.it.flush(),
     "weights": lambda s: s.it.weights(),
-    "owed": lambda s: s.it.has_pending_penalty,
+    "has_pending_penalty": lambda s: s.it.has_pending_penalty,
     "lr": set_lr,
     "l1, a schedule": set_l1,
     "__init__": construct_lazy_again,

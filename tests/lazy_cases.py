@@ -1,6 +1,6 @@
-"""The tables of the lazy tests: each class beside its dense optimizer, random streams, and a twin of the reference.
+"""Tables of the lazy tests: each class with its dense optimizer, random streams, and a twin that uses the reference.
 
-As a script it prints, for the instruction set that was chosen, its name and a hash of the bits of random streams.
+As a script it prints the name of the chosen instruction set and a hash of the bits of random streams.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ from fastreg._boundary import dispatch
 
 
 class Case(NamedTuple):
-    """One lazy class in one mode, and the optimizer whose steps it makes."""
+    """One lazy class in one mode, and the dense optimizer that gives the same weights."""
 
     lazy: type
     options: dict
     dense: type
     dense_options: dict
     direction: type  # the reference's
-    second: float = 0.0  # its number beside lr
+    second: float = 0.0  # its second number, after lr
     mode: str = "proximal"
 
 
@@ -46,7 +46,7 @@ def make_dense(name, w, lr=0.1, **options):
 
 
 def weights(shape, dtype, seed=0):
-    """Of all sizes, zeros among them."""
+    """Weights of all sizes, some of them zero."""
     rng = np.random.default_rng([seed, 1])
     return (rng.standard_normal(shape) * rng.choice([0, 1e-3, 0.1, 1, 10], shape)).astype(dtype)
 
@@ -75,13 +75,13 @@ def scatter(indices, values, shape):
 
 
 def snapshot(lazy):
-    """All that a step may change, as bytes and numbers."""
+    """Everything that a step may change, as bytes and numbers."""
     saved = {k: x.tobytes() if isinstance(x, np.ndarray) else x for k, x in lazy.state_dict().items()}
     return lazy.w.tobytes(), saved
 
 
 class Twin:
-    """Steps like a lazy object, on copies of its own, by the functions of the reference."""
+    """Makes the steps of a lazy object on copies of the arrays, with the functions of the reference."""
 
     def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0)):
         self.case, self.w, self.f = CASES[name], w.copy(), factor
@@ -124,7 +124,7 @@ class Twin:
         with np.errstate(all="ignore"):
             return self.caught_up(np.arange(len(self.w)))
 
-    def settle(self):
+    def flush(self):
         self.w[...] = self.weights()
         self.clock = reference.Clock()
         self.stamps[...] = 1, 0
@@ -142,10 +142,10 @@ class Twin:
             threshold = float(reference.l1_threshold(p, lr))
             next_clock = reference.tick(self.m, p, lr, self.clock)
             if reference.needs_rebase(next_clock, threshold):
-                self.settle()
+                self.flush()
                 next_clock = reference.tick(self.m, p, lr, self.clock)
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
-            self.settle()
+            self.flush()
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
         self.w[rows] = reference.step(d, self.m, p, w, g, a, b, None, f)
         for mine, part in zip(self.state, (a, b)):
@@ -154,11 +154,11 @@ class Twin:
         self.stamps[rows] = next_clock.inverse, next_clock.total
         self.steps[rows] = self.t
         if plain and reference.needs_rebase(next_clock, threshold):
-            self.settle()
+            self.flush()
 
 
 def summed(indices, values):
-    """Each row once, where it first stands, and its values added up in order."""
+    """Unique rows, in the order of their first occurrence, and the sums of their values in order."""
     places = {}
     sums = np.zeros((len(indices), *values.shape[1:]), values.dtype)
     for i, x in zip(indices.tolist(), values):
@@ -169,7 +169,7 @@ def summed(indices, values):
 
 
 def schedule(name, dtype, count, seed=0):
-    """lr, l1 and l2 of each step: mostly ordinary, changing now and then, at times far out."""
+    """lr, l1 and l2 of each step: mostly ordinary values that change at times, and some extreme ones."""
     rng = np.random.default_rng([seed, 3])
     far = 1e30 if dtype == np.float32 else 1e200
     ordinary = np.array([0.1, 0.05, 0.2]) * rng.uniform(0.5, 1.5, (count // 5 + 1, 3))
@@ -185,7 +185,7 @@ def schedule(name, dtype, count, seed=0):
     return [tuple(row) for row in table.tolist()]
 
 
-STREAMS = [  # (shape, index type, whether indices come unsorted and twice, factor: 1 for 0 and 1, 2 for fractions)
+STREAMS = [  # (shape, dtype of indices, unsorted with duplicates?, factors: 0 none, 1 zeros and ones, 2 fractions)
     ((13,), np.int64, False, 0),
     ((9,), np.int32, True, 1),
     ((7, 3), np.int32, True, 0),
@@ -195,7 +195,7 @@ STREAMS = [  # (shape, index type, whether indices come unsorted and twice, fact
 
 
 def run(name, dtype, stream, seed, twin):
-    """The arrays after a random stream, every so often, of a lazy object or of its twin."""
+    """The arrays of a lazy object or of its twin, at intervals in a random stream."""
     shape, index, duplicates, factors = stream
     count, f = 60, None
     if factors:

@@ -1,4 +1,4 @@
-"""Somebody else's package that cimports fastreg's rules: nothing but Cython and setuptools is needed to build it."""
+"""A package that cimports the rules of fastreg. The build needs only Cython and setuptools."""
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup

@@ -1,4 +1,4 @@
-"""What the lazy steps refuse: an error that names the argument, before anything is written; and what they take."""
+"""Lazy steps refuse bad arguments before anything is written, with an error that names the argument."""
 
 import re
 from array import array
@@ -69,19 +69,19 @@ BAD_STARTS = {
 }
 
 
-def owing(name, dtype=np.float64, shape=(9,), **options):
-    """One that has made steps, and owes."""
+def with_pending_penalty(name, dtype=np.float64, shape=(9,), **options):
+    """A lazy object after two steps: some weights have pending penalties."""
     lazy = make(name, np.linspace(-1, 1, np.prod(shape)).reshape(shape).astype(dtype), l1=0.1, l2=0.2, **options)
     lazy.step(np.array([5, 1, 5]), np.ones((3, *shape[1:]), dtype))
     lazy.step(np.array([2]), np.ones((1, *shape[1:]), dtype))
     return lazy
 
 
-def assert_left_alone(lazy, call, arguments, error, start):
+def assert_refused_unchanged(lazy, call, arguments, error, start):
     before = snapshot(lazy)
     assert_refused(call, arguments, error, start)
     assert snapshot(lazy) == before
-    lazy.step(np.array([0]), np.zeros((1, *lazy.w.shape[1:]), lazy.w.dtype))  # and it is not locked
+    lazy.step(np.array([0]), np.zeros((1, *lazy.w.shape[1:]), lazy.w.dtype))  # the lock is free
 
 
 @names
@@ -90,7 +90,7 @@ def assert_left_alone(lazy, call, arguments, error, start):
 def test_indices_that_cannot_be_used(name, call, index):
     for shape in ((9,), (9, 2)):
         for make_bad, error in BAD_INDICES.values():
-            lazy, values = owing(name, shape=shape), np.ones((4, *shape[1:]))
+            lazy, values = with_pending_penalty(name, shape=shape), np.ones((4, *shape[1:]))
             start = "(indices|values|data|indptr): "
             before = snapshot(lazy)
             indices = make_bad(np.array([3, 1, 2, 0], index))
@@ -102,8 +102,8 @@ def test_indices_that_cannot_be_used(name, call, index):
 
 
 @names
-def test_messages_say_which_index_lies_outside(name):
-    lazy = owing(name)
+def test_messages_name_the_index_that_is_out_of_range(name):
+    lazy = with_pending_penalty(name)
     for call in CALLS.values():
         for bad, place in ((-1, 0), (9, 3), (2**40, 1)):
             indices = np.array([3, 1, 2, 0])
@@ -120,10 +120,10 @@ def test_messages_say_which_index_lies_outside(name):
 def test_values_that_cannot_be_used(case, dtype):
     make_bad, error = BAD_ARRAYS[case]
     for call, argument in (("step", "values"), ("step_csr", "data")):
-        lazy = owing("proximal", dtype, (9, 6))
+        lazy = with_pending_penalty("proximal", dtype, (9, 6))
         bad = make_bad(np.arange(24, dtype=dtype).reshape(4, 6))
         indices = np.array([3, 1, 2, 0])
-        assert_left_alone(lazy, lambda x: CALLS[call](lazy, indices, x), [bad], error, f"{argument}: ")  # noqa: B023
+        assert_refused_unchanged(lazy, lambda x: CALLS[call](lazy, indices, x), [bad], error, f"{argument}: ")  # noqa: B023
 
 
 @names
@@ -133,29 +133,29 @@ def test_values_that_do_not_fit(name, dtype):
     bad = [good.astype(OTHER[dtype]), good[:3], good[:, :1].copy(), good[:, 0].copy(), np.ones((4, 3), dtype)]
     for x in (*bad, np.asfortranarray(good), good.ravel(), good[None], np.broadcast_to(good[0], (4, 2))):
         for call, argument in (("step", "values"), ("step_csr", "data")):
-            lazy = owing(name, dtype, (9, 2))
+            lazy = with_pending_penalty(name, dtype, (9, 2))
             error = ValueError if x.dtype == dtype else TypeError
-            assert_left_alone(lazy, lambda x: CALLS[call](lazy, indices, x), [x], error, f"{argument}: ")  # noqa: B023
+            assert_refused_unchanged(lazy, lambda x: CALLS[call](lazy, indices, x), [x], error, f"{argument}: ")  # noqa: B023
 
 
 @pytest.mark.parametrize("case", BAD_STARTS)
 @pytest.mark.parametrize("index", [np.int32, np.int64])
-def test_starts_that_are_none(case, index):
+def test_invalid_indptr(case, index):
     starts = BAD_STARTS[case]
     if index == np.int32 and max(map(abs, starts), default=0) > 2**31:
         starts = np.clip(starts, -(2**31), 2**31 - 1).tolist()
-    lazy, indices, data = owing("proximal"), np.array([3, 1, 2, 0]), np.ones(4)
+    lazy, indices, data = with_pending_penalty("proximal"), np.array([3, 1, 2, 0]), np.ones(4)
     bad = np.array(starts, index)
-    assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
-    lazy.lr = lambda step: 0.1  # asked for as many steps as there are
-    assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
+    assert_refused_unchanged(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
+    lazy.lr = lambda step: 0.1  # is called once for each step
+    assert_refused_unchanged(lazy, lambda x: lazy.step_csr(data, indices, x), [bad], ValueError, "indptr: ")
     for wrong in (bad.tolist(), bad.astype(float), bad.astype(np.uint32)):
-        assert_left_alone(lazy, lambda x: lazy.step_csr(data, indices, x), [wrong], TypeError, "indptr: ")
+        assert_refused_unchanged(lazy, lambda x: lazy.step_csr(data, indices, x), [wrong], TypeError, "indptr: ")
 
 
 @names
-def test_what_shares_memory_with_what_is_written(name):
-    lazy = owing(name, shape=(200,))
+def test_arguments_that_share_memory_with_the_weights_or_the_state(name):
+    lazy = with_pending_penalty(name, shape=(200,))
     for owner, mine in (("w", lazy.w), *(("the state", a) for a in lazy.state.values())):
         for values in (mine[3:7], mine[-4:], memoryview(mine[:4])):
             for call, argument in (("step", "values"), ("step_csr", "data")):
@@ -188,7 +188,7 @@ def test_weights_without_rows(w):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_other_buffers_are_used_without_a_copy(name, dtype):
     torch = pytest.importorskip("torch")
-    expected = owing(name, dtype)
+    expected = with_pending_penalty(name, dtype)
     expected.step(np.array([1, 4]), np.array([0.5, -1], dtype))
     values = array("f" if dtype == np.float32 else "d", [0.5, -1])
     for indices in (array("i", [1, 4]), array("q", [1, 4]), array("l", [1, 4]), memoryview(np.array([1, 4]))):

@@ -1,4 +1,4 @@
-"""The lazy steps have the bits of a twin that is built on the reference, in every instruction set of this machine."""
+"""Lazy steps have the same bits as a twin that uses the reference, with every instruction set of this machine."""
 
 from functools import cache
 
@@ -28,7 +28,7 @@ def test_random_streams(name, dtype, stream, seed):
 @dtypes
 @pytest.mark.parametrize("factors", [False, True], ids=["", "factors"])
 def test_gradients_of_any_length(name, dtype, factors):
-    """Around vector widths and blocks of rows, with gaps, in order and not."""
+    """Lengths around vector widths and blocks of rows, with gaps, sorted and unsorted."""
     rng, strengths = np.random.default_rng(0), (0.1, 0.05, 0.3)
     for n in (0, 1, 3, 4, 7, 8, 9, 31, 33, 63, 64, 65, 127, 128, 129, 1000, 9000):
         rows = 2 * n + 1
@@ -61,7 +61,7 @@ def test_every_instruction_set(variant):
 @names
 @dtypes
 @pytest.mark.parametrize("strengths", [(0.1, 0.7, 0.3), (0.1, 0.0, 0.0), (0.1, 0.0, 0.3), (0.1, 0.7, 0.0)])
-def test_special_values_touched_and_missed(name, dtype, strengths):
+def test_special_values_with_and_without_gradients(name, dtype, strengths):
     w, g = special_values(dtype)
     lr, l1, l2 = strengths
     twin, lazy = Twin(name, w, None, strengths), make(name, w, lr, l1=l1, l2=l2)
@@ -75,8 +75,8 @@ def test_special_values_touched_and_missed(name, dtype, strengths):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 64, 1000, 12_345, 2**40 + 7])
-def test_repeated_steps_of_adagrad_against_one_after_the_other(steps):
-    """The doubling keeps the sum and the power to a few roundings, where 1 − aᵏ would cancel."""
+def test_repeated_steps_of_adagrad_equal_single_steps(steps):
+    """Doubling computes the sum and the power with few rounding errors; with 1 − aᵏ, digits would cancel."""
     a = np.array([1.0, 1 - 2**-53, 1 - 1e-15, 1 - 1e-9, 1 - 1e-4, 0.9, 0.5, 1e-3, 0.0])
     power, total, a_power, a_total = np.ones_like(a), np.zeros_like(a), a, np.ones_like(a)
     with np.errstate(all="ignore"):

@@ -1,6 +1,6 @@
-"""Lazy equals dense: long random streams against the dense kernels, and both against steps in long double.
+"""Lazy equals dense: on long random streams, lazy and dense steps are compared with each other and with long double.
 
-Dense steps round too, so beside the agreement with them it is asserted that lazy ones lie about as near to the truth.
+Dense steps have rounding errors, too, so the tests also assert that the errors of lazy steps are about as large.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ WIDER = {np.float32: np.float64, np.float64: np.longdouble}
 
 
 class Dense:
-    """Dense steps in the wider type, by the reference."""
+    """Dense steps in a wider dtype, with the reference."""
 
     def __init__(self, name, w, first):
         self.dtype = w.dtype.type
@@ -33,10 +33,10 @@ class Dense:
 
 
 def compare(name, w, grads, strengths, every, tolerance, same_zeros=True):
-    """Steps of all three; the lazy weights, at checkpoints, against the dense and the true ones."""
+    """Compares lazy, dense and exact weights at checkpoints; returns the lazy object and the number of rebases."""
     dense, true, (lr, l1, l2) = w.copy(), Dense(name, w, strengths[0]), strengths[0]
     lazy, optimizer = (f(name, x, lr, l1=l1, l2=l2) for f, x in ((make, w), (make_dense, dense)))
-    scale = zeros = rewound = 0
+    scale = zeros = rebased = 0
     product = 1.0
     last = None
     for s, (indices, values) in enumerate(grads):
@@ -52,7 +52,7 @@ def compare(name, w, grads, strengths, every, tolerance, same_zeros=True):
         scale = max(scale, np.abs(dense).max())
         if name in ("proximal", "truncated"):
             before, product = product, lazy._record()[1][0]
-            rewound += product > before or product == 1
+            rebased += product > before or product == 1
         if s % every == every - 1:
             now = lazy.weights()
             assert np.abs(now - dense).max() <= tolerance * scale
@@ -64,12 +64,12 @@ def compare(name, w, grads, strengths, every, tolerance, same_zeros=True):
             scale = 0
     lazy.flush()
     assert not lazy.has_pending_penalty
-    assert 0 < zeros < w.size * len(grads) // every, "a test of zeros needs some, and others"
-    return lazy, rewound
+    assert 0 < zeros < w.size * len(grads) // every, "the test needs zeros and nonzeros"
+    return lazy, rebased
 
 
 def changing(count, period, seed, lr=0.05, l1=0.02, l2=0.1):
-    """Strengths that change every so often."""
+    """Strengths that change at intervals."""
     rng = np.random.default_rng(seed)
     table = np.array([lr, l1, l2]) * rng.uniform(0, 2, (count // period + 1, 3)) + [1e-3, 0, 0]
     return [tuple(row) for row in np.repeat(table, period, axis=0)[:count].tolist()]
@@ -87,22 +87,22 @@ def test_ten_thousand_steps_with_changing_strengths(name, dtype):
     assert lazy.completed == count
 
 
-def with_jolts(strengths, jolts, seed=0):
-    """Some steps replaced."""
+def with_outliers(strengths, outliers, seed=0):
+    """The strengths, some of them replaced by outliers."""
     rng = np.random.default_rng(seed)
     for s in rng.choice(len(strengths), len(strengths) // 40, replace=False):
-        strengths[s] = jolts[rng.integers(len(jolts))]
+        strengths[s] = outliers[rng.integers(len(outliers))]
     return strengths
 
 
 HUGE = [(1.0, 0.01, 1e200), (1e-3, 1e203, 0.1), (1e100, 1e100, 1e-99), (1.0, 1e200, 1e200), (1e200, 1e200, 1e200)]
 JUST_BELOW = [(1.0, 0.01, 1 - 2**-53), (0.5, 1e-3, 2 - 2**-30), (0.25, 1e-30, 3.999)]
-REBASING = {  # → mode, strengths, the least number of times that the clock is wound back
+REBASING = {  # → mode, strengths, the minimum number of rebases of the clock
     "strong": ("proximal", changing(2000, 1, 7, lr=0.5, l2=5), 4),
     "strong and truncated": ("truncated", changing(2000, 1, 7, lr=0.4, l2=0.6), 1),
-    "huge": ("proximal", with_jolts(changing(2000, 1, 8), HUGE), 40),
-    "just below 1": ("truncated", with_jolts(changing(2000, 1, 8), JUST_BELOW), 3),
-    "huge l1": ("truncated", with_jolts(changing(2000, 1, 8), [(1e-3, 1e203, 0.1), (0.9, 1e308, 1.0)]), 40),
+    "huge": ("proximal", with_outliers(changing(2000, 1, 8), HUGE), 40),
+    "just below 1": ("truncated", with_outliers(changing(2000, 1, 8), JUST_BELOW), 3),
+    "huge l1": ("truncated", with_outliers(changing(2000, 1, 8), [(1e-3, 1e203, 0.1), (0.9, 1e308, 1.0)]), 40),
 }
 
 
@@ -112,12 +112,12 @@ def test_through_rebasing(case):
     w = weights((40,), np.float64)
     grads = each(*gradients(2000, (40,), np.float64, 4, 5))
     with np.errstate(all="ignore"):
-        _, rewound = compare(name, w, grads, strengths, 20, 1e-12)
-    assert rewound >= least
+        _, rebased = compare(name, w, grads, strengths, 20, 1e-12)
+    assert rebased >= least
 
 
 def test_adagrad_with_l2_of_all_sizes():
-    """The plain form of the power cancels: its error at l2 = 1e-12 is 2e-3."""
+    """In the plain formula of the power, digits cancel: its error at l2 = 1e-12 is 2e-3."""
     for l2 in np.logspace(-12, 0, 7).tolist():
         w = weights((40,), np.float64)
         grads = each(*gradients(500, (40,), np.float64, 4, 5))

@@ -1,4 +1,4 @@
-"""Lazy updates as Python objects: made twice or half, in threads, what they allocate; nothing outlives them."""
+"""Lazy updates as Python objects: repeated and missing construction, threads, allocations, and freed memory."""
 
 import gc
 import sys
@@ -30,7 +30,7 @@ def test_neither_weights_nor_state_can_be_resized(name):
 
 
 @names
-def test_a_second_init_starts_anew(name):
+def test_a_second_init_starts_again(name):
     lazy = make(name, np.ones(3), penalty_factor=np.array([0, 1, 1.0]))
     lazy.step(np.array([2, 0, 2]), np.ones(3))
     w, expected = (np.ones(100_000) for _ in range(2))
@@ -48,7 +48,8 @@ def test_objects_without_init_raise(kind):
     for method in ("step", "step_csr", "flush", "weights", "state_dict", "_record"):
         with pytest.raises(TypeError, match=f"^{kind.__name__}: expected a call of __init__ first"):
             getattr(kind.__new__(kind), method)(*ARGUMENTS.get(method, ()))
-    for attribute in ("lr", "l1", "l2", "w", "completed", "owed", "state", "penalty_factor", "mode", "__dict__"):
+    settings = "lr", "l1", "l2", "penalty_factor", "mode"
+    for attribute in (*settings, "w", "completed", "has_pending_penalty", "state", "__dict__"):
         with suppress(TypeError, AttributeError):
             getattr(kind.__new__(kind), attribute)
     for act in (repr, lambda x: x.__reduce__(), lambda x: setattr(x, "lr", 0.1), lambda x: x.load_state_dict({})):
@@ -58,7 +59,7 @@ def test_objects_without_init_raise(kind):
 
 @names
 def test_threads_on_one_object_raise_or_wait(name):
-    """The large runs let go of the GIL; whoever comes meanwhile gets an error, and every step made is whole."""
+    """Large runs release the GIL. A step in another thread then raises an error, and all steps made are complete."""
     w, count = np.zeros(1000), 50
     lazy = make(name, w, 1.0)
     indptr = np.arange(0, 40_001, 1000)
@@ -133,7 +134,7 @@ def test_steps_allocate_nothing_and_memory_does_not_grow(name):
 
 
 @names
-def test_an_object_is_freed_with_all_that_it_held(name):
+def test_an_object_is_freed_with_everything_that_it_references(name):
     w = np.ones(5)
 
     class Schedule:

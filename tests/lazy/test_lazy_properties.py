@@ -1,4 +1,4 @@
-"""What must hold for any stream of sparse gradients: order, splits, scales, views, and nothing disturbed by looking."""
+"""Properties that hold for any stream of sparse gradients: order, splits, scales, columns, and reads without effect."""
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ def streams(draw, duplicates=True):
     return weights(shape, dtype, seed), gradients(count, shape, dtype, seed, 6, index, twice)
 
 
-def walked(name, w, grads, **options):
-    """After a step for each."""
+def trained(name, w, grads, **options):
+    """A lazy object after a step for each gradient."""
     lazy = make(name, w.copy(), **STRONG | options)
     for indices, values in each(*grads):
         lazy.step(indices, values)
@@ -39,7 +39,7 @@ def test_the_order_of_indices_does_not_matter(name, stream, seed):
     for indices, values in each(*grads):
         order = rng.permutation(len(indices))
         shuffled.step(indices[order], values[order])
-    assert snapshot(shuffled) == snapshot(walked(name, w, grads))
+    assert snapshot(shuffled) == snapshot(trained(name, w, grads))
 
 
 @names
@@ -54,7 +54,7 @@ def test_duplicates_are_summed_first(name, stream):
             for x in values[indices == i]:
                 sums[k] = sums[k] + x
         merged.step(unique, sums)
-    assert_same_bits(merged.weights(), walked(name, w, grads).weights())
+    assert_same_bits(merged.weights(), trained(name, w, grads).weights())
 
 
 @names
@@ -71,7 +71,7 @@ def test_runs_split_in_any_way_have_the_same_bits(name, stream, cuts):
                 split.step(*g)
         else:
             split.step_csr(data[part], indices[part], indptr[a : b + 1] - indptr[a])
-    assert snapshot(split) == snapshot(walked(name, w, (data, indices, indptr)))
+    assert snapshot(split) == snapshot(trained(name, w, (data, indices, indptr)))
     whole = make(name, w.copy(), lambda n: 0.1, **STRONG)
     whole.step_csr(data, indices, indptr)
     assert_same_bits(whole.w, split.w)
@@ -79,9 +79,9 @@ def test_runs_split_in_any_way_have_the_same_bits(name, stream, cuts):
 
 @names
 @given(stream=streams(), seed=st.integers(0, 1000))
-def test_looking_disturbs_nothing_and_sees_the_same(name, stream, seed):
+def test_reads_have_no_effect_and_return_the_flushed_weights(name, stream, seed):
     w, grads = stream
-    lazy = walked(name, w, grads)
+    lazy = trained(name, w, grads)
     before = snapshot(lazy)
     now = lazy.weights()
     places = np.random.default_rng(seed).integers(0, len(w), 9)
@@ -100,21 +100,21 @@ def test_looking_disturbs_nothing_and_sees_the_same(name, stream, seed):
 @names
 @given(stream=streams(), exponent=st.integers(-8, 8))
 def test_scaling_by_powers_of_two_scales_the_weights(name, stream, exponent):
-    """w, lr and l1: gradients and l2 stay as they are for plain steps. Subnormal numbers apart, to the bit."""
+    """Scales w, the gradients and l1. The bits are the same, except for subnormal numbers."""
     w, grads = stream
     c = 2.0**exponent
     if name in ("Adagrad", "FTRL"):
-        return  # whose accumulators scale otherwise
+        return  # their accumulators do not scale linearly
     data, indices, indptr = grads
-    scaled = walked(name, w * w.dtype.type(c), (data * data.dtype.type(c), indices, indptr), l1=0.1 * c)
-    assert_same_bits(scaled.weights(), walked(name, w, grads).weights() * w.dtype.type(c))
+    scaled = trained(name, w * w.dtype.type(c), (data * data.dtype.type(c), indices, indptr), l1=0.1 * c)
+    assert_same_bits(scaled.weights(), trained(name, w, grads).weights() * w.dtype.type(c))
 
 
 @pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])
 @given(stream=streams(duplicates=False))
-def test_without_a_penalty_only_touched_rows_move(name, stream):
+def test_without_a_penalty_only_rows_with_gradients_change(name, stream):
     w, grads = stream
-    lazy = walked(name, w, grads, l1=0.0, l2=0.0)
+    lazy = trained(name, w, grads, l1=0.0, l2=0.0)
     expected, total = w.copy(), np.full_like(w, 0.1)
     for indices, values in each(*grads):
         if name == "Adagrad":
@@ -127,11 +127,11 @@ def test_without_a_penalty_only_touched_rows_move(name, stream):
     assert_same_bits(lazy.w, expected)
 
 
-@pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])  # FTRL pays once for all, and rounds meanwhile
+@pytest.mark.parametrize("name", ["proximal", "truncated", "Adagrad"])  # FTRL solves from its state, which rounds
 @given(stream=streams())
-def test_the_penalty_never_grows_a_weight_that_is_not_touched(name, stream):
+def test_the_penalty_never_increases_a_weight_without_a_gradient(name, stream):
     w, grads = stream
-    lazy = walked(name, w, grads)
+    lazy = trained(name, w, grads)
     before = np.abs(lazy.weights())
     for _ in range(3):
         lazy.step(np.empty(0, np.int64), np.empty((0, *w.shape[1:]), w.dtype))
@@ -142,12 +142,12 @@ def test_the_penalty_never_grows_a_weight_that_is_not_touched(name, stream):
 
 @names
 @given(stream=streams())
-def test_the_number_of_columns_is_a_number_of_vectors(name, stream):
-    """Rows of a matrix under gradients that have whole rows: each column is a vector under its own."""
+def test_columns_of_a_matrix_are_updated_like_vectors(name, stream):
+    """If the gradients have whole rows of a matrix, each column is updated like a vector."""
     w, (data, indices, indptr) = stream
     if w.ndim == 1:
         return
-    matrix = walked(name, w, (data, indices, indptr)).weights()
+    matrix = trained(name, w, (data, indices, indptr)).weights()
     for j in range(w.shape[1]):
-        column = walked(name, w[:, j].copy(), (data[:, j].copy(), indices, indptr))
+        column = trained(name, w[:, j].copy(), (data[:, j].copy(), indices, indptr))
         assert_same_bits(column.weights(), matrix[:, j].copy())

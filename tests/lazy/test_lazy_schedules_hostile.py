@@ -1,4 +1,4 @@
-"""Lazy updates under schedules that misbehave, and arrays that change between steps or during one."""
+"""Lazy updates with schedules that raise or interfere, and with arrays that change between or during steps."""
 
 import warnings
 from functools import partial
@@ -12,13 +12,13 @@ calls = pytest.mark.parametrize("call", ["step", "step_csr"])
 
 
 class Schedule:
-    """A callable that acts once it is armed, at the given number of steps."""
+    """A callable that, when armed, runs a function at the given number of completed steps."""
 
     def __init__(self, act=None, at=2):
-        self.act, self.at, self.armed, self.asked = act, at, False, []
+        self.act, self.at, self.armed, self.calls = act, at, False, []
 
     def __call__(self, completed):
-        self.asked.append(completed)
+        self.calls.append(completed)
         if self.armed and completed >= self.at:
             return self.act()
         return 0.1
@@ -42,11 +42,11 @@ def test_schedules_are_given_the_number_of_completed_steps(name, call):
     getattr(lazy, call)(*arguments(call))
     done = lazy.completed
     lazy.l1 = again
-    assert again.asked == [done]
+    assert again.calls == [done]
     getattr(lazy, call)(*arguments(call))
-    assert set(schedule.asked[:2]) == {0}
-    assert schedule.asked[-lazy.completed :] == [*range(lazy.completed)]
-    assert again.asked == [done, *range(done, lazy.completed)]
+    assert set(schedule.calls[:2]) == {0}
+    assert schedule.calls[-lazy.completed :] == [*range(lazy.completed)]
+    assert again.calls == [done, *range(done, lazy.completed)]
     assert (lazy.lr, lazy.l1) == (schedule, again)
 
 
@@ -67,13 +67,13 @@ BAD = {
 @names
 @calls
 @pytest.mark.parametrize("case", BAD)
-def test_schedules_that_fail_leave_all_as_it_was(name, call, case):
+def test_schedules_that_raise_change_nothing(name, call, case):
     act, error, text = BAD[case]
     schedule = Schedule(act)
     _, lazy = of(name, schedule)
     lazy.step_csr(*arguments("step_csr"))
     before, schedule.armed = snapshot(lazy), True
-    schedule.at = 4 if call == "step" else 6  # midway through the run
+    schedule.at = 4 if call == "step" else 6  # in the middle of the run
     for _ in range(2):
         with pytest.raises(error, match=text):
             getattr(lazy, call)(*arguments(call))
@@ -82,7 +82,7 @@ def test_schedules_that_fail_leave_all_as_it_was(name, call, case):
     getattr(lazy, call)(*arguments(call))
 
 
-def test_a_schedule_that_leaves_the_truncated_range_midway():
+def test_a_schedule_that_leaves_the_range_of_the_truncated_mode():
     schedule = Schedule(lambda: 5.0, 2)
     _, lazy = of("truncated", schedule, l2=0.2)
     schedule.armed, before = True, snapshot(lazy)
@@ -93,7 +93,7 @@ def test_a_schedule_that_leaves_the_truncated_range_midway():
 
 @names
 @calls
-def test_a_schedule_that_steps_what_it_is_asked_for(name, call):
+def test_a_schedule_that_steps_its_own_object(name, call):
     saved = of(name, 0.1)[1].state_dict()
     for method, given in {
         "step": arguments("step"),
@@ -221,7 +221,7 @@ def bytes_of(a):
         a.dtype = np.int8
 
 
-ARGUMENT_CHANGES = {  # what is done to indices and values, and the argument that is refused then
+ARGUMENT_CHANGES = {  # a change of indices and values, and the argument that is then refused
     "both are shorter": (lambda i, v: (shrink(i), shrink(v)), {"step": None, "step_csr": "indptr"}),
     "an index is too large": (lambda i, v: i.fill(1 << 40), {"step": "indices", "step_csr": "indices"}),
     "indices are shorter": (lambda i, v: shrink(i), {"step": "values", "step_csr": "indptr"}),

@@ -1,4 +1,4 @@
-"""What lazy updates take as settings, and refuse; what they tell about themselves; the with block."""
+"""Settings of lazy updates: accepted and refused values, attributes, and the with block."""
 
 from contextlib import suppress
 
@@ -14,7 +14,7 @@ STRONG = {"l1": 0.1, "l2": 0.3}
 
 
 @names
-def test_leaving_the_with_block_flushes_whatever_happens(name):
+def test_the_end_of_the_with_block_flushes_also_after_an_error(name):
     w = np.linspace(-1, 1, 9)
     with make(name, w, **STRONG) as lazy:
         lazy.l2 = 0.5
@@ -31,14 +31,14 @@ def test_leaving_the_with_block_flushes_whatever_happens(name):
 
 
 @names
-def test_owed_is_found_wherever_it_is(name):
+def test_a_pending_penalty_is_found_at_any_position(name):
     for place in (0, 1023, 1024, 2999):
         w = np.zeros(3000)
         w[place] = 1.0
         lazy = make(name, w, l1=0.0, l2=0.1)
         assert not lazy.has_pending_penalty
         lazy.step(np.array([5]), np.zeros(1))
-        if name == "FTRL":  # which knows what it owes only when its strengths change
+        if name == "FTRL":  # the penalty is pending only after a change of its strengths
             lazy.l2 = 0.3
             lazy.step(np.array([5]), np.zeros(1))
         assert lazy.has_pending_penalty
@@ -88,7 +88,7 @@ def test_penalty_factors_without_a_closed_form_are_refused():
                 make(name, w, penalty_factor=bad)
 
 
-def test_what_has_no_meaning_is_refused_at_construction():
+def test_invalid_settings_are_refused_at_construction():
     w = np.ones(3, np.float32)
     for mode in ("subgradient", "decoupled", "Proximal", None):
         with pytest.raises((TypeError, ValueError), match=r"^mode: "):
@@ -110,7 +110,7 @@ def test_what_has_no_meaning_is_refused_at_construction():
 
 
 @names
-def test_what_is_told(name):
+def test_attributes(name):
     w = np.ones((4, 2), np.float32)
     factor = np.array([[0, 1]] * 4)
     lazy = make(name, w, 0.25, l1=0.5, penalty_factor=factor)
@@ -123,7 +123,7 @@ def test_what_is_told(name):
     assert repr(lazy) == f"{CASES[name].lazy.__name__}(float32 of shape (4, 2), 0 steps)"
     assert lazy.step(np.array([1]), np.ones((1, 2), np.float32)) is None
     assert lazy.completed == 1
-    for attribute in ("w", "completed", "penalty_factor", "state", "owed"):
+    for attribute in ("w", "completed", "penalty_factor", "state", "has_pending_penalty"):
         with pytest.raises(AttributeError):
             setattr(lazy, attribute, 1)
     if name in ("proximal", "truncated"):

@@ -1,4 +1,4 @@
-"""A state of lazy updates that does not fit is refused by load_state_dict, and nothing is changed."""
+"""load_state_dict of lazy updates refuses a state that does not fit, and changes nothing."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ REFUSED += [(name, case, tamper) for (name, case), tamper in OWN.items()]
 
 
 @pytest.mark.parametrize(("name", "case", "tamper"), REFUSED, ids=lambda x: x if isinstance(x, str) else "")
-def test_what_does_not_fit_is_refused_with_nothing_changed(name, case, tamper):
+def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(name, case, tamper):
     donor, lazy = (make(name, np.linspace(-1, 1, 5), lr, l1=0.2, l2=0.1) for lr in (0.5, 0.25))
     for each_one, count in ((donor, 3), (lazy, 2)):
         for i in range(count):
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_refused_with_nothing_changed(name, case, tamper):
 
 @names
 @pytest.mark.parametrize("other", CASES)
-def test_the_state_of_another_is_refused(name, other):
+def test_the_state_of_another_class_is_refused(name, other):
     if name == other:
         return
     lazy = make(name, np.ones(4))
@@ -101,7 +101,7 @@ def test_the_state_of_another_is_refused(name, other):
         lazy.load_state_dict(make(other, np.ones(4)).state_dict())
 
 
-def test_l2_may_not_come_back_beside_fractions():
+def test_a_state_with_l2_is_refused_if_factors_are_fractions():
     lazy = fastreg.LazySGD(np.ones(2), 0.1, l1=0.1, penalty_factor=[0.5, 1])
     donor = fastreg.LazySGD(np.ones(2), 0.1, l1=0.1, l2=0.1, penalty_factor=[0, 1])
     before = snapshot(lazy)

@@ -1,4 +1,4 @@
-"""The state of lazy updates goes to a file, a pickle or a copy and back, bit for bit; what does not fit is refused."""
+"""Lazy training resumed from a file, a pickle or a copy has the bits of training without interruption."""
 
 import copy
 import pickle
@@ -15,7 +15,7 @@ names = pytest.mark.parametrize("name", CASES)
 
 def train(lazy, grads, strengths, start, stop):
     for s in range(start, stop):
-        lazy.lr, lazy.l1, lazy.l2 = 0.01, 0.01, 0.0  # whatever comes in between two steps does not count
+        lazy.lr, lazy.l1, lazy.l2 = 0.01, 0.01, 0.0  # only the last change before a step counts
         lazy._change(**dict(zip(("lr", "l1", "l2"), strengths[s])))
         lazy.step(*grads[s])
 
@@ -24,7 +24,7 @@ def train(lazy, grads, strengths, start, stop):
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 @pytest.mark.parametrize("stream", range(len(STREAMS)))
 @pytest.mark.parametrize("way", ["file", "pickle", "deepcopy"])
-def test_resumed_training_has_the_bits_of_uninterrupted(name, dtype, stream, way, tmp_path):
+def test_resumed_training_has_the_same_bits(name, dtype, stream, way, tmp_path):
     shape, index, duplicates, factors = STREAMS[stream]
     grads = each(*gradients(40, shape, dtype, 1, 4, index, duplicates))
     strengths = schedule(name, dtype, 40, 2)
@@ -54,8 +54,8 @@ def test_resumed_training_has_the_bits_of_uninterrupted(name, dtype, stream, way
 
 
 @pytest.mark.parametrize("mode", ["proximal", "truncated"])
-def test_what_is_saved_while_l1_comes_and_goes_can_be_loaded(mode):
-    """Rounding errors of the total wait for the next l1: a stamp that lay beyond the clock was refused."""
+def test_a_state_saved_while_l1_alternates_with_zero_can_be_loaded(mode):
+    """The compensation of the total is added with the next l1; a stamp later than the clock would be refused."""
     rng = np.random.default_rng(0)
     for _ in range(300):
         lazy = fastreg.LazySGD(np.ones(2), 0.1, l1=0.1, l2=0.1, mode=mode)
@@ -68,7 +68,7 @@ def test_what_is_saved_while_l1_comes_and_goes_can_be_loaded(mode):
 
 
 @names
-def test_a_model_and_what_trains_it_are_copied_together(name):
+def test_weights_and_their_lazy_object_are_copied_together(name):
     w = np.ones(4)
     both = copy.deepcopy({"w": w, "lazy": make(name, w)})
     assert both["lazy"].w is both["w"]
@@ -90,7 +90,7 @@ def test_schedules_stay_as_they_are_constructed(name, tmp_path):
 
 
 @names
-def test_what_a_caller_stores_beside_it_is_ignored(name, tmp_path):
+def test_other_keys_are_ignored(name, tmp_path):
     donor, lazy = (make(name, np.linspace(-1, 1, 5), lr, l1=0.2) for lr in (0.5, 0.25))
     donor.step(np.array([1, 4]), np.ones(2))
     np.savez(tmp_path / "all.npz", w=donor.w, epoch=7, note=np.array({"not": "read"}, object), **donor.state_dict())
