@@ -1,7 +1,7 @@
-"""The tables of the optimizer tests: the options that give each direction, and a twin that steps with the reference.
+"""Tables of the optimizer tests: the options that give each direction, and a twin that uses the reference.
 
-The keys are the names of the reference's directions and modes: test_directions_bits.py fails where a row is missing.
-The numbers that a direction derives from its settings are computed here independently, on purpose.
+The keys are the names of the directions and modes of the reference. test_directions_bits.py fails if a row is missing.
+The numbers that a direction derives from its settings are computed here a second time, independently.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ ADAPTIVE = tuple(mode for mode in MODES if mode != "truncated")
 
 
 class Case(NamedTuple):
-    """One direction: the optimizer and the options that ask for it, and what is expected of it."""
+    """One direction: the optimizer and the options that select it, and its expected modes, state and numbers."""
 
     optimizer: type
     options: dict
-    modes: tuple  # those with a meaning
+    modes: tuple  # the modes that the direction has
     fields: tuple  # the state, in the order of the struct
     direction: Callable  # (lr, options, step from 1, beta1ᵗ, beta2ᵗ) → the reference's direction
 
@@ -93,7 +93,7 @@ STATEFUL = [name for name, case in DIRECTIONS.items() if case.fields]
 
 
 def make(name, params, lr=0.1, mode=None, **options):
-    """The optimizer of a direction, in its first mode unless told otherwise."""
+    """The optimizer of a direction, by default in its last mode."""
     case = DIRECTIONS[name]
     if case.optimizer is not fastreg.FTRL:
         options["mode"] = mode or case.modes[-1]
@@ -101,7 +101,7 @@ def make(name, params, lr=0.1, mode=None, **options):
 
 
 class Twin:
-    """One tensor on copies of its own, stepped by the reference."""
+    """One tensor, a copy, that is trained with the reference."""
 
     def __init__(self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, **options):
         self.case = DIRECTIONS[name]
@@ -131,7 +131,7 @@ class Twin:
 
 
 def snapshot(optimizer):
-    """All that a step may change, as bytes and numbers."""
+    """Everything that a step may change, as bytes and numbers."""
     tensors = {name: {k: a.tobytes() for k, a in state.items()} for name, state in optimizer.state.items()}
     counts = {k: x for k, x in optimizer.state_dict().items() if not isinstance(x, np.ndarray)}
     powers = {k: x.tobytes() for k, x in optimizer.state_dict().items() if isinstance(x, np.ndarray)}
@@ -167,6 +167,6 @@ def gradients(optimizer, i):
 
 
 def train(optimizer, start, stop):
-    """Steps with the gradients of these numbers."""
+    """Make the steps with these numbers."""
     for i in range(start, stop):
         optimizer.step(gradients(optimizer, i))

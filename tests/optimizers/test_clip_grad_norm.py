@@ -1,4 +1,4 @@
-"""clip_grad_norm: the norm, torch's coefficient, bits that depend on nothing but the numbers, and all-or-nothing."""
+"""clip_grad_norm: the norm, torch's coefficient, bits that depend only on the numbers, and all or nothing."""
 
 import math
 
@@ -20,7 +20,7 @@ def grads_of(dtype):
 
 
 def expected_of(grads, max_norm):
-    """The norm and the scaled gradients, from the reference's sums in the order of the gradients."""
+    """The norm and the scaled gradients, from sums of the reference in the order of the gradients."""
     norm = math.sqrt(sum(reference.penalty_sum(reference.ElasticNet(0.0, 2.0), g) for g in grads))
     coefficient = reference.clip_coefficient(norm, max_norm)
     with np.errstate(all="ignore"):
@@ -39,7 +39,7 @@ def test_the_norm_and_the_gradients_have_the_bits_of_the_reference(dtype, max_no
         assert_same_bits(g, x)
 
 
-def test_the_coefficient_is_torchs():
+def test_the_coefficient_is_that_of_torch():
     assert reference.clip_coefficient(2.0, 1.0) == 1 / (2 + 1e-6)
     assert reference.clip_coefficient(1.0, 1.0) == 1 / (1 + 1e-6)
     assert reference.clip_coefficient(0.5, 1.0) == 1.0
@@ -49,7 +49,7 @@ def test_the_coefficient_is_torchs():
     assert math.isnan(reference.clip_coefficient(math.inf, math.inf))
 
 
-def test_a_norm_within_the_limit_leaves_every_bit():
+def test_a_norm_within_the_limit_changes_no_bit():
     grads = [np.array([0.3, -0.0, 5e-324]), np.array([0.4], np.float32)]
     before = [g.tobytes() for g in grads]
     assert fastreg.clip_grad_norm(grads, 1.0) == pytest.approx(0.5)
@@ -59,7 +59,7 @@ def test_a_norm_within_the_limit_leaves_every_bit():
 
 @dtypes
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_shows_in_the_norm(dtype, bad):
+def test_nonfinite_values_give_a_nonfinite_norm(dtype, bad):
     grads = [np.ones(3, dtype), np.array([1, bad], dtype)]
     norm = fastreg.clip_grad_norm(grads, 1.0)
     if np.isnan(bad):
@@ -128,7 +128,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_one_bad_gradient_leaves_all_of_them_as_they_were(case):
+def test_one_bad_gradient_leaves_all_gradients_unchanged(case):
     bad, error, text = BAD[case]
     first, last = np.full(3, 5.0), np.full(9000, 7.0, np.float32)
     with pytest.raises(error, match=f"^{text}"):

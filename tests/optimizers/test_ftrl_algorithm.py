@@ -1,4 +1,4 @@
-"""FTRL-Proximal: Algorithm 1 of McMahan et al. (2013), what it minimises, its start, and what its strengths mean."""
+"""FTRL-Proximal: Algorithm 1 of McMahan et al. (2013), its objective, its warm start, and its strengths."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import fastreg
 
 
 def algorithm_1(w, gradients, alpha, beta, l1, l2):
-    """Per coordinate, as the paper prints it: the weight is computed before the gradient, so once more at the end."""
+    """One coordinate as in the paper. It computes the weight before the gradient, so once more at the end."""
     z, n = 0.0, 0.0
     for g in [*gradients, None]:
         w = 0.0 if abs(z) <= l1 else -(z - np.sign(z) * l1) / ((beta + np.sqrt(n)) / alpha + l2)
@@ -85,7 +85,7 @@ def test_a_warm_start_keeps_the_weights_while_the_gradient_is_zero(dtype, initia
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_cold_start_forgets_the_weights(dtype):
+def test_a_cold_start_discards_the_weights(dtype):
     w = np.array([3, -2, 0], dtype)
     cold = fastreg.FTRL(w, 0.5, warm_start=False)
     assert w.tolist() == [3, -2, 0], "not before the first step"
@@ -112,13 +112,13 @@ def test_special_weights_start_without_a_warning():
 
 
 def test_the_strengths_are_totals_over_the_stream():
-    """Added once, they fade; multiplied by the number of steps they are those of the mean loss."""
+    """Constant strengths lose their effect. Multiplied by the number of steps, they are those of the mean loss."""
     target, l1 = np.array([2.0, 0.5]), 1.0
-    faded, kept = np.zeros(2), np.zeros(2)
-    once, each = fastreg.FTRL(faded, 1.0, l1=l1), fastreg.FTRL(kept, 1.0, l1=lambda n: l1 * (n + 1))
+    constant, growing = np.zeros(2), np.zeros(2)
+    once, each = fastreg.FTRL(constant, 1.0, l1=l1), fastreg.FTRL(growing, 1.0, l1=lambda n: l1 * (n + 1))
     for _ in range(20_000):
-        once.step(faded - target)
-        each.step(kept - target)
-    np.testing.assert_allclose(faded, target, atol=1e-3)
-    np.testing.assert_allclose(kept, [1.0, 0.0], atol=1e-3)
-    assert kept[1] == 0
+        once.step(constant - target)
+        each.step(growing - target)
+    np.testing.assert_allclose(constant, target, atol=1e-3)
+    np.testing.assert_allclose(growing, [1.0, 0.0], atol=1e-3)
+    assert growing[1] == 0

@@ -1,4 +1,4 @@
-"""Gradients that are bound are read at every step; what is not finite in any is dealt with as asked."""
+"""Bound gradients are read at every step; on_nonfinite decides what happens to nonfinite gradients."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_bound_gradients_are_read_at_every_step(name, dtype):
         assert_same_bits(w, twin.w)
 
 
-def test_binding_and_letting_go():
+def test_bind_and_release():
     w, bound, other = np.zeros(3), np.ones(3), np.full(3, 10.0)
     optimizer = fastreg.SGD(w, 1.0)
     for _ in range(2):
@@ -46,7 +46,7 @@ def test_binding_and_letting_go():
     assert w.tolist() == [-10.0] * 3
 
 
-def test_a_binding_is_of_the_list_as_it_was():
+def test_later_changes_of_the_bound_list_have_no_effect():
     w, g = [np.zeros(3), np.zeros(3)], [np.ones(3), None]
     optimizer = fastreg.SGD(w, 1.0)
     optimizer.bind(g)
@@ -58,7 +58,7 @@ def test_a_binding_is_of_the_list_as_it_was():
 @pytest.mark.parametrize("bound", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("size", [1, 8, 33, 9000])
-def test_what_is_not_finite_is_passed_on_raised_or_skipped(bad, size, bound):
+def test_nonfinite_gradients_are_propagated_raised_or_skipped(bad, size, bound):
     for at in (0, size // 2, size - 1):
         for policy in ("propagate", "raise", "skip"):
             params = {key: values(np.float32, size, i)[0] for i, key in enumerate("abc")}
@@ -85,7 +85,7 @@ def test_what_is_not_finite_is_passed_on_raised_or_skipped(bad, size, bound):
             optimizer.step(None if bound else grads)
 
 
-def test_the_largest_numbers_are_finite_and_weights_are_not_looked_at():
+def test_the_largest_numbers_are_finite_and_weights_are_not_checked():
     for dtype in DTYPES:
         w, g = np.array([np.nan, np.inf, 0], dtype), np.full(3, np.finfo(dtype).max)
         optimizer = fastreg.SGD([w, np.ones(2, dtype)], 0.0, on_nonfinite="raise")

@@ -1,4 +1,4 @@
-"""Groups: their own settings, changes between steps, and what does not go together."""
+"""Groups: their own settings, changes between steps, and settings that exclude each other."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_groups_are_separate_optimizers(name):
         assert_same_bits(w, twin.w)
 
 
-def test_own_options_of_a_direction_by_group():
+def test_options_of_a_direction_by_group():
     a, b, g = np.ones(5), np.ones(5), np.full(5, 0.5)
     optimizer = fastreg.Adam([{"params": a, "amsgrad": True, "betas": [0.5, 0.75]}, {"params": b, "eps": 0.25}])
     assert [len(state) for state in optimizer.state.values()] == [3, 2]
@@ -71,7 +71,7 @@ def test_a_group_is_a_mapping():
 
 @names
 def test_settings_may_be_changed_between_steps(name):
-    """Each step has those of its time, for all of its tensors."""
+    """Each step uses the settings at its time, for all of its tensors."""
     w, g = values(float, 33)
     x, mode = w.copy(), DIRECTIONS[name].modes[-1]
     optimizer, twin = make(name, [w, x], mode=mode), Twin(name, w, mode)
@@ -86,7 +86,7 @@ def test_settings_may_be_changed_between_steps(name):
         assert_same_bits(x, twin.w)
 
 
-def test_own_settings_may_be_changed_too():
+def test_options_of_a_direction_may_be_changed():
     w, g = values(float, 33)
     twin = Twin("Momentum", w, "proximal")
     optimizer = make("Momentum", w, mode="proximal")
@@ -115,7 +115,7 @@ def test_own_settings_may_be_changed_too():
         (fastreg.FTRL, {}, "warm_start", False),
     ],
 )
-def test_a_setting_that_decides_on_the_state_stays(cls, options, key, value):
+def test_settings_that_determine_the_state_cannot_change(cls, options, key, value):
     optimizer = cls(np.ones(3), **options)
     optimizer.step(np.ones(3))
     before = snapshot(optimizer)
@@ -128,7 +128,7 @@ def test_a_setting_that_decides_on_the_state_stays(cls, options, key, value):
 @given(
     st.sampled_from(sorted(DIRECTIONS)), st.sampled_from([0.0, 0.5, 1]), st.sampled_from([0.125, np.float32(0.1), 1])
 )
-def test_a_callable_that_is_constant_is_the_number(name, strength, lr):
+def test_a_constant_callable_equals_the_number(name, strength, lr):
     w, g = values(float, 9)
     x = w.copy()
     one = make(name, w, lr, l1=strength, l2=strength)

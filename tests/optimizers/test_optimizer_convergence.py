@@ -1,4 +1,4 @@
-"""Every direction leads to the optimum of loss plus penalty with its exact zeros, that of scikit-learn."""
+"""Every direction converges to the optimum of loss plus penalty that scikit-learn finds, with the same zeros."""
 
 import numpy as np
 import pytest
@@ -24,11 +24,11 @@ OPTIMIZERS = {  # on the diabetes data; learning rates within the limits of stab
     "Adagrad": lambda w, **penalty: fastreg.Adagrad(w, 100.0, **penalty),
     "RMSprop, decaying": lambda w, **penalty: fastreg.RMSprop(w, lambda n: 20 * 0.9985**n, **penalty),
 }
-KNOWN = {0.1: (1629.0545425789, 7), 0.5: (2152.1229925894, 4)}  # l1 → the Lasso's optimum, coefficients it keeps
+KNOWN = {0.1: (1629.0545425789, 7), 0.5: (2152.1229925894, 4)}  # l1 → the Lasso's objective, nonzero coefficients
 
 
 def train(make, problem, l1, l2, steps=20_000):
-    """With bound gradients: the optimizer is the only thing that changes the weights."""
+    """Train with bound gradients; only the optimizer changes the weights."""
     w, g = np.zeros(len(problem.c)), np.empty(len(problem.c))
     optimizer = make(w, l1=l1, l2=l2)
     optimizer.bind(g)
@@ -38,7 +38,7 @@ def train(make, problem, l1, l2, steps=20_000):
     return w
 
 
-def scikit_learns(l1, l2):
+def optimum_of_scikit_learn(l1, l2):
     model = ElasticNet(l1 + l2, l1_ratio=l1 / (l1 + l2), tol=1e-14, max_iter=1_000_000)
     return model.fit(DIABETES.data, DIABETES.target).coef_
 
@@ -46,7 +46,7 @@ def scikit_learns(l1, l2):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize(("l1", "l2"), [(0.1, 0.0), (0.5, 0.0), (0.1, 0.01)])
 def test_the_optima_of_the_diabetes_data(name, l1, l2):
-    w, expected = train(OPTIMIZERS[name], diabetes(), l1, l2), scikit_learns(l1, l2)
+    w, expected = train(OPTIMIZERS[name], diabetes(), l1, l2), optimum_of_scikit_learn(l1, l2)
     np.testing.assert_array_equal(w == 0, expected == 0)
     np.testing.assert_allclose(w, expected, rtol=0, atol=1e-8)
     if l2 == 0:
@@ -57,20 +57,20 @@ def test_the_optima_of_the_diabetes_data(name, l1, l2):
 
 @pytest.mark.parametrize("options", [{}, {"dampening": 0.5}, {"nesterov": True}], ids=str)
 @pytest.mark.parametrize(("l1", "l2"), [(0.1, 0.0), (0.5, 0.0), (0.1, 0.01)])
-def test_truncation_under_momentum_leads_there_too(options, l1, l2):
+def test_truncation_with_momentum_converges_to_the_optimum(options, l1, l2):
     """Its L2 is a gradient step of size lr/(1 − momentum), which must be stable."""
     lr = 8.0 if l2 else 0.5 / L
 
     def make(w, **penalty):
         return fastreg.SGD(w, lr, momentum=0.9, mode="truncated", **options, **penalty)
 
-    w, expected = train(make, diabetes(), l1, l2), scikit_learns(l1, l2)
+    w, expected = train(make, diabetes(), l1, l2), optimum_of_scikit_learn(l1, l2)
     np.testing.assert_array_equal(w == 0, expected == 0)
     np.testing.assert_allclose(w, expected, rtol=0, atol=1e-8)
 
 
-def test_with_lr_alone_momentum_would_end_at_a_weaker_penalty():
-    """What the step size lr·(1 − dampening)/(1 − momentum) is for: without it a tenth of l1 is what counts."""
+def test_with_lr_alone_momentum_would_converge_to_a_weaker_penalty():
+    """Why the step size is lr·(1 − dampening)/(1 − momentum): with lr alone, the optimum is that of a tenth of l1."""
     problem, momentum = diabetes(), 0.9
     w, buffer = np.zeros(10), np.zeros(10)
     lr = 0.5 / L
@@ -78,12 +78,12 @@ def test_with_lr_alone_momentum_would_end_at_a_weaker_penalty():
         buffer = momentum * buffer + problem.gradient(w)
         v = w - lr * buffer
         w = v - np.clip(v, -lr * 0.5, lr * 0.5)
-    np.testing.assert_allclose(w, scikit_learns(0.05, 0.0), atol=1e-8)
-    assert np.abs(w - scikit_learns(0.5, 0.0)).max() > 100
+    np.testing.assert_allclose(w, optimum_of_scikit_learn(0.05, 0.0), atol=1e-8)
+    assert np.abs(w - optimum_of_scikit_learn(0.5, 0.0)).max() > 100
 
 
 def test_penalty_factors_give_the_adaptive_lasso():
-    """The lasso with factors f is that of the columns over f (Zou 2006); a factor of zero is never selected away."""
+    """The lasso with factors f is the lasso of the columns divided by f (Zou 2006). A factor of 0 keeps its weight."""
     x, y = random_problem(5, n=80, d=12)
     f = np.array([0.5, 1, 2, 4] * 3)
     problem, scaled = Squares(x, y), Squares(x / f, y)

@@ -1,4 +1,4 @@
-"""Optimizers as Python objects: references, memory, what a step allocates, and that nothing outlives its owner."""
+"""Optimizers as Python objects: references, memory, allocations of a step, and freed objects."""
 
 import copy
 import gc
@@ -47,7 +47,7 @@ def setting(name):
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_no_reference_is_lost_or_kept(name):
+def test_no_reference_leaks(name):
     optimizer, params, grads, bad = setting(name)
     watched = [optimizer, optimizer._tensors, optimizer.param_groups[0], *params, *grads, bad[1], grads, bad]
     watched += [a for state in optimizer.state.values() for a in state.values()]
@@ -104,14 +104,14 @@ def test_a_step_allocates_nothing_of_the_size_of_the_weights(name, bound):
 
 
 @pytest.mark.parametrize("name", DIRECTIONS)
-def test_the_state_is_as_large_as_the_rule_needs(name):
+def test_the_state_has_the_size_that_the_rule_needs(name):
     w, _ = values(np.float32, 1000)
     state = make(name, [w]).state["0"]
     assert sum(a.nbytes for a in state.values()) == len(DIRECTIONS[name].fields) * w.nbytes
     assert all(a.dtype == np.float32 and a.flags.owndata for a in state.values())
 
 
-def test_an_optimizer_is_freed_with_all_that_it_held():
+def test_an_optimizer_is_freed_with_everything_that_it_references():
     class Array(np.ndarray):
         pass
 
@@ -126,9 +126,9 @@ def test_an_optimizer_is_freed_with_all_that_it_held():
     assert [r() for r in references] == [None] * 4
 
 
-def test_gradients_are_held_while_they_are_bound_and_no_longer():
+def test_gradients_are_referenced_only_while_they_are_bound():
     optimizer = fastreg.SGD([np.zeros(3)], 1.0)
-    for let_go in (lambda: optimizer.bind(None), lambda: optimizer.bind([np.ones(3)])):
+    for release in (lambda: optimizer.bind(None), lambda: optimizer.bind([np.ones(3)])):
         g = np.ones(3)
         held = weakref.ref(g)
         optimizer.bind([g])
@@ -136,7 +136,7 @@ def test_gradients_are_held_while_they_are_bound_and_no_longer():
         gc.collect()
         optimizer.step()
         assert held() is not None
-        let_go()
+        release()
         gc.collect()
         assert held() is None
     g = np.ones(3)
@@ -147,7 +147,7 @@ def test_gradients_are_held_while_they_are_bound_and_no_longer():
     assert held() is None, "a step does not keep its gradients"
 
 
-def test_an_optimizer_keeps_its_weights_alive():
+def test_an_optimizer_references_its_weights():
     optimizer = fastreg.SGD([np.ones(1000)], 0.5)
     gc.collect()
     optimizer.step([np.ones(1000)])

@@ -1,4 +1,4 @@
-"""Properties of the optimizers that hold for all weights, gradients and settings, looked for by Hypothesis."""
+"""Properties of the optimizers for all weights, gradients and settings, tested with Hypothesis."""
 
 import copy
 
@@ -48,7 +48,7 @@ def assert_same_training(one, other):
 
 
 @given(combinations, tensors(), strengths, st.booleans())
-def test_several_tensors_at_once_are_one_at_a_time(combination, pairs, options, grouped):
+def test_several_tensors_in_one_call_equal_one_in_each(combination, pairs, options, grouped):
     params = [w.copy(order="K") for w, _ in pairs]
     optimizer = make(
         combination[0], [{"params": w} for w in params] if grouped else params, mode=combination[1], **options
@@ -72,14 +72,14 @@ def test_groups_are_separate_optimizers(combination, pairs, options):
 
 
 @given(combinations, tensors(count=1), strengths)
-def test_factors_of_one_are_none(combination, pairs, options):
+def test_factors_of_one_equal_no_factors(combination, pairs, options):
     ((w, g),) = pairs
     plain, one = trained(*combination, w, [g] * 2, **options)
     weighted, other = trained(*combination, w, [g] * 2, **options, penalty_factor=np.ones(w.shape))
     if options["l1"]:
         assert_same_bits(weighted, plain)
         assert_same_training(one, other)
-    else:  # without l1 a kernel of its own runs, which does not add 0·sign(w)
+    else:  # without l1 another kernel runs, which does not add 0·sign(w)
         np.testing.assert_array_equal(weighted, plain)
 
 
@@ -93,7 +93,7 @@ def test_a_factor_of_zero_is_no_penalty(combination, pairs, options):
 
 
 @given(combinations, tensors(count=2), strengths, st.lists(st.booleans(), min_size=1, max_size=5))
-def test_skipping_a_tensor_leaves_it_and_its_state(combination, pairs, options, present):
+def test_a_skipped_tensor_and_its_state_do_not_change(combination, pairs, options, present):
     (w, g), (x, h) = pairs
     params = [w.copy(order="K"), x.copy(order="K")]
     optimizer = make(combination[0], params, mode=combination[1], **options)
@@ -108,7 +108,7 @@ def test_skipping_a_tensor_leaves_it_and_its_state(combination, pairs, options, 
 
 
 @given(combinations, tensors(count=1), strengths, st.data())
-def test_slices_cut_anywhere_equal_the_whole(combination, pairs, options, data):
+def test_any_slices_equal_the_whole(combination, pairs, options, data):
     ((w, g),) = pairs
     w, g = w.ravel(), g.ravel()
     cuts = sorted(data.draw(st.lists(st.integers(0, w.size), max_size=4)))
@@ -155,7 +155,7 @@ def test_the_negated_problem_has_the_negated_result(combination, pairs, options)
 
 @given(st.sampled_from(sorted(DIRECTIONS)), tensors(), strengths, st.integers(0, 3))
 @settings(max_examples=100)
-def test_an_interruption_anywhere_changes_nothing(name, pairs, options, at):
+def test_resuming_after_any_step_changes_nothing(name, pairs, options, at):
     one = make(name, [w.copy(order="K") for w, _ in pairs], **options)
     other = make(name, [w.copy(order="K") for w, _ in pairs], **options)
     grads = [g for _, g in pairs]

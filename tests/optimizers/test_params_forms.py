@@ -1,4 +1,4 @@
-"""The optimizers: the forms of params and grads, what is refused at construction, and the values they give."""
+"""Forms of params and grads, params that are refused at construction, and values of an optimizer."""
 
 import array
 import inspect
@@ -17,7 +17,7 @@ names = pytest.mark.parametrize("name", DIRECTIONS)
 
 
 def tensors():
-    """Shapes, dtypes and layouts of many kinds."""
+    """Tensors of different shapes, dtypes and layouts."""
     rng = np.random.default_rng(1)
     return [
         rng.standard_normal(7),
@@ -65,7 +65,7 @@ def expected_results(name, steps=2):
 
 @names
 @pytest.mark.parametrize("form", FORMS)
-def test_several_tensors_at_once_are_as_one_at_a_time_in_every_form(name, form):
+def test_several_tensors_in_one_call_equal_one_in_each_in_every_form(name, form):
     params = tensors()
     grads = gradients(params)
     optimizer = make(name, FORMS[form](params), l1=0.2, l2=0.3)
@@ -78,7 +78,7 @@ def test_several_tensors_at_once_are_as_one_at_a_time_in_every_form(name, form):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_gradients_of_groups_come_like_the_groups_or_as_plain_lists(form):
+def test_gradients_of_groups_have_the_form_of_the_groups_or_of_plain_lists(form):
     params = tensors()
     grads = gradients(params)
     optimizer = make("Adam", FORMS[form](params), l1=0.2, l2=0.3)
@@ -94,7 +94,7 @@ def test_gradients_of_groups_come_like_the_groups_or_as_plain_lists(form):
         assert_same_bits(w, expected)
 
 
-def test_an_array_and_params_in_the_form_they_were_given():
+def test_params_have_the_form_of_the_argument():
     w = np.ones(3)
     assert fastreg.SGD(w).params is w
     assert fastreg.SGD([w]).params == [w]
@@ -122,7 +122,7 @@ def test_other_buffers_are_used_without_a_copy():
 
 
 @classes
-def test_the_signature_is_what_every_optimizer_has_and_its_own_options(cls):
+def test_the_signature_has_common_and_specific_options(cls):
     parameters = inspect.signature(cls).parameters
     common = ["l1", "l2", "mode", "theta", "penalty_factor", "on_nonfinite", "threads"]
     if cls is fastreg.FTRL:
@@ -202,7 +202,7 @@ def test_zeros_and_penalty_by_tensor_and_group(dtype):
 
 
 @pytest.mark.parametrize("view", [np.ndarray, np.matrix])
-def test_the_penalty_counts_the_factors(view):
+def test_the_penalty_includes_the_factors(view):
     w = np.array([[1.0, -2.0], [3.0, 0.0]]).view(view)
     optimizer = fastreg.SGD([w], l1=0.5, l2=2.0, penalty_factor=[[[1, 0], [0.5, 7]]])
     assert optimizer.penalty() == (0.5 + 1.0) + 0.5 * (1.5 + 9.0)

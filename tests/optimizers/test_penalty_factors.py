@@ -1,4 +1,4 @@
-"""Penalty factors multiply both strengths, coordinate by coordinate or of a whole tensor, and are copied."""
+"""Penalty factors multiply both strengths, of each coordinate or of a whole tensor, and are copied."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_factors_of_one_change_nothing_and_a_number_multiplies_both_strengths(na
 
 @combinations
 @dtypes
-def test_a_factor_of_zero_leaves_a_weight_unpenalised(name, mode, dtype):
+def test_a_factor_of_zero_means_no_penalty(name, mode, dtype):
     w, g = values(dtype, 67)
     f = np.arange(67) % 2
     for factor, free in ((f, f == 0), (0.0, slice(None)), (0, slice(None))):
@@ -68,6 +68,6 @@ def test_a_mask_is_a_factor_of_zeros_and_ones():
     assert masked.tolist() == weighted.tolist() == [0.95, 1.0, 0.95]
 
 
-def test_a_positive_factor_may_not_vanish_in_float32():
+def test_a_positive_factor_may_not_round_to_zero_in_float32():
     with pytest.raises(ValueError, match=r"^penalty_factor\[0\]: .* float32 .* 1e-60"):
         fastreg.SGD(np.ones(3, np.float32), penalty_factor=np.full(3, 1e-60))

@@ -1,4 +1,4 @@
-"""Callables for lr, l1 and l2: when they are asked, what they may give, and what their errors leave."""
+"""Callables for lr, l1 and l2: when they are called, what they may return, and what happens if they raise."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ keys = pytest.mark.parametrize("key", ["lr", "l1", "l2"])
 
 
 @names
-def test_a_schedule_gives_each_step_its_number(name):
+def test_each_step_uses_the_number_of_the_schedule(name):
     w, g = values(float, 33)
     mode = DIRECTIONS[name].modes[-1]
     twin = Twin(name, w, mode, 0.5, l1=1.0, l2=0.25)
@@ -27,23 +27,23 @@ def test_a_schedule_gives_each_step_its_number(name):
 
 @keys
 @pytest.mark.parametrize("cls", [fastreg.SGD, fastreg.Adam, fastreg.FTRL])
-def test_a_schedule_is_asked_with_the_number_of_completed_steps(cls, key):
-    asked = []
+def test_a_schedule_is_called_with_the_number_of_completed_steps(cls, key):
+    calls = []
 
     def schedule(n):
-        asked.append(n)
+        calls.append(n)
         return 0.5
 
     optimizer = cls([np.ones(3), np.ones(2)], **{key: schedule}, on_nonfinite="skip")
-    assert set(asked) <= {0}
-    asked.clear()
+    assert set(calls) <= {0}
+    calls.clear()
     good, bad = [np.ones(3), np.ones(2)], [np.ones(3), np.full(2, np.nan)]
     for grads in (good, good, [None, None], bad, good, [None, good[1]]):
         optimizer.step(grads)
     with pytest.raises(ValueError, match=r"^grads"):
         optimizer.step([])
     optimizer.step(good)
-    assert asked == [0, 1, 2, 3, 3, 4, 5]
+    assert calls == [0, 1, 2, 3, 3, 4, 5]
     assert (optimizer.completed, optimizer.skipped) == (6, 1)
 
 
@@ -64,7 +64,7 @@ NONSENSE = {
 @keys
 @pytest.mark.parametrize("case", NONSENSE)
 @pytest.mark.parametrize("group", [0, 1])
-def test_a_schedule_that_gives_nonsense_is_an_error_before_anything_is_written(key, case, group):
+def test_an_invalid_number_of_a_schedule_is_an_error_before_anything_is_written(key, case, group):
     value, error = NONSENSE[case]
     groups = [{"params": np.ones(3, np.float32)}, {"params": np.ones(3, np.float32)}]
     groups[group][key] = lambda n: 0.5 if n != 1 else value
@@ -84,7 +84,7 @@ def test_a_schedule_that_gives_nonsense_is_an_error_before_anything_is_written(k
 
 @keys
 @pytest.mark.parametrize("error", [KeyError, ValueError, KeyboardInterrupt, MemoryError, StopIteration])
-def test_an_error_of_a_schedule_is_passed_on_and_leaves_everything_as_it_was(key, error):
+def test_an_error_of_a_schedule_propagates_and_changes_nothing(key, error):
     def schedule(n):
         if n == 2:
             raise error("of the schedule")
@@ -104,7 +104,7 @@ def test_an_error_of_a_schedule_is_passed_on_and_leaves_everything_as_it_was(key
     assert optimizer.completed == 3
 
 
-def test_a_number_changed_before_a_failed_step_is_not_forgotten():
+def test_a_number_changed_before_a_failed_step_is_used_afterwards():
     w, g = np.zeros(1), np.ones(1)
     failing = []
 
@@ -123,8 +123,8 @@ def test_a_number_changed_before_a_failed_step_is_not_forgotten():
     assert w.tolist() == [-4.0]
 
 
-def test_a_schedule_may_end_itself():
-    """What a callable sets in its own group holds from the next step on."""
+def test_a_schedule_may_replace_itself_by_a_number():
+    """A setting that a callable changes in its own group applies from the next step on."""
     w = np.zeros(1)
 
     def warm_up(n):

@@ -1,4 +1,4 @@
-"""Every setting has its bad values: refused at construction, in a group, and when it is changed between steps."""
+"""Bad values of every setting are refused at construction, in a group, and in a change between steps."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from optimizer_cases import snapshot
 
 import fastreg
 
-NUMBER = {  # not a number, or not a good one: for lr, l1, l2, eps, beta, initial_accumulator_value
+NUMBER = {  # bad numbers for lr, l1, l2, eps, beta, initial_accumulator_value
     "negative": (-0.5, ValueError),
     "NaN": (np.nan, ValueError),
     "infinite": (np.inf, ValueError),
@@ -78,7 +78,7 @@ def test_bad_values_of_settings(key, case):
         ({"theta": 1.0, "mode": "subgradient"}, "^theta: .*truncated"),
     ],
 )
-def test_settings_that_do_not_go_together(options, text):
+def test_settings_that_exclude_each_other(options, text):
     with pytest.raises(ValueError, match=text):
         fastreg.SGD(np.ones(3), **options)
 
@@ -101,7 +101,7 @@ def test_ftrl_needs_a_denominator():
 
 
 @pytest.mark.parametrize("key", ["lr", "l1", "l2", "eps", "beta", "initial_accumulator_value", "momentum"])
-def test_numbers_that_single_precision_cannot_hold(key):
+def test_numbers_out_of_the_range_of_float32(key):
     for value in (1e-60, 1e60):
         if key == "momentum" and value > 1:
             continue
@@ -117,7 +117,7 @@ def test_numbers_that_single_precision_cannot_hold(key):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_strength_times_a_factor_must_be_a_number_of_the_dtype(dtype):
-    """Neither infinite nor, where both are positive, zero."""
+    """The product may not be infinite; if both are positive, it may not be zero."""
     huge, tiny = (1e30, 1e-30) if dtype == np.float32 else (1e300, 1e-300)
     for strength, factor in ((huge, huge), (tiny, tiny)):
         for key in ("l1", "l2"):
@@ -169,29 +169,29 @@ def test_several_settings_change_together_or_not_at_all(optimizer):
     assert (group["lr"], group["l1"]) == (0.5, 1.0)
 
 
-def test_settings_that_only_go_together_need_no_order():
+def test_settings_that_are_only_valid_together_need_no_order():
     group = fastreg.SGD(np.ones(3), 0.1).param_groups[0]
     group.update(theta=1.0, mode="truncated")
     group.update(mode="proximal", theta=np.inf)
     assert group["mode"] == "proximal"
 
 
-def test_groups_are_told_apart_by_identity():
+def test_groups_are_compared_by_identity():
     groups = fastreg.SGD([{"params": np.ones(2)}, {"params": np.ones(2)}]).param_groups
     assert groups.index(groups[1]) == 1
 
 
-def test_numbers_that_only_float32_cannot_hold_are_errors():
+def test_numbers_out_of_range_for_float32_only_are_errors():
     with pytest.raises(ValueError, match=r"^momentum"):
         fastreg.SGD(np.ones(3, np.float32), momentum=0.99999999)
     w = np.ones(3, np.float32)
-    optimizer = fastreg.SGD(w, 3e38, momentum=0.9)  # whose step size under a penalty is 3e39
+    optimizer = fastreg.SGD(w, 3e38, momentum=0.9)  # its step size for a penalty is 3e39
     with pytest.raises(ValueError, match=r"^lr"):
         optimizer.step(np.zeros(3, np.float32))
     assert w.tolist() == [1.0] * 3
 
 
-def test_forms_that_do_not_fit_say_so():
+def test_errors_for_forms_that_do_not_fit():
     w = np.ones(3)
     for params, grads, match in (
         (w, [w.copy()], "expected one array like params, got list"),
@@ -206,7 +206,7 @@ def test_forms_that_do_not_fit_say_so():
         fastreg.SGD(w).on_nonfinite = "rais"
 
 
-def test_a_setting_is_no_attribute_that_could_be_set_in_vain():
+def test_a_setting_cannot_be_set_as_an_attribute():
     optimizer = fastreg.SGD(np.ones(3), 0.1)
     for name in ("lr", "l1", "momentum", "betas"):
         with pytest.raises(AttributeError, match=rf"^{name}: .*param_groups"):
@@ -214,7 +214,7 @@ def test_a_setting_is_no_attribute_that_could_be_set_in_vain():
         assert not hasattr(optimizer, name)
 
 
-def test_a_schedule_that_is_forgotten_on_resuming_is_an_error():
+def test_resuming_without_a_schedule_is_an_error():
     saved = fastreg.SGD(np.ones(3), lambda n: 0.1).state_dict()
     with pytest.raises(ValueError, match=r"^saved: .*lacks \['group.0.lr'\]"):
         fastreg.SGD(np.ones(3), 0.1).load_state_dict(saved)

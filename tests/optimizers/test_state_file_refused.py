@@ -1,4 +1,4 @@
-"""What does not fit is refused by load_state_dict with nothing changed, whoever has tampered with it."""
+"""load_state_dict refuses a state that does not fit, also after manipulation, and changes nothing."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("case", TAMPERED)
-def test_what_does_not_fit_is_refused_with_nothing_changed(case):
+def test_a_state_that_does_not_fit_is_refused_and_nothing_changes(case):
     donor, optimizer = (fastreg.Adam([np.ones(2, np.float32), np.ones(3)], lr) for lr in (0.5, 0.25))
     train(donor, 0, 3)
     train(optimizer, 5, 7)
@@ -66,8 +66,8 @@ def test_what_does_not_fit_is_refused_with_nothing_changed(case):
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_settings_may_not_ask_for_state_that_is_not_there(momentum):
-    """A kernel would run over memory that nobody has."""
+def test_settings_may_not_require_missing_state(momentum):
+    """Otherwise a kernel would access memory that was never allocated."""
     optimizer = fastreg.SGD(np.ones(3), momentum=momentum)
     saved = optimizer.state_dict() | {"group.0.momentum": 0.9 - momentum}
     with pytest.raises(ValueError, match=r"^saved"):

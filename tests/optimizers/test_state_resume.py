@@ -1,4 +1,4 @@
-"""The state goes to a file, a pickle or a copy and back: resumed training has the bits of uninterrupted."""
+"""Training resumed from a file, a pickle or a copy has the bits of training without interruption."""
 
 import copy
 import pickle
@@ -14,7 +14,7 @@ names = pytest.mark.parametrize("name", DIRECTIONS)
 
 
 def params_of(kind):
-    """Tensors of all sorts; the keys are such as could be taken for others."""
+    """Different tensors; the keys of the mapping look like keys of a state_dict."""
     rng = np.random.default_rng(0)
     arrays = [
         rng.standard_normal((3, 5)),
@@ -36,7 +36,7 @@ def params_of(kind):
 @names
 @pytest.mark.parametrize("kind", ["list", "mapping", "groups"])
 @pytest.mark.parametrize("way", ["dict", "file", "file object", "pickle", "deepcopy"])
-def test_resumed_training_has_the_bits_of_uninterrupted(name, kind, way, tmp_path):
+def test_resumed_training_has_the_same_bits(name, kind, way, tmp_path):
     options = {"l1": 0.1, "l2": 0.2, "lr": 0.1}
     straight = make(name, params_of(kind), **options)
     train(straight, 0, 7)
@@ -68,7 +68,7 @@ def test_resumed_training_has_the_bits_of_uninterrupted(name, kind, way, tmp_pat
 
 
 @names
-def test_a_state_dict_holds_copies_that_later_steps_leave_alone(name):
+def test_a_state_dict_has_copies_that_later_steps_do_not_change(name):
     optimizer = make(name, [np.ones(3), np.ones((2, 2), np.float32)], l1=0.1)
     train(optimizer, 0, 2)
     saved = optimizer.state_dict()
@@ -80,7 +80,7 @@ def test_a_state_dict_holds_copies_that_later_steps_leave_alone(name):
         assert isinstance(x, (np.ndarray, int, float, bool, str, tuple))
 
 
-def test_skipped_steps_and_tensors_that_sat_out_are_kept():
+def test_counts_of_skipped_steps_and_tensors_are_restored():
     one = fastreg.Adam({"a": np.ones(2), "b": np.ones(2)}, on_nonfinite="skip")
     g, bad = np.ones(2), np.full(2, np.nan)
     for grads in ({"a": g, "b": None}, {"a": g, "b": g}, {"a": bad, "b": g}):
@@ -108,7 +108,7 @@ def test_schedules_stay_as_they_are_constructed(tmp_path):
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 @names
-def test_pickles_carry_weights_factors_groups_and_policies(name, protocol):
+def test_pickles_contain_weights_factors_groups_and_policies(name, protocol):
     factors = np.array([0.0, 1.0, 2.0])
     groups = [
         {"params": {"a": np.ones(3)}, "penalty_factor": {"a": factors}},
@@ -128,7 +128,7 @@ def test_pickles_carry_weights_factors_groups_and_policies(name, protocol):
     assert pickle.loads(pickle.dumps(twin)).params[0].keys() == {"a"}
 
 
-def test_copies_keep_memory_orders_and_whoever_is_copied_twice():
+def test_copies_preserve_memory_orders_and_shared_objects():
     w = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     optimizer = make("Adam", w, l1=0.1, penalty_factor=np.arange(6.0).reshape(2, 3))
     for twin in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
@@ -143,7 +143,7 @@ def test_copies_keep_memory_orders_and_whoever_is_copied_twice():
     assert nested["model"] is nested["optimizer"].params, "a model and its optimizer are copied together"
 
 
-def test_what_a_caller_stores_beside_it_is_ignored(tmp_path):
+def test_other_keys_are_ignored(tmp_path):
     donor, optimizer = (fastreg.Adam({"a": np.ones(3)}, lr) for lr in (0.5, 0.25))
     donor.step({"a": np.ones(3)})
     np.savez(tmp_path / "all.npz", epoch=7, note=np.array({"not": "read"}, object), w=np.ones(3), **donor.state_dict())

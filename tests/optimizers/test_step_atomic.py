@@ -1,4 +1,4 @@
-"""A step happens whole or not at all: bad gradients, tensors without one, and weights that have changed."""
+"""A step is all or nothing: bad gradients, tensors without a gradient, and weights that have changed."""
 
 import pickle
 
@@ -22,7 +22,7 @@ def read_only(g):
     return g
 
 
-BAD_GRADIENTS = {  # name → what takes the place of a good gradient g, the error, and what it says
+BAD_GRADIENTS = {  # name → a function from a good gradient g to a bad one, the error, and a word of its message
     "another length": (lambda g: np.ones(g.size + 1), ValueError, "shape"),
     "another shape": (lambda g: g.reshape(-1, 1), ValueError, "shape"),
     "without axes": (lambda g: np.array(1.0), ValueError, "shape"),
@@ -45,7 +45,7 @@ BAD_GRADIENTS = {  # name → what takes the place of a good gradient g, the err
 @names
 @pytest.mark.parametrize("case", BAD_GRADIENTS)
 @pytest.mark.parametrize("how", ["step", "bind", "after a binding"])
-def test_one_bad_gradient_among_a_hundred_leaves_everything_as_it_was(name, case, how):
+def test_one_bad_gradient_among_a_hundred_changes_nothing(name, case, how):
     make_bad, error, text = BAD_GRADIENTS[case]
     params, grads = hundred()
     optimizer = make(
@@ -125,8 +125,8 @@ def test_gradients_in_another_form_than_groups(grads):
 
 
 @names
-def test_a_tensor_without_a_gradient_sits_out_with_its_state_and_its_count(name):
-    """What sat out is later as if it had never been there at those steps: Adam's bias correction is its own."""
+def test_a_tensor_without_a_gradient_is_skipped_with_its_state_and_its_count(name):
+    """For the tensor, these steps do not exist: Adam's bias correction uses the number of its own steps."""
     (w0, g), (w1, _) = values(float, 33, 0), values(float, 33, 1)
     mode = DIRECTIONS[name].modes[-1]
     twins = [Twin(name, w, mode, l1=0.2, l2=0.1) for w in (w0, w1)]
@@ -148,8 +148,8 @@ def test_a_tensor_without_a_gradient_sits_out_with_its_state_and_its_count(name)
 @stateful
 @pytest.mark.parametrize("late", [1, 2, 5])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_tensor_that_comes_late_starts_at_its_first_step(name, late, reverse):
-    """Also where the powers of the betas do not tell the steps apart: of 1 and of 0."""
+def test_a_tensor_with_late_gradients_begins_at_its_first_step(name, late, reverse):
+    """Also with a beta of 0 or 1: its powers are the same at all steps."""
     options = {"betas": (0.0, 0.9)} if "betas" in DIRECTIONS[name].options else {}
     (w, g), (x, _) = values(float, 9, 0), values(float, 9, 1)
     twins = [Twin(name, a, DIRECTIONS[name].modes[-1], **options) for a in (w, x)]
@@ -193,7 +193,7 @@ def test_weights_that_change_between_steps_are_an_error(how, change):
 
 
 def test_weights_state_and_bound_gradients_cannot_be_resized():
-    """Not even with refcheck=False, which would leave the optimizer with pointers to nowhere."""
+    """Not even with refcheck=False, after which the optimizer would have dangling pointers."""
     w, g = np.ones(3), np.ones(3)
     optimizer = fastreg.SGD(w, 0.5, momentum=0.5)
     optimizer.bind(g)

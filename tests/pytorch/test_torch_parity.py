@@ -1,4 +1,4 @@
-"""With l2 alone the optimizers are those of torch, live, to rounding; and torch's tensors are used in place."""
+"""With l2 alone, the optimizers agree with those of the installed torch to rounding; tensors are used in place."""
 
 import copy
 
@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-PAIRS = {  # name → our class and options, torch's; lr and l2 = weight_decay are those of both
+PAIRS = {  # name → class and options of fastreg, then of torch; lr and l2 = weight_decay are the same
     "SGD": (fastreg.SGD, {}, torch.optim.SGD, {}),
     "momentum": (fastreg.SGD, {"momentum": 0.9}, torch.optim.SGD, {"momentum": 0.9}),
     "dampening": (
@@ -67,10 +67,10 @@ def start(dtype):
 
 
 def gradients(i, params):
-    """With steps of loud and quiet noise, so that AMSGrad's maximum lies in the past."""
+    """Steps with more and with less noise, so that the maximum of AMSGrad is older than the current value."""
     generator = torch.Generator().manual_seed(1000 + i)
-    loud = 3.0 if i % 40 < 5 else 0.3
-    return [loud * torch.randn(w.shape, dtype=w.dtype, generator=generator) + 0.1 * w.detach() for w in params]
+    noise = 3.0 if i % 40 < 5 else 0.3
+    return [noise * torch.randn(w.shape, dtype=w.dtype, generator=generator) + 0.1 * w.detach() for w in params]
 
 
 @dtypes
@@ -93,8 +93,8 @@ def test_a_hundred_steps_agree_with_torch(pair, l2, dtype):
 
 
 @dtypes
-def test_a_tensor_without_a_gradient_sits_out_as_in_torch(dtype):
-    """Its bias correction is that of its own steps."""
+def test_a_tensor_without_a_gradient_is_skipped_as_in_torch(dtype):
+    """Its bias correction uses the number of its own steps."""
     ours, reference = start(dtype), [w.requires_grad_() for w in start(dtype)]
     optimizer = fastreg.Adam(ours, 0.1, mode="subgradient", l2=0.1)
     oracle = torch.optim.Adam(reference, lr=0.1, weight_decay=0.1)
@@ -108,7 +108,7 @@ def test_a_tensor_without_a_gradient_sits_out_as_in_torch(dtype):
         torch.testing.assert_close(w, x.detach(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 
-def test_schedules_agree_with_torchs():
+def test_schedules_agree_with_torch():
     ours, reference = start(torch.float64), [w.requires_grad_() for w in start(torch.float64)]
     optimizer = fastreg.SGD(ours, lambda n: 0.1 / (1 + n), momentum=0.9)
     oracle = torch.optim.SGD(reference, lr=0.1, momentum=0.9)
@@ -124,7 +124,7 @@ def test_schedules_agree_with_torchs():
 
 
 @dtypes
-def test_tensors_are_written_where_they_lie_and_arrays_give_the_same_bits(dtype):
+def test_tensors_are_updated_in_place_and_arrays_give_the_same_bits(dtype):
     tensors = start(dtype)
     arrays = [w.numpy().copy() for w in tensors]
     addresses = [w.data_ptr() for w in tensors]
@@ -160,7 +160,7 @@ def test_a_single_tensor_and_a_mapping_of_them():
         assert torch.equal(p.detach(), frozen[name] - 1)
 
 
-def test_parameters_themselves_are_refused_with_the_remedy():
+def test_the_error_for_a_parameter_names_the_remedy():
     layer = torch.nn.Linear(2, 2)
     with pytest.raises(TypeError, match=r"^params\[0\]: .*requires grad.*detach"):
         fastreg.SGD(layer.parameters())

@@ -1,4 +1,4 @@
-"""Torch tensors on the CPU are used where they lie; every other tensor is refused with the remedy in the message."""
+"""Torch tensors on the CPU are used in place. For every other tensor, the error names the remedy."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_transposed_tensors_are_fortran_order():
         fastreg.l1_update(w, torch.ones(4, 3), 0.5, 0.0)
 
 
-def test_bfloat16_is_used_where_it_lies():
+def test_bfloat16_is_used_in_place():
     w, g = (torch.from_numpy(a).bfloat16() for a in values(np.float32, 1100))
     expected = w.float().numpy()
     update(reference, RULES[-1], expected, g.float().numpy(), ORDINARY)
@@ -93,7 +93,7 @@ def test_bfloat16_is_used_where_it_lies():
     assert torch.equal(g.view(torch.int16), bits)
 
 
-def test_bfloat16_mixes_with_arrays_of_ml_dtypes_and_with_nothing_else():
+def test_bfloat16_mixes_only_with_arrays_of_ml_dtypes():
     from ml_dtypes import bfloat16
 
     w, g = torch.ones(3, 4).bfloat16().T, torch.zeros(3, 4).bfloat16().T
@@ -137,7 +137,7 @@ def test_a_module_in_bfloat16_is_trained():
         assert a.tobytes() == b.tobytes()
 
 
-BAD = {  # name → what takes the place of a good tensor of shape (4, 6), the error, and what the message says
+BAD = {  # name → a function from a good tensor of shape (4, 6) to a bad one, the error, and a word of its message
     "not contiguous": (lambda t: torch.ones(4, 12)[:, ::2], ValueError, "strides"),
     "narrowed": (lambda t: torch.ones(4, 12).narrow(1, 2, 6), ValueError, "strides"),
     "permuted": (lambda t: torch.ones(2, 4, 3).permute(1, 0, 2), ValueError, "strides"),
@@ -218,7 +218,7 @@ def test_penalties_of_tensors():
         fastreg.l1_penalty(w.requires_grad_(), 1.0)
 
 
-def test_tensors_are_free_after_the_call():
+def test_tensors_are_freed_after_the_call():
     import gc
     import weakref
 
@@ -232,8 +232,8 @@ def test_tensors_are_free_after_the_call():
     assert [r() for r in references] == [None, None]
 
 
-def test_a_real_problem_is_trained_by_hand():
-    """Lasso with torch's gradients: the same zeros and weights as with NumPy's."""
+def test_a_lasso_trained_with_torch():
+    """Lasso with gradients of torch: the zeros and weights are the same as with gradients of NumPy."""
     torch.manual_seed(0)
     x, y = torch.randn(50, 20, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
     w = torch.zeros(20, dtype=torch.float64, requires_grad=True)
