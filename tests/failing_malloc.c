@@ -1,4 +1,4 @@
-/* Preloaded (LD_PRELOAD) beside PYTHONMALLOC=malloc, it makes chosen allocations of the process fail: while it is armed,
+/* Preloaded (LD_PRELOAD), with PYTHONMALLOC=malloc, it makes chosen allocations of the process fail: while it is armed,
    those with the numbers from `first` up to `last`. For injection.py; glibc only. */
 #include <errno.h>
 #include <stddef.h>
