@@ -56,9 +56,9 @@ def test_nothing_installs_another_project():
     assert not [line for line in lines if WRONG.search(line)]
 
 
-@pytest.mark.parametrize("beside", [True, False], ids=["same folder", "elsewhere"])
-def test_the_configuration_warns_of_the_namesake(beside, tmp_path):
-    ours, theirs = tmp_path / "ours", tmp_path / ("ours" if beside else "theirs")
+@pytest.mark.parametrize("same", [True, False], ids=["same folder", "elsewhere"])
+def test_the_configuration_warns_of_the_namesake(same, tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / ("ours" if same else "theirs")
     shutil.copytree(Path(fastreg.__file__).parent, ours / "fastreg", ignore=shutil.ignore_patterns("__pycache__"))
     metadata = theirs / "fastreg-1.2.dist-info"
     metadata.mkdir(parents=True)
@@ -67,4 +67,4 @@ def test_the_configuration_warns_of_the_namesake(beside, tmp_path):
     code = f"import sys; sys.path[:0] = {[str(ours), str(theirs)]}; import fastreg; fastreg.show_config()"
     done = python("-c", code)
     assert (done.returncode, done.stderr) == (0, "")
-    assert ("distribution fastreg 1.2" in done.stdout) == beside
+    assert ("distribution fastreg 1.2" in done.stdout) == same
