@@ -80,13 +80,13 @@ def test_arrays_of_bits_work_without_ml_dtypes():
 def test_conversion_to_float32_keeps_values_shape_and_order(shape):
     a = np.random.default_rng(10).standard_normal(shape).astype(bfloat16)
     for x in (a, a.T, a.view(BITS), a.T.view(BITS)):
-        w = storage.wide(x)
+        w = storage.as_float32(x)
         assert type(w) is np.ndarray
         assert (w.dtype, w.shape) == (np.float32, x.shape)
         assert (w.flags.c_contiguous, w.flags.f_contiguous) == (x.flags.c_contiguous, x.flags.f_contiguous)
         np.testing.assert_array_equal(w, x.view(bfloat16).astype(np.float32))
     ordinary = np.ones(shape)
-    assert storage.wide(ordinary) is ordinary
+    assert storage.as_float32(ordinary) is ordinary
 
 
 def test_another_module_named_ml_dtypes_without_the_dtype(monkeypatch):
