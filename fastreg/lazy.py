@@ -66,7 +66,7 @@ class _Lazy(Lazy):
     def state_dict(self):
         """Everything that further steps depend on except w, penalty_factor and callables, as arrays and numbers.
 
-        Save w beside it without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
+        Save w, too, without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
         **lazy.state_dict())`` saves both.
         """
         completed, clock, last, stamps, arrays, strengths = self._record()

@@ -1,4 +1,4 @@
-"""Random sequences for fuzz.py: linear models on odd matrices, beside a twin that gets plain ones."""
+"""Random sequences for fuzz.py: linear models on odd matrices, compared with a twin that gets plain ones."""
 
 import copy
 import os
@@ -17,7 +17,7 @@ LEARNED = ("coef_", "intercept_", "n_iter_", "n_features_in_", "classes_")
 
 
 class Linear(Sequence):
-    """A linear model that gets odd matrices, beside a twin that gets the canonical ones."""
+    """A linear model that gets odd matrices, and a twin that gets the canonical ones."""
 
     def run(self):
         draw = self.draw
@@ -53,7 +53,7 @@ class Linear(Sequence):
         return x, y
 
     def odd(self, x):
-        """The same matrix in an odd form, and in the plain one."""
+        """The same matrix in an odd form and in the plain form."""
         if self.draw.chance(0.3):
             return same_dense(self.draw, x), x
         plain = sparse.csr_matrix(x)
@@ -87,7 +87,7 @@ class Linear(Sequence):
         self.train("fit", *self.forms(x), y, self.weights(len(y)))
 
     def forms(self, x):
-        """Both, in the dtype that the model makes of the odd one."""
+        """Both forms; the plain one has the dtype to which the model converts the odd one."""
         odd, plain = self.odd(x)
         dtype = np.asarray(odd.data if sparse.issparse(odd) else odd).dtype
         return odd, plain if dtype.kind == "f" and dtype.itemsize == 4 else plain.astype(float)
@@ -108,7 +108,7 @@ class Linear(Sequence):
         self.require(np.allclose(mine, other, rtol=1e-5, atol=1e-6, equal_nan=True), "other predictions")
 
     def refuse(self):
-        """A matrix that lies, or targets that do not fit."""
+        """Pass an inconsistent matrix, or targets that do not fit."""
         x, y = self.samples()
         matrix, certain = lying(self.draw, sparse.csr_matrix(x))
         method, before = self.draw.choice(["fit", "partial_fit", "predict"]), self.look(self.it)
@@ -137,7 +137,7 @@ class Linear(Sequence):
             self.rate = self.it.learning_rate
 
     def interfere(self):
-        """A learning rate that changes the matrix that was checked, calls the model or raises."""
+        """Fit with a learning rate that changes the checked matrix, calls the model or raises."""
         if not callable(self.it.learning_rate):
             return
         x, y = self.samples()
@@ -167,8 +167,8 @@ class Linear(Sequence):
     def trains(self, x, y):
         self.it.partial_fit(x, y)
 
-    def beside_a_writer(self):
-        """Another thread turns indices and starts of the matrix into anything while it is read: errors, no crash."""
+    def fit_during_writes(self):
+        """Another thread overwrites indices and indptr of the matrix during the call: errors are allowed, no crash."""
         x, y = self.samples()
         x, stop = rebuilt(sparse.csr_matrix(np.tile(x, (20, 1)))), threading.Event()
         rng = self.draw.generator()
@@ -184,21 +184,21 @@ class Linear(Sequence):
         thread.start()
         try:
             for _ in range(3):
-                self.attempt("fit beside a writer", lambda: self.it.fit(x, np.tile(y, 20)))
+                self.attempt("fit during writes", lambda: self.it.fit(x, np.tile(y, 20)))
         finally:
             stop.set()
             thread.join()
         raise Done
 
     def fork(self):
-        """A child trains and predicts."""
+        """Train and predict in a child process."""
         x, y = self.samples()
         child = os.fork()
         if not child:
             signal.alarm(20)
             try:
                 self.it.fit(x, y).predict(x)
-            except ValueError:  # of one class, say
+            except ValueError:  # for example, only one class
                 pass
             finally:
                 os._exit(0)
@@ -207,5 +207,5 @@ class Linear(Sequence):
     HOSTILE = (raises, points_elsewhere, falls, resizes, trains)
     OPERATIONS = (
         *[partial_fit] * 8, *[fit] * 4, *[predict] * 3, *[refuse] * 4, refuse_targets, replace, *[interfere] * 3,
-        beside_a_writer, *([fork] if hasattr(os, "fork") else []),
+        fit_during_writes, *([fork] if hasattr(os, "fork") else []),
     )  # fmt: skip

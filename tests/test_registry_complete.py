@@ -185,7 +185,7 @@ def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_listed_here():
 def suite(monkeypatch):
     """Imports a module of the asv suite, which sets the libraries of its process to one thread."""
     if not (BENCHMARKS / "suite").is_dir():
-        pytest.skip("the benchmarks are not beside these tests")
+        pytest.skip("the benchmarks are not in the folder of the tests")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.syspath_prepend(BENCHMARKS)
     return lambda name: importlib.import_module(f"suite.{name}")

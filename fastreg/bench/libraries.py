@@ -3,7 +3,7 @@
 They work on the same arrays as fastreg, with one exception: jax has copies, because only its own arrays can be donated,
 that is, updated in place. torch uses tensors that share NumPy's memory. No conversion is timed. Strengths and learning
 rates are arguments and not constants, as in a training loop with a schedule. Adam's bias corrections are constant, so
-peers do not pay for them.
+the times of peers do not include them.
 """
 
 from functools import cache

@@ -70,7 +70,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled penalties: l2 is torch's weight_decay (there 0.01 by default, here 0).
 
-    The penalty does not pass through Adam's metric. The weights therefore do not settle at the minimum of loss plus
+    The penalty does not pass through Adam's metric. The weights therefore do not converge to the minimum of loss plus
     penalty, and l1 gives no exact zeros. :class:`Adam` in its proximal mode does both.
 
     Parameters

@@ -320,7 +320,7 @@ class Optimizer:
         ----------
         saved : mapping
             As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys, such as an epoch
-            that was stored beside the state, are ignored.
+            that was stored with the state, are ignored.
 
         Raises
         ------

@@ -28,7 +28,7 @@ class SGD(Optimizer):
     Notes
     -----
     The proximal and the truncated penalty use the step size lr·(1 − dampening)/(1 − momentum): that of the move after
-    the momentum has built up. With lr alone, the weights would settle at the minimum for a weaker penalty. The
+    the momentum has built up. With lr alone, the weights would converge to the minimum for a weaker penalty. The
     truncated mode applies l2 by gradient at this step size, and diverges where the step size times l2 exceeds 2.
 
     References

@@ -1,4 +1,4 @@
-"""Arrays of bfloat16: those of ml_dtypes and those of its bits are taken; other dtypes beside them are refused."""
+"""Arrays of bfloat16: those of ml_dtypes and those of its bits are accepted; mixtures with other dtypes are refused."""
 
 import ml_dtypes
 import numpy as np

@@ -1,4 +1,4 @@
-"""Any CPU buffer is accepted beside plain arrays, in any combination, and is used in place without a copy."""
+"""Any CPU buffer is accepted like a plain array, in any combination, and is used in place without a copy."""
 
 import ctypes
 import mmap

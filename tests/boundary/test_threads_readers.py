@@ -29,7 +29,7 @@ def frequent_switches():
     sys.setswitchinterval(before)
 
 
-def read_beside(write, read, check, seconds=SECONDS):
+def read_during(write, read, check, seconds=SECONDS):
     """Calls write in a thread and read in this one; check raises for a value that read must not return."""
     stop, errors, written = threading.Event(), [], []
 
@@ -86,7 +86,7 @@ def check_adagrad(saved):
 
 def test_state_dict_of_an_optimizer():
     optimizer, step = counting(fastreg.Adagrad)
-    read_beside(step, optimizer.state_dict, check_adagrad)
+    read_during(step, optimizer.state_dict, check_adagrad)
 
 
 def check_copy(optimizer):
@@ -101,7 +101,7 @@ COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda x: pickle.loads(pickle.dum
 @pytest.mark.parametrize("how", COPIES)
 def test_copies_of_an_optimizer(how):
     optimizer, step = counting(momentum=0.5, dampening=0.5)
-    read_beside(step, lambda: COPIES[how](optimizer), check_copy)
+    read_during(step, lambda: COPIES[how](optimizer), check_copy)
 
 
 def alternating():
@@ -128,7 +128,7 @@ def test_values_of_an_optimizer(what, by):
         whole = [sum(sizes.values())] if by is None else list(sizes.values())
         assert values in ([0] * len(whole), whole)
 
-    read_beside(step, lambda: getattr(optimizer, what)(by), check)
+    read_during(step, lambda: getattr(optimizer, what)(by), check)
 
 
 # -- Lazy updates -----------------------------------------------------------------------------------------------------
@@ -147,19 +147,19 @@ def test_state_dict_of_lazy_updates():
         all_equal(saved["sum"], 1 + saved["completed"])
         all_equal(saved["stamps"], saved["completed"])
 
-    read_beside(step, lazy.state_dict, check)
+    read_during(step, lazy.state_dict, check)
 
 
 @pytest.mark.parametrize("how", COPIES)
 def test_copies_of_lazy_updates(how):
     lazy, step = counting_lazy()
-    read_beside(step, lambda: COPIES[how](lazy), lambda copied: all_equal(copied.w, copied.completed))
+    read_during(step, lambda: COPIES[how](lazy), lambda copied: all_equal(copied.w, copied.completed))
 
 
 @pytest.mark.parametrize("places", [None, np.arange(0, SIZE, 3)], ids=["all", "some"])
 def test_weights_of_lazy_updates(places):
     lazy, step = counting_lazy()
-    read_beside(step, lambda: lazy.weights(places), lambda w: all_equal(w, w[0]))
+    read_during(step, lambda: lazy.weights(places), lambda w: all_equal(w, w[0]))
 
 
 def test_settings_of_lazy_updates_while_they_step():
@@ -172,7 +172,7 @@ def test_settings_of_lazy_updates_while_they_step():
         lazy.lr = rates[0]
         return lazy.weights()
 
-    read_beside(step, change, lambda w: all_equal(w, w[0]))
+    read_during(step, change, lambda w: all_equal(w, w[0]))
 
 
 # -- Linear models ----------------------------------------------------------------------------------------------------
@@ -203,7 +203,7 @@ forms = pytest.mark.parametrize("form", ["dense", "CSR"])
 @pytest.mark.parametrize("name", ["coef_", "intercept_"])
 def test_weights_of_a_model(name, form):
     model, train = counting_model(form)
-    read_beside(train, lambda: getattr(model, name), check_weights)
+    read_during(train, lambda: getattr(model, name), check_weights)
 
 
 @forms
@@ -217,7 +217,7 @@ def test_predictions_of_a_model(form):
     def check(predicted):
         assert predicted[0] % (2 * BATCH) == 0, predicted
 
-    read_beside(train, lambda: model.predict(one), check)
+    read_during(train, lambda: model.predict(one), check)
 
 
 @pytest.mark.parametrize("how", COPIES)
@@ -228,7 +228,7 @@ def test_copies_of_a_model(how):
         check_weights(copied.coef_)
         all_equal(copied.coef_, copied.intercept_[0])
 
-    read_beside(train, lambda: COPIES[how](model), check)
+    read_during(train, lambda: COPIES[how](model), check)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # a single epoch, since it is quick
@@ -252,4 +252,4 @@ def test_a_model_that_is_fitted_again():
         assert len(coef) == n
         assert np.isfinite(coef).all()
 
-    read_beside(fit, read, check)
+    read_during(fit, read, check)

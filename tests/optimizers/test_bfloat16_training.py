@@ -1,4 +1,4 @@
-"""Optimizers of bfloat16 weights: their state is float32, and it goes to files and copies and back."""
+"""Optimizers of bfloat16 weights: the state is float32, and files and copies restore it."""
 
 import copy
 import io
