@@ -6,15 +6,16 @@ import threading
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, stored
 from scipy import sparse
 
 from fastreg._boundary import linear as _learn
 from fastreg.linear import StreamingClassifier, StreamingRegressor
-from fastreg.linear import csr as _csr
+from fastreg.linear import regressor as _regressor
+from fastreg.linear.csr import checked_matrix
 from fastreg.linear.stream import Stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs
 
 
 def field(a):
@@ -165,7 +166,7 @@ def test_matrices_that_lie(case, form, dtype):
     x, y = data("log_loss", density=1)
     x[0] = 1
     fine = sparse.csr_array(np.round(8 * x).astype(dtype))
-    model = in_pieces(StreamingClassifier(), x, y, 10)
+    model = in_batches(StreamingClassifier(), x, y, 10)
     before = bits(model)
     for call in (model.fit, model.partial_fit, lambda x, y: model.predict(x)):
         odd = (fine.asformat(form) if form != "bsr" else fine.tobsr((1, 1))).copy()
@@ -193,7 +194,7 @@ PLACES = {
 @pytest.mark.parametrize("case", PLACES)
 def test_other_formats_that_lie(case):
     x, y = data("log_loss")
-    model = in_pieces(StreamingClassifier(), x, y, 10)
+    model = in_batches(StreamingClassifier(), x, y, 10)
     name, value = PLACES[case]
     for call in (model.fit, model.partial_fit, lambda x, y: model.predict(x)):
         odd = sparse.coo_matrix(x)
@@ -249,7 +250,7 @@ def test_nothing_is_written_behind_arrays_of_length_zero(loss, optimizer, case, 
     numpy = Fenced()
     monkeypatch.setattr(_learn, "np", numpy)
     x, y = EMPTY[case](), data(loss, classes=3)[1]
-    model = in_pieces(make(loss, optimizer), x, y, 7)
+    model = in_batches(make(loss, optimizer), x, y, 7)
     model.predict(x)
     known = {"classes": np.unique(y)} if is_classifier(loss) else {}
     make(loss, optimizer).partial_fit(x, y, sample_weight=np.zeros(30), **known).predict(x)
@@ -287,10 +288,9 @@ def test_bfloat16_features_train():
     assert bits(StreamingClassifier().partial_fit(odd, y, [0, 1])) == bits(expected)
 
 
-@pytest.mark.parametrize("borrowed", [True, False])
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_copy_in_parts_makes_no_difference(optimizer, index, borrowed, monkeypatch):
+def test_indices_copied_in_blocks(optimizer, index, monkeypatch):
     """Rows longer than a part, parts that end between rows, rows left out."""
     rng = np.random.default_rng(0)
     x = sparse.random(300, 6000, density=0.01, format="csr", random_state=0)
@@ -298,11 +298,12 @@ def test_the_copy_in_parts_makes_no_difference(optimizer, index, borrowed, monke
     x = sparse.vstack([x[:100], wide, x[100:]], format="csr")
     x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(index)
     y, weights = rng.standard_normal(302), rng.choice([0.0, 1.0, 2.0], 302)
-    trusted = _csr.trusted
-    assert trusted(x, borrowed=True).borrowed
+    assert checked_matrix(x, copy_indices=False).shares_indices
     models = []
-    for allowed in (borrowed, False):
-        monkeypatch.setattr("fastreg.linear.trusted", lambda x, borrowed=False, a=allowed: trusted(x, borrowed and a))
+    for copied in (False, True):
+        monkeypatch.setattr(
+            _regressor, "checked_matrix", lambda x, copy_indices, c=copied: checked_matrix(x, copy_indices or c)
+        )
         models.append(make("squared_error", optimizer))
         for _ in range(2):
             models[-1].partial_fit(x, y, sample_weight=weights)
@@ -450,7 +451,7 @@ def test_arrays_are_checked_where_pointers_are_taken(name, form):
     model = StreamingRegressor().partial_fit(x, y)
     from fastreg.linear.stream import Samples
 
-    samples = Samples(_csr.trusted(stored(x, form, float)))
+    samples = Samples(checked_matrix(stored(x, form, float)))
     change, match = SAMPLES[name]
     kinds = [change, swapped, lambda a: a[::-1]] if name != "starts" else [change, swapped]
     for kind in kinds:
@@ -472,9 +473,9 @@ def test_arrays_are_checked_where_pointers_are_taken(name, form):
 def test_threads_share_nothing_but_the_matrix():
     x, y = data("log_loss", 400)
     x = stored(x, np.int32, float)
-    expected = in_pieces(StreamingClassifier(), x, y, 20)
+    expected = in_batches(StreamingClassifier(), x, y, 20)
     models = [StreamingClassifier() for _ in range(4)]
-    threads = [threading.Thread(target=in_pieces, args=(model, x, y, 20)) for model in models]
+    threads = [threading.Thread(target=in_batches, args=(model, x, y, 20)) for model in models]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, stored
 from scipy import sparse
 
 from fastreg._boundary import linear as _learn
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 from fastreg.linear import stream as _stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # models with few epochs
 
 
 def shown(model):
@@ -151,7 +151,7 @@ def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch
     model, learner = make("log_loss", eta0=0.1).partial_fit(x, y, [0, 1]), None
     learner = model._stream.learner
     before, records = bits(model), learner.records
-    prepared, calls = _stream.Stream._prepared, []
+    prepared, calls = _stream.Stream._prepare, []
 
     def interrupted(self, *args):
         calls.append(self)
@@ -159,7 +159,7 @@ def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch
             raise KeyboardInterrupt
         return prepared(self, *args)
 
-    monkeypatch.setattr(_stream.Stream, "_prepared", interrupted)
+    monkeypatch.setattr(_stream.Stream, "_prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.partial_fit(x, y)
     assert bits(model) == before
@@ -370,7 +370,7 @@ DAMAGED = {
 @pytest.mark.parametrize("case", DAMAGED)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_pickles_that_are_damaged_are_refused(optimizer, case):
-    model = in_pieces(make("log_loss", optimizer), *data("log_loss", classes=3), 10)
+    model = in_batches(make("log_loss", optimizer), *data("log_loss", classes=3), 10)
     rebuild, (records, direction, second, intercept, *rest) = model._stream.learner.__reduce__()
     assert rebuild is _learn._rebuild
     with pytest.raises(ValueError, match=f"^records: expected those of {direction}"):
