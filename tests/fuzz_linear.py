@@ -111,7 +111,7 @@ class Linear(Sequence):
         self.require(np.allclose(result, expected, rtol=1e-5, atol=1e-6, equal_nan=True), "the predictions differ")
 
     def refuse(self):
-        """A damaged matrix is refused, or it is as good as a valid one; nothing else changes."""
+        """A damaged matrix: an invalid one must be refused, and a refused call must not change the model."""
         x, y = self.samples()
         matrix, invalid = lying(self.draw, sparse.csr_matrix(x))
         method, before = self.draw.choice(["fit", "partial_fit", "predict"]), self.fitted(self.model)

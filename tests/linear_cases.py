@@ -56,6 +56,25 @@ def stored(x, form, dtype):
     return x
 
 
+def misaligned(a):
+    """A copy with misaligned elements."""
+    buffer = np.empty(a.nbytes + 1, np.uint8)
+    buffer[1:] = np.frombuffer(a.tobytes(), np.uint8)
+    return buffer[1:].view(a.dtype).reshape(a.shape)
+
+
+def field(a):
+    """A copy as a field of a structured array: strided and misaligned."""
+    table = np.zeros(a.shape, [("other", "u1"), ("own", a.dtype)])
+    table["own"] = a
+    return table["own"]
+
+
+def swapped(a):
+    """A copy with the other byte order."""
+    return a.astype(a.dtype.newbyteorder())
+
+
 def in_batches(model, x, y, size, weights=None):
     """The model after calls of partial_fit with `size` samples each."""
     first = {"classes": np.unique(y)} if isinstance(model, StreamingClassifier) else {}
@@ -74,7 +93,7 @@ def bits(model):
 
 
 def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None):
-    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y has one column of targets each."""
+    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y is (samples, columns)."""
     kind, options = DENSE[optimizer]
     x = np.column_stack([x, np.full(len(x), float(intercept))])
     l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)

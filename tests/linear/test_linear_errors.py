@@ -128,11 +128,11 @@ def test_optimizer_intercept_and_dtype_of_a_stream_are_fixed(model):
 
 
 SAMPLE_WEIGHTS = {
-    "texts": ["a"] * 30,
+    "strings": ["a"] * 30,
     "numbers and None": [*np.ones(29), None],
     "complex": np.full(30, 1j),
     "an object": object(),
-    "a text": "balanced",
+    "a string": "balanced",
     "a dict": {0: 1.0},
     "ragged": [[1.0], [1.0, 2.0]] * 15,
     "an array without dimensions": np.array(2.0),
@@ -140,7 +140,7 @@ SAMPLE_WEIGHTS = {
 
 
 @pytest.mark.parametrize("case", SAMPLE_WEIGHTS)
-def test_sample_weights_of_odd_types(model, case):
+def test_sample_weights_of_invalid_types(model, case):
     x, y = data("log_loss")
     for call in (model.fit, model.partial_fit):
         refuses(model, r"sample_weight", call, x, y, sample_weight=SAMPLE_WEIGHTS[case])

@@ -59,7 +59,7 @@ def test_the_minimum_is_that_of_scikit_learn(loss, optimizer, l1_ratio):
 
 
 @pairs
-def test_features_need_not_be_scaled(loss, optimizer):
+def test_large_features_with_a_common_offset(loss, optimizer):
     rng = np.random.default_rng(0)
     x = 100 + 1e3 * rng.standard_normal((300, 6))
     y = (x[:, 0] - x[:, 1]) / 1e3
@@ -258,7 +258,7 @@ def test_a_warning_if_a_constant_has_a_smaller_loss(case):
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), [(loss, optimizer) for loss, optimizer in PAIRS if optimizer != "sgd"])
-def test_a_strong_penalty_leaves_the_constant(loss, optimizer):
+def test_a_strong_penalty_fits_the_intercept_only(loss, optimizer):
     """The intercept is not penalised: without weights it still minimises the loss, without a warning."""
     x, y = data(loss, 200, density=1)
     with warnings.catch_warnings():

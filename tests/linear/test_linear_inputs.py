@@ -7,7 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, misaligned, stored
 from scipy import sparse
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor
@@ -26,12 +26,6 @@ def read_only(x):
     for a in (x.data, x.indices, x.indptr) if sparse.issparse(x) else (x,):
         a.flags.writeable = False
     return x
-
-
-def misaligned(x):
-    buffer = np.empty(x.nbytes + 1, np.uint8)
-    buffer[1:] = np.frombuffer(x.tobytes(), np.uint8)
-    return buffer[1:].view(x.dtype).reshape(x.shape)
 
 
 def swapped(x):

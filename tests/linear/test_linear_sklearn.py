@@ -1,6 +1,7 @@
 """Linear models are scikit-learn estimators: checks, copies, pipelines, searches, feature names."""
 
 import copy
+import doctest
 import pickle
 
 import joblib
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from fastreg.linear import StreamingClassifier, StreamingRegressor
+from fastreg.linear import StreamingClassifier, StreamingRegressor, classifier, regressor
 
 OPTIONAL = {  # checks that scikit-learn skips if a package or a setting is missing
     "check_array_api_input",
@@ -45,6 +46,13 @@ def test_all_checks_of_scikit_learn_pass(loss, optimizer):
     assert len(results) > 50
     for result in results:
         assert result["status"] == "passed" or result["check_name"] in OPTIONAL, result
+
+
+@pytest.mark.parametrize("module", [classifier, regressor], ids=lambda module: module.__name__)
+def test_examples_of_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def test_the_defaults_are_checked():
