@@ -1,4 +1,4 @@
-"""Random sequences for fuzz.py: linear models on odd matrices, compared with a twin that gets plain ones."""
+"""Random sequences for fuzz.py: a linear model gets unusual matrices, its twin gets the canonical ones."""
 
 import copy
 import os
@@ -13,11 +13,11 @@ from scipy import sparse
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
-LEARNED = ("coef_", "intercept_", "n_iter_", "n_features_in_", "classes_")
+FITTED = ("coef_", "intercept_", "n_iter_", "n_features_in_", "classes_")
 
 
 class Linear(Sequence):
-    """A linear model that gets odd matrices, and a twin that gets the canonical ones."""
+    """Operations on a model and on its twin, which must have equal fitted attributes afterwards."""
 
     def run(self):
         draw = self.draw
@@ -32,18 +32,18 @@ class Linear(Sequence):
         self.rate = Rate()
         if options["optimizer"] == "sgd" and draw.chance(0.4):
             options["learning_rate"] = self.rate
-        self.it, self.twin = kind(**options), kind(**options)
+        self.model, self.twin = kind(**options), kind(**options)
         for _ in range(draw.randint(2, 8)):
             draw.choice(self.OPERATIONS)(self)
             self.compare()
 
-    def look(self, model):
-        seen = [getattr(model, name, None) for name in LEARNED]
-        return [None if x is None else np.asarray(x).tobytes() for x in seen]
+    def fitted(self, model):
+        values = [getattr(model, name, None) for name in FITTED]
+        return [None if x is None else np.asarray(x).tobytes() for x in values]
 
     def compare(self):
-        for name, x, y in zip(LEARNED, self.look(self.it), self.look(self.twin)):
-            self.require(x == y, f"{name} is not the twin's")
+        for name, x, y in zip(FITTED, self.fitted(self.model), self.fitted(self.twin)):
+            self.require(x == y, f"{name} differs from the twin's")
 
     def samples(self):
         n, dtype = self.draw.choice([1, 2, 7, 30]), self.draw.choice([np.float32, np.float64])
@@ -52,8 +52,8 @@ class Linear(Sequence):
         y = (np.argsort(np.argsort(margins)) * self.classes // n) if self.classify else margins
         return x, y
 
-    def odd(self, x):
-        """The same matrix in an odd form and in the plain form."""
+    def unusual(self, x):
+        """The same matrix in an unusual form, and in the canonical one."""
         if self.draw.chance(0.3):
             return same_dense(self.draw, x), x
         plain = sparse.csr_matrix(x)
@@ -63,16 +63,18 @@ class Linear(Sequence):
 
     def train(self, method, x, plain, y, weights=None):
         more = {"classes": np.arange(self.classes)} if self.classify and method == "partial_fit" else {}
-        before = self.look(self.it)
-        ok, error = self.attempt(method, lambda: getattr(self.it, method)(x, y, sample_weight=weights, **more))
+        before = self.fitted(self.model)
+        ok, error = self.attempt(method, lambda: getattr(self.model, method)(x, y, sample_weight=weights, **more))
         if ok:
             getattr(self.twin, method)(plain, y, sample_weight=weights, **more)
             return
-        self.require(self.look(self.it) == before or "eta0" in str(error), f"{method}: an error, and a change")
+        self.require(
+            self.fitted(self.model) == before or "eta0" in str(error), f"{method} failed and changed the model"
+        )
         twin_ok, _ = self.attempt(
             f"{method} of the twin", lambda: getattr(self.twin, method)(plain, y, sample_weight=weights, **more)
         )
-        self.require(not twin_ok, f"refused in an odd form only: {error}")
+        self.require(not twin_ok, f"only the unusual form was refused: {error}")
         if "eta0" in str(error):
             raise Done
 
@@ -87,88 +89,89 @@ class Linear(Sequence):
         self.train("fit", *self.forms(x), y, self.weights(len(y)))
 
     def forms(self, x):
-        """Both forms; the plain one has the dtype to which the model converts the odd one."""
-        odd, plain = self.odd(x)
-        dtype = np.asarray(odd.data if sparse.issparse(odd) else odd).dtype
-        return odd, plain if dtype.kind == "f" and dtype.itemsize == 4 else plain.astype(float)
+        """Both forms, in the dtype to which the model converts the unusual one."""
+        unusual, plain = self.unusual(x)
+        dtype = np.asarray(unusual.data if sparse.issparse(unusual) else unusual).dtype
+        return unusual, plain if dtype.kind == "f" and dtype.itemsize == 4 else plain.astype(float)
 
     def weights(self, n):
         return self.draw.choice([None, None, None, np.ones(n), self.draw.generator().random(n), 2.0, -np.ones(n)])
 
     def predict(self):
-        if self.look(self.it)[0] is None:
+        if self.fitted(self.model)[0] is None:
             return
         x, _ = self.samples()
-        x = np.zeros((3, self.it.n_features_in_), x.dtype) if x.shape[1] != self.it.n_features_in_ else x
-        odd, plain = self.forms(x)
-        (ok, mine), (_, other) = (
-            self.attempt("predict", lambda m=m, z=z: m.predict(z)) for m, z in ((self.it, odd), (self.twin, plain))
+        x = np.zeros((3, self.model.n_features_in_), x.dtype) if x.shape[1] != self.model.n_features_in_ else x
+        unusual, plain = self.forms(x)
+        (ok, result), (_, expected) = (
+            self.attempt("predict", lambda m=m, z=z: m.predict(z))
+            for m, z in ((self.model, unusual), (self.twin, plain))
         )
-        self.require(ok, f"refused in an odd form: {mine}")
-        self.require(np.allclose(mine, other, rtol=1e-5, atol=1e-6, equal_nan=True), "other predictions")
+        self.require(ok, f"the unusual form was refused: {result}")
+        self.require(np.allclose(result, expected, rtol=1e-5, atol=1e-6, equal_nan=True), "the predictions differ")
 
     def refuse(self):
-        """Pass an inconsistent matrix, or targets that do not fit."""
+        """A damaged matrix: an invalid one must be refused, and a refused call must not change the model."""
         x, y = self.samples()
-        matrix, certain = lying(self.draw, sparse.csr_matrix(x))
-        method, before = self.draw.choice(["fit", "partial_fit", "predict"]), self.look(self.it)
+        matrix, invalid = lying(self.draw, sparse.csr_matrix(x))
+        method, before = self.draw.choice(["fit", "partial_fit", "predict"]), self.fitted(self.model)
         more = {"classes": np.arange(self.classes)} if self.classify and method == "partial_fit" else {}
         arguments = [matrix] if method == "predict" else [matrix, y]
-        ok, _ = self.attempt(f"{method} of a damaged matrix", lambda: getattr(self.it, method)(*arguments, **more))
-        self.require(not (ok and certain), "a matrix that cannot be one was taken")
-        self.require(ok or self.look(self.it) == before, "an error, and a change")
+        ok, _ = self.attempt(f"{method} of a damaged matrix", lambda: getattr(self.model, method)(*arguments, **more))
+        self.require(not (ok and invalid), "an invalid matrix was accepted")
+        self.require(ok or self.fitted(self.model) == before, "a failed call changed the model")
         if ok:
             raise Done
 
     def refuse_targets(self):
         x, y = self.samples()
         bad = self.draw.choice([y[:-1], None, y[:, None, None], np.full(len(y), "a"), np.full(len(y), np.nan)])
-        before = self.look(self.it)
-        ok, _ = self.attempt("fit with bad targets", lambda: self.it.fit(x, bad))
-        self.require(not ok or bad is not None, "targets that are None were taken")
-        self.require(ok or self.look(self.it) == before, "an error, and a change")
+        before = self.fitted(self.model)
+        ok, _ = self.attempt("fit with bad targets", lambda: self.model.fit(x, bad))
+        self.require(not ok or bad is not None, "targets that are None were accepted")
+        self.require(ok or self.fitted(self.model) == before, "a failed call changed the model")
         if ok:
             raise Done
 
     def replace(self):
         how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
-        self.it = how(self.it)
-        if callable(self.it.learning_rate):
-            self.rate = self.it.learning_rate
+        self.model = how(self.model)
+        if callable(self.model.learning_rate):
+            self.rate = self.model.learning_rate
 
     def interfere(self):
-        """Fit with a learning rate that changes the checked matrix, calls the model or raises."""
-        if not callable(self.it.learning_rate):
+        """A learning rate that changes the checked matrix, trains the model or raises."""
+        if not callable(self.model.learning_rate):
             return
         x, y = self.samples()
         x = sparse.csr_matrix(x)
         act = self.draw.choice(self.HOSTILE)
         self.rate.act = lambda: act(self, x, y)
-        before = self.look(self.it)
+        before = self.fitted(self.model)
         more = {"classes": np.arange(self.classes)} if self.classify else {}
-        ok, _ = self.attempt(act.__name__, lambda: self.it.partial_fit(x, y, **more), KeyboardInterrupt)
+        ok, _ = self.attempt(act.__name__, lambda: self.model.partial_fit(x, y, **more), KeyboardInterrupt)
         self.rate.act = None
-        self.require(ok or self.look(self.it) == before, f"{act.__name__}: an error, and a change")
+        self.require(ok or self.fitted(self.model) == before, f"{act.__name__}: a failed call changed the model")
         if ok:
             raise Done
 
     def raises(self, x, y):
         raise self.draw.choice([HostileError, KeyboardInterrupt])
 
-    def points_elsewhere(self, x, y):
+    def changes_indices(self, x, y):
         x.indices[:] = self.draw.choice([-1, 500_000_000])
 
-    def falls(self, x, y):
+    def reverses_indptr(self, x, y):
         x.indptr[:] = x.indptr[::-1].copy()
 
     def resizes(self, x, y):
         self.draw.choice([x.indices, x.data, x.indptr]).resize(self.draw.choice([0, 1]), refcheck=False)
 
     def trains(self, x, y):
-        self.it.partial_fit(x, y)
+        self.model.partial_fit(x, y)
 
-    def fit_during_writes(self):
-        """Another thread overwrites indices and indptr of the matrix during the call: errors are allowed, no crash."""
+    def during_writes(self):
+        """Another thread writes random indices and indptr while the model reads them: errors, but no crash."""
         x, y = self.samples()
         x, stop = rebuilt(sparse.csr_matrix(np.tile(x, (20, 1)))), threading.Event()
         rng = self.draw.generator()
@@ -184,28 +187,28 @@ class Linear(Sequence):
         thread.start()
         try:
             for _ in range(3):
-                self.attempt("fit during writes", lambda: self.it.fit(x, np.tile(y, 20)))
+                self.attempt("fit during writes", lambda: self.model.fit(x, np.tile(y, 20)))
         finally:
             stop.set()
             thread.join()
         raise Done
 
     def fork(self):
-        """Train and predict in a child process."""
+        """A forked child trains and predicts."""
         x, y = self.samples()
         child = os.fork()
         if not child:
             signal.alarm(20)
             try:
-                self.it.fit(x, y).predict(x)
-            except ValueError:  # for example, only one class
+                self.model.fit(x, y).predict(x)
+            except ValueError:  # for example, all samples have the same class
                 pass
             finally:
                 os._exit(0)
-        self.require(os.waitpid(child, 0)[1] == 0, "a forked child has hung or crashed")
+        self.require(os.waitpid(child, 0)[1] == 0, "the forked child hung or crashed")
 
-    HOSTILE = (raises, points_elsewhere, falls, resizes, trains)
+    HOSTILE = (raises, changes_indices, reverses_indptr, resizes, trains)
     OPERATIONS = (
         *[partial_fit] * 8, *[fit] * 4, *[predict] * 3, *[refuse] * 4, refuse_targets, replace, *[interfere] * 3,
-        fit_during_writes, *([fork] if hasattr(os, "fork") else []),
+        during_writes, *([fork] if hasattr(os, "fork") else []),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables of the tests of linear models: estimators, data in all forms, and a dense loop with the same results."""
+"""Tables for the tests of linear models: estimators, data in several forms, and an equivalent loop of dense steps."""
 
 from itertools import product
 
@@ -17,7 +17,7 @@ DENSE = {
     "adagrad": (fastreg.Adagrad, {"mode": "proximal", "initial_accumulator_value": 0.1, "eps": 1e-10}),
     "ftrl": (fastreg.FTRL, {"beta": 1.0, "initial_accumulator_value": 0.0}),
 }
-SLOPES = {  # derivatives of the losses by the margin
+SLOPES = {  # derivatives of the losses with respect to the margin
     "log_loss": lambda m, y: -y * expit(-y * m),
     "hinge": lambda m, y: np.where(y * m < 1, -y, 0.0),
     "squared_hinge": lambda m, y: -2 * y * np.maximum(0, 1 - y * m),
@@ -35,15 +35,15 @@ def is_classifier(loss):
 
 
 def data(loss, count=30, features=12, classes=2, seed=0, density=0.4):
-    """Samples with some features zero (in the first sample all), and targets that depend on the first features."""
+    """Samples with some zero features, the first with zeros only; the targets depend on the first three features."""
     rng = np.random.default_rng([seed, count, features])
     x = rng.standard_normal((count, features)) * (rng.random((count, features)) < density)
     x[0] = 0
     margins = x[:, :3] @ [2.0, -1.0, 1.0] + 0.3 * rng.standard_normal(count) + 0.2
     if not is_classifier(loss):
         return x, margins
-    places = np.argsort(np.argsort(margins)) * classes // count
-    return x, np.array(["one", "three", "two"])[places] if classes == 3 else places
+    codes = np.argsort(np.argsort(margins)) * classes // count
+    return x, np.array(["one", "three", "two"])[codes] if classes == 3 else codes
 
 
 def stored(x, form, dtype):
@@ -56,25 +56,44 @@ def stored(x, form, dtype):
     return x
 
 
-def in_pieces(model, x, y, size, weights=None):
-    """Calls partial_fit with this number of samples at a time."""
+def misaligned(a):
+    """A copy with misaligned elements."""
+    buffer = np.empty(a.nbytes + 1, np.uint8)
+    buffer[1:] = np.frombuffer(a.tobytes(), np.uint8)
+    return buffer[1:].view(a.dtype).reshape(a.shape)
+
+
+def field(a):
+    """A copy as a field of a structured array: strided and misaligned."""
+    table = np.zeros(a.shape, [("other", "u1"), ("own", a.dtype)])
+    table["own"] = a
+    return table["own"]
+
+
+def swapped(a):
+    """A copy with the other byte order."""
+    return a.astype(a.dtype.newbyteorder())
+
+
+def in_batches(model, x, y, size, weights=None):
+    """The model after calls of partial_fit with `size` samples each."""
     first = {"classes": np.unique(y)} if isinstance(model, StreamingClassifier) else {}
     for k in range(0, len(y), size):
-        part = slice(k, k + size)
-        model.partial_fit(x[part], y[part], sample_weight=None if weights is None else weights[part], **first)
+        batch = slice(k, k + size)
+        model.partial_fit(x[batch], y[batch], sample_weight=None if weights is None else weights[batch], **first)
         first = {}
     return model
 
 
 def bits(model):
-    """Everything that the model has learned, as bytes."""
+    """Weights, intercept and optimizer state of a model as bytes, with its counters."""
     stream = model._stream
     own = b"".join(x.tobytes() for x in stream.learner.intercept)
     return stream.learner.records.tobytes(), own, model.coef_.tobytes(), stream.completed, stream.scale
 
 
 def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None):
-    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y: targets of the columns."""
+    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y is (samples, columns)."""
     kind, options = DENSE[optimizer]
     x = np.column_stack([x, np.full(len(x), float(intercept))])
     l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)

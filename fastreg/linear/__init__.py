@@ -1,7 +1,7 @@
-"""Layer 5, linear models that stay sparse while they stream: scikit-learn estimators over the lazy updates.
+"""Layer 5, linear models with sparse weights for streams: scikit-learn estimators that use the lazy updates.
 
 scikit-learn's SGDClassifier drops pending penalties at every call of partial_fit, so that its weights are not sparse on
-mini-batches. Here the weights do not depend on how a stream is split into batches. Needs the extra `sklearn`.
+mini-batches. Here the weights do not depend on how a stream is split into batches. It needs the extra `sklearn`.
 """
 
 try:

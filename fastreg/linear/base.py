@@ -1,37 +1,32 @@
-"""Layer 5, what the two estimators share: parameters, training, and fitted attributes."""
+"""Layer 5, training and fitted attributes of the two estimators."""
 
 import time
 import warnings
 from math import inf
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastreg.convert import from_sklearn
-from fastreg.linear.csr import trusted
-from fastreg.linear.labels import (
-    short,
-)
-from fastreg.linear.order import stream, visits
-from fastreg.linear.stream import OPTIMIZERS, Samples, Stream, Task
+from fastreg.linear.csr import checked_matrix
+from fastreg.linear.labels import short
+from fastreg.linear.order import set_order, stream_order
+from fastreg.linear.parameters import Parameters
+from fastreg.linear.stream import Samples, Stream, Task
 
-LARGEST = float(np.finfo(float).max)
-WORSE = 0.005  # relatively: more than a constant is what no optimum is; rounding and a last step aside
+TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 DIVERGED = (
-    "eta0: expected a learning rate small enough for these features, got weights or losses that are no longer finite;"
+    "eta0: expected a learning rate small enough for these features, got weights or losses that are not finite;"
     " scale the features (StandardScaler, MaxAbsScaler) or lower eta0"
 )
 
 
-class _Streaming(BaseEstimator):
-    """What the two estimators share: parameters, learning rates, epochs."""
-
-    _losses: tuple[str, ...]
+class StreamingBase(Parameters):
+    """Training on a set of data or on a stream; the subclasses check targets and interpret margins."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -41,147 +36,77 @@ class _Streaming(BaseEstimator):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "_stream")
 
-    # Parameters
-
-    def _check_parameters(self):
-        """Clear errors, before anything is trained."""
-        self._one_of("loss", self._losses)
-        self._one_of("optimizer", tuple(OPTIMIZERS))
-        for name in ("fit_intercept", "shuffle", "warm_start"):
-            x = getattr(self, name)
-            if not isinstance(x, bool | np.bool_):
-                raise ValueError(f"{name}: expected True or False, got {x!r}")
-        if not callable(self.learning_rate):
-            self._one_of("learning_rate", ("auto", "constant", "invscaling", "optimal"))
-        for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf), ("epsilon", 0, inf)):
-            self._number(name, low, high)
-        for name in ("eta0", "tol"):
-            if getattr(self, name) is not None:
-                self._number(name, 0, inf)
-        for name, low in (("max_iter", 1), ("n_iter_no_change", 1), ("verbose", 0)):
-            x = getattr(self, name)
-            if not isinstance(x, Integral) or (low and isinstance(x, bool)) or x < low:
-                raise ValueError(f"{name}: expected a whole number from {low}, got {x!r}")
-        try:
-            check_random_state(self.random_state)
-        except ValueError:
-            raise ValueError(
-                f"random_state: expected a whole number, a RandomState or None, got {self.random_state!r}"
-            ) from None
-        if self.eta0 is not None and (self.eta0 == 0 or 1 / float(self.eta0) > LARGEST):
-            raise ValueError(f"eta0: expected a positive number that has a finite inverse, got {self.eta0!r}")
-        if self._schedule() == "optimal" and self.alpha == 0:
-            raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
-        if self._schedule() != "constant" and self.optimizer != "sgd":
-            raise ValueError(
-                f"learning_rate: expected 'auto' or 'constant' with optimizer={self.optimizer!r}, whose steps shrink by"
-                f" themselves, got {self.learning_rate!r}"
-            )
-
-    def _one_of(self, name, known):
-        x = getattr(self, name)
-        if not isinstance(x, str) or x not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {x!r}")
-
-    def _number(self, name, low, high):
-        x = getattr(self, name)
-        if not isinstance(x, Real) or isinstance(x, bool) or not low <= x <= high or x > LARGEST:
-            bound = f" to {high:g}" if high < inf else ""
-            raise ValueError(f"{name}: expected a finite number from {low:g}{bound}, got {x!r}")
-
-    def _is_auto(self):
-        return isinstance(self.learning_rate, str) and self.learning_rate == "auto"
-
-    def _schedule(self):
-        """The name of the schedule, or the callable that stands in its place."""
-        if self._is_auto():
-            return self._auto if self.optimizer == "sgd" else "constant"
-        return self.learning_rate
-
-    def _rates(self, steps):
-        """The learning rates after so many steps each: as many, or one for all."""
-        schedule = self._schedule()
-        if callable(schedule):
-            rates = [schedule(t) for t in steps.tolist()]
-            if not all(isinstance(x, Real) and 0 <= x <= LARGEST for x in rates):
-                raise ValueError("learning_rate: expected a callable that returns finite numbers, not negative")
-            return np.array(rates, float)
-        if schedule == "optimal":
-            weight = self.alpha**-0.25  # a typical one, in L. Bottou's heuristic
-            first = weight / max(1.0, self._steepest(weight)) if self.eta0 is None else self.eta0
-            return 1 / (self.alpha * steps + 1 / first)
-        first = 0.01 if self.eta0 is None else self.eta0
-        return first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
-
-    def _steepest(self, weight):
-        """The slope of the loss where a margin is as wrong as such a weight makes it."""
-        return {"squared_hinge": 2 * (1 + weight), "squared_error": weight, "huber": self.epsilon}.get(self.loss, 1.0)
-
     # Training
 
     def _snapshot(self):
-        """The same parameters and the same model, of one moment; what is written on it, nobody sees.
+        """A shallow copy: parameters and fitted attributes that belong together, even if another thread trains.
 
-        A model is replaced by one store of `__dict__`, which no interrupt divides: at any time, attributes fit each
-        other.
+        Training works on the snapshot, and `_replace_with` stores the result with a single assignment to `__dict__`. An
+        interrupt comes before or after it, so that the attributes always belong to the same model.
         """
-        twin = object.__new__(type(self))
-        twin.__dict__ = dict(vars(self))
-        return twin
+        snapshot = object.__new__(type(self))
+        snapshot.__dict__ = dict(vars(self))
+        return snapshot
 
-    def _take(self, twin):
-        """Become what the twin is."""
-        now = vars(self) | {name: x for name, x in vars(twin).items() if name not in self._get_param_names()}
-        if "feature_names_in_" not in vars(twin):
-            now.pop("feature_names_in_", None)
-        self.__dict__ = now
+    def _replace_with(self, snapshot):
+        """Adopt the fitted attributes of the snapshot."""
+        new = vars(self) | {name: x for name, x in vars(snapshot).items() if name not in self._get_param_names()}
+        if "feature_names_in_" not in vars(snapshot):
+            new.pop("feature_names_in_", None)
+        self.__dict__ = new
         return self
 
     def _task(self):
         return Task(
             self._rates, from_sklearn(self.alpha, self.l1_ratio), self.loss, float(self.epsilon),
-            careful=self.optimizer == "sgd" and self._is_auto(),
-            unit=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
+            limit_rates=self.optimizer == "sgd" and self._is_auto(),
+            base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
         )  # fmt: skip
 
-    def _begin(self, x, columns):
+    def _new_stream(self, x, columns):
         return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept)
 
-    def _go_on(self, x, columns):
-        """A copy of the stream, for warm starts."""
-        now = {"optimizer": self.optimizer, "fit_intercept": self.fit_intercept, "features in X": x.shape[1]}
-        now["columns of weights"] = columns
-        was = self._stream.optimizer, self._stream.has_intercept, *self._stream.shape
-        for (name, x), expected in zip(now.items(), was):
-            self._warm(name, x, expected, x == expected)
-        return self._stream.copy()
+    def _warm_stream(self, x, columns):
+        """A copy of the fitted stream, for warm_start=True."""
+        stream = self._stream
+        for name, given, expected in (
+            ("optimizer", self.optimizer, stream.optimizer),
+            ("fit_intercept", self.fit_intercept, stream.has_intercept),
+            ("features in X", x.shape[1], stream.shape[0]),
+            ("columns of weights", columns, stream.shape[1]),
+        ):
+            self._check_warm_start(name, given, expected, given == expected)
+        return stream.copy()
 
-    def _warm(self, name, x, expected, same):
+    def _check_warm_start(self, name, given, expected, same):
         if not same:
             raise ValueError(
-                f"warm_start: expected {name} as in the last fit, {short(expected)}, got {short(x)}; with"
-                " warm_start=False, fit begins anew"
+                f"warm_start: expected {name} as in the last fit, {short(expected)}, got {short(given)}; set"
+                " warm_start=False to fit a new model"
             )
 
     def _fit(self, x, targets, weights, columns):
-        """Epochs over a set of data, until the losses no longer fall."""
+        """Epochs over a set of data, until the mean loss stops falling."""
         if weights is not None and not weights.any():
             raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
         rng = check_random_state(self.random_state)
         if self.warm_start and hasattr(self, "_stream"):
-            self._stream = self._go_on(x, columns)
+            self._stream = self._warm_stream(x, columns)
             x = self._cast(x)
         else:
-            self._stream = self._begin(x, columns)
+            self._stream = self._new_stream(x, columns)
         samples, task = Samples(x), self._task()
-        order, own = visits(samples, targets, weights) if self.shuffle else stream(len(samples), weights)
-        best, patience, began = inf, self.n_iter_no_change, time.perf_counter()
+        if self.shuffle:
+            order, step_weights = set_order(samples, targets, weights)
+        else:
+            order, step_weights = stream_order(len(samples), weights)
+        best, patience, start = inf, self.n_iter_no_change, time.perf_counter()
         for epoch in range(1, self.max_iter + 1):
-            places = rng.permutation(len(order)) if self.shuffle else slice(None)
-            shares = None if own is None else own[places]
-            loss = self._learn(samples, order[places], targets, shares, task, epochs=epoch, private=True)
+            steps = rng.permutation(len(order)) if self.shuffle else slice(None)
+            own = None if step_weights is None else step_weights[steps]
+            loss = self._learn(samples, order[steps], targets, own, task, epochs=epoch, private=True)
             if self.verbose:
-                self._tell(f"epoch {epoch}", loss, time.perf_counter() - began)
+                self._report(f"epoch {epoch}", loss, time.perf_counter() - start)
             if self.tol is not None:
                 patience = self.n_iter_no_change if loss < best - self.tol else patience - 1
                 best = min(best, loss)
@@ -190,73 +115,83 @@ class _Streaming(BaseEstimator):
         else:
             if self.tol is not None and self.max_iter > 1:
                 warnings.warn(
-                    f"max_iter: the loss still fell after {self.max_iter} epochs", ConvergenceWarning, stacklevel=3
+                    f"max_iter: the loss was still falling after {self.max_iter} epochs",
+                    ConvergenceWarning,
+                    stacklevel=3,
                 )
         if not (np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all()):
             raise ValueError(DIVERGED)
-        self._compare(x, targets, weights, task)
+        self._compare_with_constant(x, targets, weights, task)
 
-    def _compare(self, x, targets, weights, task):
-        """A warning where the model is worse than one that knows nothing of the features: fit cannot have converged."""
-        told = self._stream.loss(self._stream.margins(x), targets, weights, task)
-        base = [np.zeros(self._stream.shape[1])]
+    def _compare_with_constant(self, x, targets, weights, task):
+        """Warn if a constant prediction has a smaller loss: then fit has not converged."""
+        loss = self._stream.loss(self._stream.margins(x), targets, weights, task)
+        constants = [np.zeros(self._stream.shape[1])]
         if self.fit_intercept:
-            base += self._constants(targets, np.ones(len(targets)) if weights is None else weights)
-        best = min(self._stream.loss(np.broadcast_to(c, (len(targets), len(c))), targets, weights, task) for c in base)
-        if not told <= best * (1 + WORSE):
+            constants += self._constant_margins(targets, np.ones(len(targets)) if weights is None else weights)
+        best = min(
+            self._stream.loss(np.broadcast_to(c, (len(targets), len(c))), targets, weights, task) for c in constants
+        )
+        if not loss <= best * (1 + TOLERANCE):
             warnings.warn(
-                f"fit: the mean loss is {told:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant: expected"
-                " features of similar size (StandardScaler, MaxAbsScaler), and eta0 and max_iter that let the losses"
-                " fall",
+                f"fit: the mean loss is {loss:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant"
+                " prediction; scale the features (StandardScaler, MaxAbsScaler), or change eta0 or max_iter",
                 ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 
     def _partial_fit(self, x, targets, weights, columns):
-        """One pass over the next piece of a stream."""
-        began, first = time.perf_counter(), not hasattr(self, "_stream")
+        """One pass over the next batch of a stream."""
+        start, first = time.perf_counter(), not hasattr(self, "_stream")
         if first:
-            self._stream = self._begin(x, columns)
+            self._stream = self._new_stream(x, columns)
         else:
             x = self._cast(x)
-            for name, was in (("optimizer", self._stream.optimizer), ("fit_intercept", self._stream.has_intercept)):
-                if getattr(self, name) != was:
-                    raise ValueError(f"{name}: expected {was!r}, as the stream began, got {getattr(self, name)!r}")
+            for name, first_value in (
+                ("optimizer", self._stream.optimizer),
+                ("fit_intercept", self._stream.has_intercept),
+            ):
+                if getattr(self, name) != first_value:
+                    raise ValueError(
+                        f"{name}: expected {first_value!r}, as in the first call, got {getattr(self, name)!r}"
+                    )
         samples = Samples(x)
-        order, weights = stream(len(samples), weights)
+        order, weights = stream_order(len(samples), weights)
         loss = self._learn(samples, order, targets, weights, self._task(), private=first)
         if self.verbose:
-            self._tell(f"{self._stream.completed} samples", loss, time.perf_counter() - began)
+            self._report(f"{self._stream.completed} samples", loss, time.perf_counter() - start)
 
     def _cast(self, x):
-        """Samples in the dtype of the first ones."""
+        """The samples in the dtype of the first call."""
         dtype = self._stream.dtype
         if x.dtype == dtype:
             return x
         with np.errstate(over="ignore"):
             if issparse(x):
-                x.data = x.data.astype(dtype)  # the matrix is our own; SciPy would sort and sum what nobody checked
+                x.data = x.data.astype(dtype)  # a private matrix; SciPy's astype would sort it and sum duplicates
             else:
                 x = x.astype(dtype)
         if not np.isfinite(x.data if issparse(x) else x).all():
             raise ValueError(
-                f"X: expected numbers that {dtype}, the dtype of the first samples, can hold, got larger ones"
+                f"X: expected numbers that {dtype}, the dtype of the first call, can hold, got larger ones"
             )
         return x
 
     def _learn(self, samples, order, *args, **kwargs):
-        """A step for each sample of `order`; the mean of their losses."""
+        """One step for each entry of `order`; returns the mean of the losses before the steps."""
         total = self._stream.learn(samples, order, *args, **kwargs)
         if not np.isfinite(total):
             raise ValueError(DIVERGED)
         return total / max(1, len(order))
 
-    def _tell(self, when, loss, seconds):
+    def _report(self, progress, loss, seconds):
         coef = self._stream.coef()
-        kept = np.count_nonzero(coef)
-        print(f"{when}: mean loss {loss:.6g}, {kept} of {coef.size} weights not zero, {seconds:.2f} s", flush=True)
+        nonzero = np.count_nonzero(coef)
+        print(
+            f"{progress}: mean loss {loss:.6g}, {nonzero} of {coef.size} weights not zero, {seconds:.2f} s", flush=True
+        )
 
-    def _weights(self, sample_weight, x):
-        """A copy: what is checked is what is used."""
+    def _sample_weights(self, sample_weight, x):
+        """A checked copy, which the caller cannot change afterwards."""
         if sample_weight is None:
             return None
         try:
@@ -268,41 +203,41 @@ class _Streaming(BaseEstimator):
             raise ValueError(f"sample_weight: expected numbers, got {short(sample_weight)}; {error}") from error
         if weights.shape != x.shape[:1]:
             raise ValueError(f"sample_weight: expected one for each of {x.shape[0]} samples, got shape {weights.shape}")
-        return self._usable(weights, "sample_weight")
+        return self._check_weights(weights, "sample_weight")
 
-    def _usable(self, weights, name):
-        """Weights whose sum is one, too."""
+    def _check_weights(self, weights, name):
+        """The weights, if they are finite and not negative, and their sum is finite."""
         with np.errstate(over="ignore"):
             if not (weights >= 0).all() or not np.isfinite(weights.sum()):
-                raise ValueError(f"{name}: expected finite numbers, not negative, of finite sum, got others")
+                raise ValueError(f"{name}: expected finite numbers, not negative, with a finite sum, got others")
         return weights
 
     # Results
 
     @property
     def coef_(self):
-        """The weights as they are now, exact zeros where the penalty has removed a feature."""
-        return self._shaped(self._fitted("coef_").coef())
+        """The weights; exactly zero for each feature that the penalty has removed."""
+        return self._coef_shape(self._fitted_stream("coef_").coef())
 
     @property
     def intercept_(self):
-        """The intercept; zero without one."""
-        return self._fitted("intercept_").intercept()
+        """The intercept; zero with fit_intercept=False."""
+        return self._fitted_stream("intercept_").intercept()
 
     @property
     def n_iter_(self):
-        """The epochs of the last fit; 1 after partial_fit."""
-        return self._fitted("n_iter_").learner.epochs
+        """The number of epochs of the last fit; 1 after partial_fit."""
+        return self._fitted_stream("n_iter_").learner.epochs
 
-    def _fitted(self, name):
+    def _fitted_stream(self, name):
         stream = vars(self).get("_stream")
         if stream is None:
             raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
         return stream
 
     def _margins(self, x):
-        """Of a snapshot, if the caller needs anything else of the model."""
+        """The margins; called on a snapshot if the caller also needs other attributes of the same model."""
         check_is_fitted(self)
-        x = validate_data(self, trusted(x), accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
+        x = validate_data(self, checked_matrix(x), accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
         margins = self._stream.margins(x)
         return margins[:, 0] if margins.shape[1] == 1 else margins

@@ -1,4 +1,4 @@
-"""Layer 5, the classifier: binary, or one class against the rest for each column of weights."""
+"""Layer 5, the classifier: two classes have one column of weights, more have one column each, against the rest."""
 
 import numpy as np
 from scipy.special import expit
@@ -7,106 +7,143 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
-from fastreg.linear.base import _Streaming
-from fastreg.linear.csr import trusted
+from fastreg.linear.base import StreamingBase
+from fastreg.linear.csr import checked_matrix
 from fastreg.linear.labels import (
     check_class_weight,
-    check_listed,
-    codes_of,
+    check_list,
+    class_weights_of,
+    encode,
     kind_of,
     same_classes,
     short,
     sorted_classes,
-    weights_of,
 )
 
 
-class StreamingClassifier(ClassifierMixin, _Streaming):
-    """A linear classifier that learns sample by sample, with exact zeros, also while it streams.
+class StreamingClassifier(ClassifierMixin, StreamingBase):
+    """Linear classifier with an elastic-net penalty, trained one sample at a time.
 
-    Minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) by proximal steps; the intercept is not
-    penalised. Two classes have one vector of weights; more have one each, against the rest.
+    It minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) by proximal steps. The intercept is not
+    penalised. :meth:`partial_fit` applies pending penalties exactly: the weights do not depend on how a stream is split
+    into batches, and weights that the penalty removes are exactly zero. With more than two classes, it trains one
+    classifier for each class against the rest.
 
     Parameters
     ----------
-    loss : {"log_loss", "hinge", "squared_hinge"}
-    optimizer : {"ftrl", "sgd", "adagrad"}
-        As :class:`fastreg.LazyFTRL`, :class:`fastreg.LazySGD` and :class:`fastreg.LazyAdagrad`, the first with
-        strengths that grow with the samples seen, so that all three minimise the same. FTRL weighs all gradients of a
-        feature so far against the penalty: after one pass over rare features it leaves far fewer weights than the
-        others.
+    loss : {"log_loss", "hinge", "squared_hinge"}, default "log_loss"
+    optimizer : {"ftrl", "sgd", "adagrad"}, default "ftrl"
+        The rules of :class:`fastreg.LazyFTRL`, :class:`fastreg.LazySGD` and :class:`fastreg.LazyAdagrad`. The strengths
+        of FTRL grow with the number of samples, so that all three minimise the same objective. FTRL compares the sum of
+        all gradients of a feature with the penalty. After one pass over rare features, it has far fewer non-zero
+        weights than the other two.
     alpha : float, default 1e-4
-        Strength of the penalty. Too small overfits, too large underfits.
+        Strength of the penalty.
     l1_ratio : float, default 0.15
-        1 for L1 alone, 0 for L2 alone, as in scikit-learn.
-    learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable
-        With "sgd": "optimal" is 1/(alpha·t + 1/eta0), "invscaling" eta0/(t + 1)^power_t; a callable is given t, the
-        samples seen. "auto" is "optimal", but no step takes a sample beyond the minimum of its own loss, if that is not
-        "hinge". It is not enough for features of very different sizes: scale them (StandardScaler, MaxAbsScaler). The
-        other optimizers have "constant" (auto) alone.
+        Share of the L1 penalty: 1 for L1 alone, 0 for L2 alone.
+    learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable, default "auto"
+        For ``optimizer="sgd"``, where t is the number of samples so far: "optimal" is 1/(alpha·t + 1/eta0),
+        "invscaling" is eta0/(t + 1)^power_t, a callable is called with t. "auto" is "optimal" with a limit: no step
+        goes beyond the minimum of the loss of its own sample, except with ``loss="hinge"``. The limit does not replace
+        scaling of the features. The other optimizers adapt their step sizes; for them, only "auto" and "constant" are
+        allowed, and mean the same.
     eta0 : float, optional
-        The first learning rate. By default 1/4 over the size of the features that the samples so far have (their root
-        mean square; looked at again when the samples have doubled) for "ftrl" and "adagrad", L. Bottou's heuristic for
-        "sgd" with "optimal", or 0.01.
+        The initial learning rate. The default is 0.01 for "sgd"; with "optimal", it is L. Bottou's heuristic. For
+        "ftrl" and "adagrad", it is 1/4 divided by the mean size of the samples so far, where the size of a sample is
+        the root mean square of its non-zero features. The mean is updated when the number of samples has doubled.
     power_t : float, default 0.5
+        The exponent of "invscaling".
     fit_intercept : bool, default True
     max_iter : int, default 1000
-        Most epochs of :meth:`fit`.
+        Maximum number of epochs of :meth:`fit`.
     tol : float or None, default 1e-3
-        Epochs end when the mean loss has not fallen by this for `n_iter_no_change` of them; None for max_iter in any
-        case.
+        :meth:`fit` stops when the mean loss has not improved by `tol` for `n_iter_no_change` epochs. With None, it
+        always runs `max_iter` epochs.
     n_iter_no_change : int, default 5
     shuffle : bool, default True
-        True: the data of :meth:`fit` are a set. Their order does not matter. Weights are relative: times a constant,
-        they give the same model, but for rounding. Whole weights without a common factor are numbers of copies, to the
-        bit, as long as their mean is at most 16; beyond it, visits would get too many. False: the data are a stream,
-        taken exactly as :meth:`partial_fit` does, and a weight multiplies a sample's gradient.
-    random_state : int, RandomState or None
-        For the shuffling.
-    class_weight : dict, "balanced" or None
-        Multiplies sample weights; a class that is absent counts 1. "balanced" is for :meth:`fit` only.
+        If True, :meth:`fit` treats the data as a set: their order does not matter, and only the ratios of sample
+        weights do, up to rounding. Integer weights without a common factor and with a mean of at most 16 give exactly
+        the model of repeated samples. If False, :meth:`fit` processes the data in order, as :meth:`partial_fit` does,
+        and a weight multiplies the gradient of its sample.
+    random_state : int, RandomState or None, default None
+        Seed of the shuffling.
+    class_weight : dict, "balanced" or None, default None
+        Factors of the sample weights; a class that is not in the dict has weight 1. "balanced" is for :meth:`fit` only.
     warm_start : bool, default False
-        Let :meth:`fit` go on from where the last one ended: an error if classes, features, optimizer or fit_intercept
-        are others. The dtype stays the first one's.
+        If True, :meth:`fit` continues from the fitted weights. It is an error to change the classes, the number of
+        features, `optimizer` or `fit_intercept`. The dtype of the weights does not change.
     verbose : int, default 0
-        Print a line for every epoch or call of partial_fit.
+        If positive, print a line for each epoch, or each call of :meth:`partial_fit`.
 
     Attributes
     ----------
-    coef_ : ndarray, (1, features) or (classes, features)
+    coef_ : ndarray, float32 or float64, (1, features) or (classes, features)
+        Read-only.
     intercept_ : ndarray, (1,) or (classes,)
-    classes_ : ndarray
+    classes_ : ndarray, (classes,)
     n_iter_ : int
+        Number of epochs of the last :meth:`fit`.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, (features,)
+        Only if X has feature names.
+
+    Raises
+    ------
+    ValueError
+        From :meth:`fit` and :meth:`partial_fit` if a parameter, X, y or the weights are invalid, or if weights or
+        losses are no longer finite.
+    RuntimeError
+        From :meth:`partial_fit` if another call trains the same model.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If :meth:`fit` stops at `max_iter`, or if a constant prediction has a smaller mean loss. Frequent reasons are
+        features of different scales and, with "sgd", a strong penalty: it makes the learning rate of the intercept
+        small, too.
 
     Notes
     -----
-    A call of :meth:`partial_fit` costs O(non-zeros), whatever the number of features; reading `coef_` costs a pass over
-    all of them. Margins need exp for the log-loss, so that results can differ in the last bits between machines.
+    :meth:`partial_fit` costs O(non-zeros), regardless of the number of features. Reading `coef_` costs a pass over all
+    features. The log-loss needs exp, so that results can differ in the last bits between machines.
 
-    A call happens whole or not at all, whatever stops it: an error, an interrupt, memory that runs out. Only a call of
-    :meth:`partial_fit` that diverges has been made when it raises its ValueError: its weights are lost, fit anew. An
-    interrupt waits for the end of a call of partial_fit, unless that takes seconds. A callable is asked for all
-    learning rates of such a call before the first step.
+    A call that fails or is interrupted leaves the model unchanged. There is one exception: if :meth:`partial_fit`
+    diverges, it raises ValueError and the weights are lost. :meth:`partial_fit` can be interrupted only if it takes
+    seconds. A callable `learning_rate` is called for all samples of a batch before the first step.
 
-    One call of partial_fit at a time may train a model; another gets a RuntimeError. Calls of fit do not disturb each
-    other: the last one's model stays. Who reads a model that another thread trains, copies or pickles it, gets that of
-    one moment. A thread that changes the values of X during a call changes what is learned; what it does to the indices
-    of a sparse matrix can do no more than that.
+    Other threads can call :meth:`predict`, copy or pickle a model while it trains. They see the weights before or after
+    a call, never in between. If several threads call :meth:`fit`, the last result remains. If another thread changes X
+    during a call, the result is undefined, but no memory outside X is accessed.
 
-    A ConvergenceWarning tells when :meth:`fit` ends worse than a constant would be: features are not scaled, or, with
-    "sgd", a strong penalty has made the intercept slow, which learns at the same rate as the weights.
-
-    Labels are compared as Python compares them: the text "1" is not the number 1, but True is.
+    Labels are compared with Python's ==: the string "1" is not the number 1, but True is.
 
     References
     ----------
     Z. Lipton, C. Elkan, "Efficient elastic net regularization for sparse linear models" (2015), arXiv 1505.06449.
+
+    H. B. McMahan et al., "Ad click prediction: a view from the trenches" (2013), for FTRL.
+
+    J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting" (2009), for SGD.
+
+    L. Bottou, "Stochastic gradient descent tricks" (2012), for the learning rate "optimal".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastreg.linear import StreamingClassifier
+    >>> x = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    >>> model = StreamingClassifier(alpha=0.05, l1_ratio=1.0)
+    >>> for _ in range(10):
+    ...     _ = model.partial_fit(x, ["no", "yes", "no", "yes"], classes=["no", "yes"])
+    >>> model.predict(x).tolist()
+    ['no', 'yes', 'no', 'yes']
+    >>> (model.coef_ == 0).tolist()
+    [[False, False, True]]
     """
 
     _losses = ("log_loss", "hinge", "squared_hinge")
-    _auto = "optimal"
-    epsilon = 0.1
+    _default_schedule = "optimal"
+    epsilon = 0.1  # not used by these losses
 
     def __init__(
         self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, learning_rate="auto", eta0=None,
@@ -135,82 +172,85 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
 
         Parameters
         ----------
-        X : array or CSR matrix, float32 or float64, (samples, features)
+        X : array or sparse matrix, float32 or float64, (samples, features)
+            Other dtypes are converted to float64. CSR is the fastest sparse format.
         y : array, (samples,)
-        sample_weight : array, (samples,), optional
+            Labels: numbers, strings or bytes.
+        sample_weight : float or array, (samples,), optional
             Not negative.
 
         Returns
         -------
-        StreamingClassifier
-            This one.
+        self : StreamingClassifier
         """
-        twin = self._snapshot()
-        twin._train_set(X, y, sample_weight)
-        return self._take(twin)
+        snapshot = self._snapshot()
+        snapshot._fit_labels(X, y, sample_weight)
+        return self._replace_with(snapshot)
 
-    def _train_set(self, x, y, sample_weight):
+    def _fit_labels(self, x, y, sample_weight):
         self._check_parameters()
         check_class_weight(self.class_weight)
-        x, y = self._validated(x, y, reset=True)
+        x, y = self._validate(x, y, reset=True)
         kind_of(y, "y")
         check_classification_targets(y)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"y: expected at least two classes, got one class, {classes[0]!r}")
-        weights = self._by_class(self._weights(sample_weight, x), classes, codes, y)
+        weights = self._with_class_weights(self._sample_weights(sample_weight, x), classes, codes, y)
         if self.warm_start and hasattr(self, "_stream"):
-            self._warm("classes", classes, self.classes_, same_classes(classes, self.classes_))
+            self._check_warm_start("classes", classes, self.classes_, same_classes(classes, self.classes_))
         self.classes_ = classes
         self._fit(x, self._targets(codes), weights, self._columns())
 
-    def _validated(self, x, y, reset):
-        check_listed(y, "y")
+    def _validate(self, x, y, reset):
+        check_list(y, "y")
         return validate_data(
-            self, trusted(x, borrowed=not reset), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C",
-            reset=reset,
+            self, checked_matrix(x, copy_indices=reset), y, accept_sparse="csr", dtype=[np.float64, np.float32],
+            order="C", reset=reset,
         )  # fmt: skip
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Train on the next samples of a stream, each visited once, in order.
+        """Train on the next batch of a stream: one step for each sample, in order.
 
         Parameters
         ----------
-        X : array or CSR matrix, (samples, features)
+        X : array or sparse matrix, float32 or float64, (samples, features)
+            Converted to the dtype of the first call.
         y : array, (samples,)
-        classes : array, optional
-            All classes that the stream can hold; needed in the first call.
-        sample_weight : array, (samples,), optional
-            Multiplies the gradients; 0 leaves a sample out.
+            Labels: numbers, strings or bytes.
+        classes : array, (classes,), optional
+            All classes that the stream can contain. Required in the first call.
+        sample_weight : float or array, (samples,), optional
+            Factors of the gradients; a sample of weight 0 is skipped.
 
         Returns
         -------
-        StreamingClassifier
-            This one.
+        self : StreamingClassifier
         """
-        twin = self._snapshot()
-        first = not hasattr(twin, "_stream")
-        twin._train_piece(X, y, classes, sample_weight, first)
-        return self._take(twin) if first else self
+        snapshot = self._snapshot()
+        first = not hasattr(snapshot, "_stream")
+        snapshot._partial_fit_labels(X, y, classes, sample_weight, first)
+        return self._replace_with(snapshot) if first else self
 
-    def _train_piece(self, x, y, classes, sample_weight, first):
+    def _partial_fit_labels(self, x, y, classes, sample_weight, first):
         self._check_parameters()
         check_class_weight(self.class_weight)
-        x, y = self._validated(x, y, reset=first)
-        told = None if classes is None else sorted_classes(classes)
-        known = told if first else self.classes_
+        x, y = self._validate(x, y, reset=first)
+        given = None if classes is None else sorted_classes(classes)
+        known = given if first else self.classes_
         if known is None:
             raise ValueError("classes: expected all classes in the first call of partial_fit, got None")
-        if told is not None and not same_classes(known, told):
+        if given is not None and not same_classes(known, given):
             raise ValueError(f"classes: expected {short(known)}, as in the first call, got {short(classes)}")
         if len(known) < 2:
             raise ValueError(f"classes: expected at least two classes, got {short(classes)}")
-        codes = codes_of(y, known)
+        codes = encode(y, known)
         if isinstance(self.class_weight, str):
             raise ValueError(
-                "class_weight: expected a dict or None with partial_fit, which cannot balance what is to come"
+                f"class_weight: expected a dict or None with partial_fit, got {self.class_weight!r}, which needs all"
+                " labels in advance"
             )
-        weights = self._by_class(self._weights(sample_weight, x), known, codes, y)
+        weights = self._with_class_weights(self._sample_weights(sample_weight, x), known, codes, y)
         self.classes_ = known
         self._partial_fit(x, self._targets(codes), weights, self._columns())
 
@@ -218,19 +258,19 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
     def _targets(self, codes):
-        """-1 and 1 for two classes, else their numbers."""
+        """-1 and 1 for two classes, otherwise the codes as floats."""
         return 2.0 * codes - 1 if len(self.classes_) == 2 else codes.astype(float)
 
-    def _by_class(self, weights, classes, codes, y):
-        """Sample weights times those of the classes."""
+    def _with_class_weights(self, weights, classes, codes, y):
+        """The sample weights times the weights of their classes."""
         if self.class_weight is None:
             return weights
-        own = weights_of(self.class_weight, classes, codes, y)
+        own = class_weights_of(self.class_weight, classes, codes, y)
         with np.errstate(over="ignore"):
-            return self._usable(own if weights is None else own * weights, "class_weight")
+            return self._check_weights(own if weights is None else own * weights, "class_weight")
 
-    def _constants(self, targets, weights):
-        """Margins of models that know nothing of the features, a column each, among them one of the best."""
+    def _constant_margins(self, targets, weights):
+        """Margins that do not depend on the features, one for each column; they minimise the mean loss."""
         codes = np.arange(len(self.classes_)) if self._columns() > 1 else [1]
         p = np.array([weights[targets == code].sum() for code in codes]) / weights.sum()
         if self.loss == "log_loss":
@@ -238,19 +278,38 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
             return [np.log(p / (1 - p))]
         return [2 * p - 1] if self.loss == "squared_hinge" else [np.where(p > 0.5, 1.0, -1.0)]
 
-    def _shaped(self, coef):
+    def _coef_shape(self, coef):
         return coef
 
     def decision_function(self, X):
-        """The margins, (samples,) for two classes, else (samples, classes)."""
+        """The margins x·w + intercept.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, float32 or float64, (samples, features)
+
+        Returns
+        -------
+        margins : ndarray, (samples,) for two classes, otherwise (samples, classes)
+        """
         return self._margins(X)
 
     def predict(self, X):
-        """The class with the largest margin for each sample."""
-        now = self._snapshot()
-        margins = now._margins(X)
-        places = (margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)
-        return now.classes_[places]
+        """The class with the largest margin.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, float32 or float64, (samples, features)
+
+        Returns
+        -------
+        labels : ndarray, (samples,)
+            With the dtype of `classes_`.
+        """
+        snapshot = self._snapshot()
+        margins = snapshot._margins(X)
+        codes = (margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)
+        return snapshot.classes_[codes]
 
     def _has_proba(self):
         if self.loss != "log_loss":
@@ -259,7 +318,18 @@ class StreamingClassifier(ClassifierMixin, _Streaming):
 
     @available_if(_has_proba)
     def predict_proba(self, X):
-        """Probabilities, (samples, classes): of the log-loss alone. Those of more than two classes are normalised."""
+        """The probability of each class; only with ``loss="log_loss"``.
+
+        For more than two classes, the probabilities of each class against the rest are divided by their sum.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, float32 or float64, (samples, features)
+
+        Returns
+        -------
+        probabilities : ndarray, (samples, classes)
+        """
         margins = self._margins(X)
         if margins.ndim == 1:
             return np.column_stack([expit(-margins), expit(margins)])

@@ -1,9 +1,9 @@
-"""Layer 5, matrices that a caller can change at any time, as those that the kernels may trust.
+"""Layer 5, checked copies of sparse matrices: the kernels can use their indices without further checks.
 
-A SciPy matrix is three arrays that anybody can assign: views, other types, other lengths, indices that point anywhere,
-flags that are out of date. SciPy's own compiled code believes them all. So what says where the entries lie is copied
-here and checked, before SciPy or scikit-learn see it; the copy is what is used. The values stay the caller's memory:
-who changes them during a call gets other numbers.
+Anybody can assign the three arrays of a SciPy matrix: views, other dtypes, other lengths, indices outside the shape,
+outdated flags. SciPy's own compiled code does not check them. So this module copies and checks the structure before
+SciPy or scikit-learn read it, and only the copy is used afterwards. The values are not copied: if another thread
+changes them during a call, the results change, but no memory outside the array is accessed.
 """
 
 from copy import copy
@@ -17,102 +17,102 @@ INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def trusted(x, borrowed=False):
-    """`x`, or what it says with a structure that nobody else can change, in CSR, if it is a sparse matrix.
+def checked_matrix(x, copy_indices=True):
+    """A sparse matrix as CSR with a checked structure that the caller cannot change; other inputs as they are.
 
-    If `borrowed`, the indices may remain the caller's memory: then whoever uses them copies and checks them once more,
-    as Learner.learn does, and it shows in the attribute `borrowed` of what is returned.
+    With ``copy_indices=False``, the indices may share the caller's memory. The attribute `shares_indices` of the result
+    says whether they do. They must then be copied and checked again where they are used, as Learner.learn does.
     """
     if not sparse.issparse(x):
         return native(x) if isinstance(x, np.ndarray) else x
     if len(x.shape) != 2:
         raise ValueError(f"X: expected 2 dimensions, got a sparse array of shape {x.shape}")
     if x.format == "csr":
-        return _compressed(x, borrowed)
+        return _from_compressed(x, copy_indices)
     if x.format == "csc":
-        return _compressed(x, False).tocsr()
-    return _from_places(x, *x.shape)
+        return _from_compressed(x, copy_indices=True).tocsr()
+    return _from_other_format(x, *x.shape)
 
 
-def _compressed(x, borrowed):
-    """For CSC, the rows are the columns."""
+def _from_compressed(x, copy_indices):
+    """From CSR or CSC; for CSC, `rows` are the columns of the matrix."""
     x = copy(x)  # shallow; SciPy's constructors take ten times as long
     rows, columns = x.shape if x.format == "csr" else x.shape[::-1]
     data, indices, indptr = (np.asarray(a) for a in (x.data, x.indices, x.indptr))
     data = native(data)
-    one_dimension(data, "values")
-    whole_numbers(indices, "indices")
-    starts = starts_of(indptr, rows, min(len(data), len(indices)))
-    data, indices = data[: starts[-1]], indices[: starts[-1]]  # there may be room behind
+    check_one_dimension(data, "values")
+    check_integers(indices, "indices")
+    starts = row_starts(indptr, rows, min(len(data), len(indices)))
+    data, indices = data[: starts[-1]], indices[: starts[-1]]  # the arrays may be longer than the last row
     if indices.dtype not in (INT32, INT64) or not indices.flags.c_contiguous or not indices.flags.aligned:
-        indices, borrowed = indices.astype(INT32 if indices.dtype.itemsize < 4 else INT64), False
-    borrowed = borrowed and data.dtype in FLOATS and data.dtype.isnative
-    found, canonical = take_indices(indices, starts, columns, not borrowed)
-    if borrowed and not canonical:
-        found, canonical = take_indices(indices, starts, columns, True)
-    wide = starts[-1] > np.iinfo(found.dtype).max
-    x.data, x.indices, x.indptr = data, found, starts.astype(INT64 if wide else found.dtype)
-    x.borrowed = found is indices
+        indices, copy_indices = indices.astype(INT32 if indices.dtype.itemsize < 4 else INT64), True
+    copy_indices = copy_indices or data.dtype not in FLOATS or not data.dtype.isnative
+    checked, canonical = take_indices(indices, starts, columns, copy_indices)
+    if not copy_indices and not canonical:
+        checked, canonical = take_indices(indices, starts, columns, True)
+    wide = starts[-1] > np.iinfo(checked.dtype).max
+    x.data, x.indices, x.indptr = data, checked, starts.astype(INT64 if wide else checked.dtype)
+    x.shares_indices = checked is indices
     x.has_canonical_format = canonical
     return x
 
 
 def native(a):
-    """In native byte order: scikit-learn would make byte-swapped float32 float64, and so the model."""
+    """The array in native byte order: scikit-learn would convert byte-swapped float32 to float64."""
     return a if a.dtype.isnative else a.astype(a.dtype.newbyteorder("="))
 
 
-def starts_of(indptr, rows, most):
-    """Where the rows start, as a copy that is checked."""
-    whole_numbers(indptr, "indptr")
-    starts = np.array(indptr, np.intp)  # what an intp cannot hold turns negative
-    if len(starts) != rows + 1 or starts[0] != 0 or (starts[1:] < starts[:-1]).any() or starts[-1] > most:
+def row_starts(indptr, rows, limit):
+    """A checked copy of `indptr`: it starts at 0, never decreases, and ends at no more than `limit`."""
+    check_integers(indptr, "indptr")
+    starts = np.array(indptr, np.intp)  # numbers that intp cannot hold become negative
+    if len(starts) != rows + 1 or starts[0] != 0 or (starts[1:] < starts[:-1]).any() or starts[-1] > limit:
         raise ValueError(
-            f"X: expected a CSR matrix whose indptr has {rows + 1} numbers that rise from 0 to the number of its"
-            f" entries, at most {most}, got another"
+            f"X: expected a CSR matrix with {rows + 1} numbers in indptr that increase from 0 to the number of entries,"
+            f" at most {limit}, got other numbers"
         )
     return starts
 
 
-def whole_numbers(a, name):
-    one_dimension(a, name)
+def check_integers(a, name):
+    check_one_dimension(a, name)
     if a.dtype.kind not in "iu":
-        raise ValueError(f"X: expected a CSR matrix whose {name} are whole numbers, got dtype {a.dtype}")
+        raise ValueError(f"X: expected a CSR matrix with integers as {name}, got dtype {a.dtype}")
 
 
-def within(indices, most):
-    """A copy, as int64; ValueError where one lies outside."""
-    whole_numbers(indices, "indices")
+def checked_indices(indices, limit):
+    """A copy of the indices as int64; ValueError if one is negative or not below `limit`."""
+    check_integers(indices, "indices")
     indices = np.array(indices, np.int64)
-    if indices.min(initial=0) < 0 or indices.max(initial=-1) >= most:
-        raise ValueError(f"X: expected a matrix with indices from 0 to {most - 1}, got others")
+    if indices.min(initial=0) < 0 or indices.max(initial=-1) >= limit:
+        raise ValueError(f"X: expected a matrix with indices from 0 to {limit - 1}, got others")
     return indices
 
 
-def one_dimension(a, name):
+def check_one_dimension(a, name):
     if a.ndim != 1:
-        raise ValueError(f"X: expected a CSR matrix whose {name} have one dimension, got shape {a.shape}")
+        raise ValueError(f"X: expected a CSR matrix with one-dimensional {name}, got shape {a.shape}")
 
 
-def _from_places(x, rows, columns):
-    """From COO, or by way of it."""
+def _from_other_format(x, rows, columns):
+    """From COO, or from a format that SciPy converts to COO."""
     try:
         if x.format == "bsr":
             x = copy(x)
-            high, wide = x.blocksize
-            x.indices = within(np.asarray(x.indices), columns // wide)
-            x.indptr = starts_of(np.asarray(x.indptr), rows // high, min(len(x.indices), len(x.data)))
+            block_rows, block_columns = x.blocksize
+            x.indices = checked_indices(np.asarray(x.indices), columns // block_columns)
+            x.indptr = row_starts(np.asarray(x.indptr), rows // block_rows, min(len(x.indices), len(x.data)))
         elif x.format == "lil" and [*map(len, x.rows)] != [*map(len, x.data)]:
             raise ValueError("rows and values of different lengths")
         x = x.tocoo()
         data, row, column = (np.asarray(a) for a in (native(x.data), *x.coords))
-        places = []
-        for a, most in ((row, rows), (column, columns)):
+        coords = []
+        for a, limit in ((row, rows), (column, columns)):
             if a.shape != data.shape:
                 raise ValueError(f"X: expected as many indices as values, {len(data)}, got {len(a)}")
-            places.append(within(a, most))
-        return sparse.coo_array((data, tuple(places)), (rows, columns)).tocsr()
+            coords.append(checked_indices(a, limit))
+        return sparse.coo_array((data, tuple(coords)), (rows, columns)).tocsr()
     except (AttributeError, IndexError, OverflowError, TypeError, ValueError) as error:
         if str(error).startswith("X:"):
             raise
-        raise ValueError(f"X: expected a sparse matrix whose parts fit each other, got another; {error}") from error
+        raise ValueError(f"X: expected a sparse matrix with parts that fit each other, got another; {error}") from error

@@ -1,42 +1,79 @@
-"""Layer 5, the regressor."""
+"""Layer 5, the regressor: one column of weights."""
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
-from fastreg.linear.base import _Streaming
-from fastreg.linear.csr import trusted
+from fastreg.linear.base import StreamingBase
+from fastreg.linear.csr import checked_matrix
 
 
-class StreamingRegressor(RegressorMixin, _Streaming):
-    """A linear regression that learns sample by sample, with exact zeros, also while it streams.
+class StreamingRegressor(RegressorMixin, StreamingBase):
+    """Linear regression with an elastic-net penalty, trained one sample at a time.
 
-    Minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²), the squared error with a ½, by proximal steps;
-    the intercept is not penalised.
+    It minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) by proximal steps. The intercept is not
+    penalised. The weights do not depend on how a stream is split into batches, and weights that the penalty removes are
+    exactly zero.
 
     Parameters
     ----------
-    loss : {"squared_error", "huber"}
-        "huber" is linear where the error exceeds epsilon.
+    loss : {"squared_error", "huber"}, default "squared_error"
+        With r = prediction − y, "squared_error" is r²/2. "huber" is the same up to abs(r) = epsilon, and linear beyond.
     epsilon : float, default 0.1
-        For "huber".
-    learning_rate : {"auto", "invscaling", "optimal", "constant"} or callable
-        As of :class:`StreamingClassifier`, but "auto" is "invscaling" for "sgd".
+        Only for "huber".
+    learning_rate : {"auto", "invscaling", "optimal", "constant"} or callable, default "auto"
+        As for :class:`StreamingClassifier`, but with "sgd", "auto" is "invscaling" with the limit.
     power_t : float, default 0.25
+        The exponent of "invscaling".
     optimizer, alpha, l1_ratio, eta0, fit_intercept, max_iter, tol, n_iter_no_change, shuffle, random_state, warm_start,
     verbose
-        As of :class:`StreamingClassifier`.
+        As for :class:`StreamingClassifier`.
 
     Attributes
     ----------
-    coef_ : ndarray, (features,)
+    coef_ : ndarray, float32 or float64, (features,)
+        Read-only.
     intercept_ : ndarray, (1,)
     n_iter_ : int
+        Number of epochs of the last :meth:`fit`.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str, (features,)
+        Only if X has feature names.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        As for :class:`StreamingClassifier`.
+
+    Warns
+    -----
+    ConvergenceWarning
+        As for :class:`StreamingClassifier`.
+
+    Notes
+    -----
+    The notes of :class:`StreamingClassifier` on cost, errors and threads apply.
+
+    References
+    ----------
+    Z. Lipton, C. Elkan, "Efficient elastic net regularization for sparse linear models" (2015), arXiv 1505.06449.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastreg.linear import StreamingRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((300, 3))
+    >>> y = 2 * x[:, 0] - x[:, 1]
+    >>> model = StreamingRegressor(alpha=0.01, l1_ratio=1.0)
+    >>> for k in range(0, 300, 50):
+    ...     _ = model.partial_fit(x[k : k + 50], y[k : k + 50])
+    >>> model.coef_.round(1).tolist()
+    [2.0, -1.0, 0.0]
     """
 
     _losses = ("squared_error", "huber")
-    _auto = "invscaling"
+    _default_schedule = "invscaling"
 
     def __init__(
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, epsilon=0.1, learning_rate="auto",
@@ -65,58 +102,69 @@ class StreamingRegressor(RegressorMixin, _Streaming):
 
         Parameters
         ----------
-        X : array or CSR matrix, float32 or float64, (samples, features)
+        X : array or sparse matrix, float32 or float64, (samples, features)
+            Other dtypes are converted to float64. CSR is the fastest sparse format.
         y : array, (samples,)
-        sample_weight : array, (samples,), optional
+            Converted to float64.
+        sample_weight : float or array, (samples,), optional
             Not negative.
 
         Returns
         -------
-        StreamingRegressor
-            This one.
+        self : StreamingRegressor
         """
-        twin = self._snapshot()
-        twin._fit(*twin._checked(X, y, sample_weight, reset=True), 1)
-        return self._take(twin)
+        snapshot = self._snapshot()
+        snapshot._fit(*snapshot._validate(X, y, sample_weight, reset=True), 1)
+        return self._replace_with(snapshot)
 
     def partial_fit(self, X, y, sample_weight=None):
-        """Train on the next samples of a stream, each visited once, in order.
+        """Train on the next batch of a stream: one step for each sample, in order.
 
         Parameters
         ----------
-        X : array or CSR matrix, (samples, features)
+        X : array or sparse matrix, float32 or float64, (samples, features)
+            Converted to the dtype of the first call.
         y : array, (samples,)
-        sample_weight : array, (samples,), optional
-            Multiplies the gradients; 0 leaves a sample out.
+            Converted to float64.
+        sample_weight : float or array, (samples,), optional
+            Factors of the gradients; a sample of weight 0 is skipped.
 
         Returns
         -------
-        StreamingRegressor
-            This one.
+        self : StreamingRegressor
         """
-        twin = self._snapshot()
-        first = not hasattr(twin, "_stream")
-        twin._partial_fit(*twin._checked(X, y, sample_weight, reset=first), 1)
-        return self._take(twin) if first else self
+        snapshot = self._snapshot()
+        first = not hasattr(snapshot, "_stream")
+        snapshot._partial_fit(*snapshot._validate(X, y, sample_weight, reset=first), 1)
+        return self._replace_with(snapshot) if first else self
 
-    def _checked(self, x, y, sample_weight, reset):
+    def _validate(self, x, y, sample_weight, reset):
         self._check_parameters()
         x, y = validate_data(
-            self, trusted(x, borrowed=not reset), y, accept_sparse="csr", dtype=[np.float64, np.float32], order="C",
-            y_numeric=True, reset=reset,
+            self, checked_matrix(x, copy_indices=reset), y, accept_sparse="csr", dtype=[np.float64, np.float32],
+            order="C", y_numeric=True, reset=reset,
         )  # fmt: skip
-        return x, np.array(y, dtype=float), self._weights(sample_weight, x)
+        return x, np.array(y, dtype=float), self._sample_weights(sample_weight, x)
 
-    def _constants(self, targets, weights):
-        """Predictions of models that know nothing of the features: the mean, and the median."""
+    def _constant_margins(self, targets, weights):
+        """Predictions that do not depend on the features: the weighted mean, and the weighted median."""
         order = np.argsort(targets)
         total = np.cumsum(weights[order])
         median = targets[order][np.searchsorted(total, total[-1] / 2)]
         return [np.array([targets @ (weights / weights.sum())]), np.array([median])]
 
-    def _shaped(self, coef):
+    def _coef_shape(self, coef):
         return coef[0]
 
     def predict(self, X):
-        """The predicted values, (samples,)."""
+        """The predictions x·w + intercept.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, float32 or float64, (samples, features)
+
+        Returns
+        -------
+        predictions : ndarray, (samples,)
+        """
         return self._margins(X)

@@ -1,7 +1,8 @@
-"""Layer 5, what the linear models share and scikit-learn need not know: weights that learn from samples as they come.
+"""Layer 5, the part of the linear models that does not need scikit-learn: weights that learn from samples in order.
 
-The weights lie as (features, columns), one column for each class: a sample touches rows, and its features are caught up
-with once for all columns. The state lives from call to call, so that it makes no difference how a stream is cut.
+The weights have shape (features, columns), one column for each class. A sample updates rows, so that the pending
+penalty of a feature is applied to all columns at once. The state is kept between calls: the weights do not depend on
+how a stream is split into batches.
 """
 
 from collections.abc import Callable
@@ -12,24 +13,18 @@ from scipy import sparse
 
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
+from fastreg.reference.losses import LOSSES
 
-LOSSES = {  # in the order of losses.pxd, with the largest second derivative, the corner of hinge aside
-    "log_loss": 0.25,
-    "hinge": 0.0,
-    "squared_hinge": 2.0,
-    "squared_error": 1.0,
-    "huber": 1.0,
-}
-CHUNK = 1 << 15  # samples between two looks at the keyboard, where there are any
-LONG = 1 << 27  # values times columns of a call that can be interrupted: seconds
+CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
+LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
 
 
 class Optimizer(NamedTuple):
-    """How the compiled code knows it, and where its state starts."""
+    """An optimizer as the compiled code needs it, and its initial state."""
 
-    direction: tuple  # of the reference; each call has its own learning rates
-    first: tuple  # where the state starts
-    stamp: tuple | None  # and the stamp
+    direction: tuple  # from the reference; each call sets its own learning rates
+    initial_state: tuple
+    initial_stamp: tuple | None
 
 
 OPTIMIZERS = {
@@ -40,14 +35,14 @@ OPTIMIZERS = {
 
 
 class Samples:
-    """The rows of an array or of a CSR matrix that csr.py has checked, as the kernels read them: without duplicates.
+    """The rows of an array, or of a CSR matrix that csr.py has checked, without duplicates, as the kernels need them.
 
-    Their values stay the caller's memory, but nobody can free or shorten it meanwhile.
+    The values share the caller's memory. While this object exists, that memory cannot be resized or freed.
     """
 
     def __init__(self, x):
         self.shared, self.features = not sparse.issparse(x), x.shape[1]
-        self.borrowed = getattr(x, "borrowed", False)  # the indices are the caller's memory, too
+        self.borrowed = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
         if self.shared:
             values, self.indices = x.ravel(), np.arange(x.shape[1])
             self.starts = np.arange(x.shape[0] + 1) * x.shape[1]
@@ -58,81 +53,83 @@ class Samples:
             values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
         self.guards = keep([values, self.indices])
         self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
-        self._surveyed = None
+        self._statistics = None
         self.longest = int(np.diff(self.starts).max(initial=0))
 
     def __len__(self):
         return len(self.starts) - 1
 
-    def surveyed(self, fingerprints=False):
-        """What `survey` tells of each sample; a pass over all features, so not before it is asked for."""
-        if self._surveyed is None or (fingerprints and self._surveyed[2] is None):
-            self._surveyed = survey(self, fingerprints)
-        return self._surveyed
+    def statistics(self, fingerprints=False):
+        """The result of `survey`, computed at the first call: it reads all values."""
+        if self._statistics is None or (fingerprints and self._statistics[2] is None):
+            self._statistics = survey(self, fingerprints)
+        return self._statistics
 
     @property
     def squares(self):
-        """The squared length of each sample."""
-        return self.surveyed()[0]
+        """The squared Euclidean norm of each sample."""
+        return self.statistics()[0]
 
     @property
     def fingerprints(self):
-        """A number for each sample that depends on its features alone."""
-        return self.surveyed(fingerprints=True)[2]
+        """A number for each sample that depends only on its features."""
+        return self.statistics(fingerprints=True)[2]
 
     def sizes(self, order):
-        """The root mean square of each sample's features, as far as they are not zero; 0 where that says nothing."""
-        squares, counts, _ = self.surveyed()
+        """The root mean square of the non-zero features of each sample; 0 if there are none or it is not finite."""
+        squares, counts, _ = self.statistics()
         with np.errstate(invalid="ignore"):
             sizes = np.sqrt(squares[order] / counts[order])
         return np.where(np.isfinite(sizes), sizes, 0.0)
 
 
 class Task(NamedTuple):
-    """What the samples are to teach."""
+    """The settings of a training call."""
 
-    rates: Callable  # gives the learning rates after so many steps
-    strengths: tuple  # l1 and l2; for FTRL, which adds them once and not at every step, they grow with the samples seen
+    rates: Callable  # maps numbers of completed steps to learning rates
+    strengths: tuple  # l1 and l2; for FTRL, their totals are these times the number of samples
     loss: str
     epsilon: float
-    careful: bool  # whether to cut rates that would take a sample beyond the minimum of its own loss
-    unit: float  # if not 0, the rate for features of size 1, in place of `rates`: the weights' shrinks with the size
+    limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
+    base_rate: (
+        float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
+    )
 
 
 class Stream:
-    """The weights and the intercept of a linear model, and what their optimizer remembers.
+    """The weights and the intercept of a linear model, with the state of their optimizer.
 
     Parameters
     ----------
     features, columns : int
     dtype : float32 or float64
     optimizer : str
-        A name of OPTIMIZERS.
+        A name in OPTIMIZERS.
     intercept : bool
-        Whether there is one; it is never penalised.
+        Whether there is an intercept. It is not penalised.
     """
 
     def __init__(self, features, columns, dtype, optimizer, intercept):
-        direction, first, stamp = OPTIMIZERS[optimizer]
+        direction, initial_state, initial_stamp = OPTIMIZERS[optimizer]
         records = np.zeros(features, record_type(direction, dtype, columns))
-        if stamp:
-            records["stamp"] = stamp
-        for name, x in zip("ab", first):
+        if initial_stamp:
+            records["stamp"] = initial_stamp
+        for name, x in zip("ab", initial_state):
             records[name] = x
-        own = [np.full(columns, x, dtype) for x in (0.0, *first)] if intercept else []
+        own = [np.full(columns, x, dtype) for x in (0.0, *initial_state)] if intercept else []
         self.optimizer, self.learner = optimizer, Learner(records, direction, own)
-        self._told = None  # version, weights (columns, features) and intercept, when they were last read
+        self._cache = None  # the last result of _read
 
     def __getstate__(self):
-        return vars(self) | {"_told": None}
+        return vars(self) | {"_cache": None}
 
     def copy(self):
-        """All of it, at one moment."""
-        return self._around(self.learner.copy())
+        """A consistent copy, even if another thread trains."""
+        return self._with_learner(self.learner.copy())
 
-    def _around(self, learner):
+    def _with_learner(self, learner):
         new = object.__new__(Stream)
-        new.__dict__ = vars(self) | {"learner": learner, "_told": None}
+        new.__dict__ = vars(self) | {"learner": learner, "_cache": None}
         return new
 
     @property
@@ -147,23 +144,24 @@ class Stream:
 
     @property
     def has_intercept(self):
-        """Whether there is one."""
+        """Whether there is an intercept."""
         return bool(self.learner.intercept)
 
     @property
     def completed(self):
-        """Samples seen."""
+        """The number of samples trained on."""
         return self.learner.completed
 
     @property
     def scale(self):
-        """The mean size of the samples, when they were last 1, 2, 4, 8, ... samples."""
+        """The mean size of the samples, updated when their number is a power of two."""
         return self.learner.scale
 
     def _scales(self, sizes):
-        """The scale at each of these samples, however a stream is cut; and the sum and the count of sizes after them.
+        """The scale at each of these samples, and the sum and the number of sizes after them.
 
-        It changes when the samples have doubled, since Adagrad pays a pass over all weights for every change.
+        The scale changes only at powers of two, because each change costs Adagrad a pass over all weights. It does not
+        depend on how a stream is split into batches.
         """
         total, count = self.learner.sizes
         totals = np.cumsum(np.concatenate([[total], sizes]))[1:]
@@ -173,45 +171,46 @@ class Stream:
         return scales, float(totals[-1]), int(counts[-1])
 
     def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
-        """A step for each sample of `order`, in order; the sum of their losses.
+        """One step for each entry of `order`; returns the sum of the losses before the steps.
 
-        It happens whole or not at all. A call that takes long works on a copy, in pieces, between which an interrupt
-        may come. So does, without the copy, one that is `private`: if it fails, its only owner drops the stream.
+        A call completes or changes nothing. A long call trains a copy in chunks and can be interrupted between them.
+        With ``private=True``, every call does so without a copy: if it fails, the caller discards the stream.
         """
         if private:
-            return self._pieces(samples, order, targets, weights, task, epochs)
+            return self._learn_in_chunks(samples, order, targets, weights, task, epochs)
         values = len(order) * int(samples.starts[-1]) // max(1, len(samples)) * self.shape[1]
         if values > LONG and values > 4 * self.learner.records.size * self.shape[1]:
             return self.learner.exchange(
-                lambda copy: self._around(copy)._pieces(samples, order, targets, weights, task, epochs)
+                lambda copy: self._with_learner(copy)._learn_in_chunks(samples, order, targets, weights, task, epochs)
             )
-        return self.learner.learn(lambda: self._prepared(samples, order, targets, weights, task, epochs))
+        return self.learner.learn(lambda: self._prepare(samples, order, targets, weights, task, epochs))
 
-    def _pieces(self, samples, order, targets, weights, task, epochs):
+    def _learn_in_chunks(self, samples, order, targets, weights, task, epochs):
         total = 0.0
         for start in range(0, max(1, len(order)), CHUNK):
             part = slice(start, start + CHUNK)
             own = order[part], targets, None if weights is None else weights[part]
-            total += self.learner.learn(lambda own=own: self._prepared(samples, *own, task, epochs))
+            total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs))
         return total
 
-    def _prepared(self, samples, order, targets, weights, task, epochs):
-        """What Learner.learn takes."""
+    def _prepare(self, samples, order, targets, weights, task, epochs):
+        """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
         steps, (total, count), scales = self.completed + np.arange(len(order)), self.learner.sizes, self.scale
-        if task.unit and len(order):
+        if task.base_rate and len(order):
             scales, total, count = self._scales(samples.sizes(order))
-        lr = task.unit / scales if task.unit else task.rates(steps)
-        times = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-        table = np.stack(np.broadcast_arrays(lr, *(x * times for x in task.strengths))).reshape(3, -1)
+        lr = task.base_rate / scales if task.base_rate else task.rates(steps)
+        factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
+        table = np.stack(np.broadcast_arrays(lr, *(x * factor for x in task.strengths))).reshape(3, -1)
         table = np.ascontiguousarray(table, dtype=float)
         self._check_rates(table[0])
         return (
             samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
-            LOSSES[task.loss] if task.careful else 0.0, task.unit, total, count, float(np.ravel(scales)[-1]), epochs,
+            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
+            float(np.ravel(scales)[-1]), epochs,
         )  # fmt: skip
 
     def _check_rates(self, lr):
-        """The kernels round them to the dtype of the weights; FTRL divides by them."""
+        """Check that the dtype of the weights can hold the learning rates, and for FTRL their inverses."""
         if lr.min(initial=1) >= 1e-30 and lr.max(initial=1) <= 1e30:
             return
         with np.errstate(all="ignore"):
@@ -220,38 +219,38 @@ class Stream:
             if self.optimizer == "ftrl":
                 bad |= ~np.isfinite(1 / rounded)
         if bad.any():
-            lost = "can hold and invert" if self.optimizer == "ftrl" else "can hold"
+            can = "can hold and invert" if self.optimizer == "ftrl" else "can hold"
             raise ValueError(
-                f"eta0, learning_rate: expected learning rates that {self.dtype}, the dtype of the weights, {lost}, got"
+                f"eta0, learning_rate: expected learning rates that {self.dtype}, the dtype of the weights, {can}, got"
                 f" {lr[bad][0]!r}"
             )
 
     def _read(self):
-        """Version, weights (columns, features) and intercept, of one moment."""
-        told = self._told
-        if told is None or told[0] != self.learner.version:
+        """Version, weights (columns, features) and intercept, consistent even if another thread trains."""
+        cache = self._cache
+        if cache is None or cache[0] != self.learner.version:
             version, weights, intercept = self.learner.read(self.shape[0])
-            weights.flags.writeable = False  # it is what margins are made of until the next step
-            told = self._told = version, weights.T, intercept
-        return told
+            weights.flags.writeable = False  # later calls of margins use the same array
+            cache = self._cache = version, weights.T, intercept
+        return cache
 
     def coef(self):
-        """The weights as they are now, (columns, features), read-only."""
+        """The weights after all pending penalties, (columns, features), read-only."""
         return self._read()[1]
 
     def intercept(self):
-        """The intercept as it is now, an entry a column; zero for none."""
+        """The intercept, (columns,); zero if there is none."""
         return self.learner.read_intercept() if self.has_intercept else np.zeros(self.shape[1])
 
     def margins(self, x):
-        """x·w plus intercept, (samples, columns); for few non-zeros, without a look at all weights."""
-        told = self._told
-        stale = told is None or told[0] != self.learner.version
-        if stale and sparse.issparse(x) and 10 * x.nnz < x.shape[1]:
-            features, places = np.unique(x.indices, return_inverse=True)
-            few = sparse.csr_matrix((x.data, places, x.indptr), (x.shape[0], len(features)))
+        """x·w plus intercept, (samples, columns); for few non-zeros after a step, only their weights are read."""
+        cache = self._cache
+        outdated = cache is None or cache[0] != self.learner.version
+        if outdated and sparse.issparse(x) and 10 * x.nnz < x.shape[1]:
+            features, positions = np.unique(x.indices, return_inverse=True)
+            compact = sparse.csr_matrix((x.data, positions, x.indptr), (x.shape[0], len(features)))
             _, weights, intercept = self.learner.read(x.shape[1], features.astype(np.int64))
-            margins = few @ weights
+            margins = compact @ weights
         else:
             _, coef, intercept = self._read()
             if x.shape[1] != coef.shape[1]:

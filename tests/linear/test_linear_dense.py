@@ -1,14 +1,14 @@
-"""Linear models equal the plain dense loop: margins, slope of the loss, a dense step of all weights."""
+"""Linear models are equal to a loop of dense steps: margins, slope of the loss, a step of all weights."""
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, data, dense_loop, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, data, dense_loop, in_batches, is_classifier, make, stored
 
 STRENGTHS = {"l1": (0.02, 1.0), "l2": (0.05, 0.0), "elastic net": (0.02, 0.5), "none": (0.0, 0.5)}
 
 
 def columns(loss, y):
-    """The targets of each column: -1 and 1 for a class against the rest."""
+    """The targets, one column each: 1 for the class of the column, -1 for the rest."""
     if not is_classifier(loss):
         return y[:, None]
     classes = np.unique(y)
@@ -19,7 +19,7 @@ def compare(model, loss, optimizer, x, y, weights=None, rates=None, form="dense"
     expected = dense_loop(
         loss, optimizer, x, columns(loss, y), np.ones(len(y)) if weights is None else weights, rates=rates, **options
     )
-    model = in_pieces(model, stored(x, form, float), y, 50, weights)
+    model = in_batches(model, stored(x, form, float), y, 50, weights)
     scale = np.abs(expected).max()
     assert scale > 0.001
     coef = np.atleast_2d(model.coef_)
@@ -67,40 +67,40 @@ def test_with_learning_rates_that_change(loss, schedule):
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_error", "huber"])
-def test_auto_never_goes_beyond_the_minimum_of_a_samples_loss(loss):
-    """The learning rate is cut to 1/(the largest second derivative · the squared length, intercept included)."""
-    most = {"log_loss": 0.25, "squared_hinge": 2.0}.get(loss, 1.0)
+def test_auto_does_not_step_beyond_the_minimum_of_the_loss_of_a_sample(loss):
+    """The learning rate is at most 1/(largest second derivative · squared norm of the sample with a 1 appended)."""
+    curvature = {"log_loss": 0.25, "squared_hinge": 2.0}.get(loss, 1.0)
     x, y = data(loss, 150, 20)
     x *= 5
     options = {"eta0": 1.0, "alpha": 0.02, "l1_ratio": 0.5}
     steps = np.arange(len(y))
     rates = 1 / (0.02 * steps + 1) if is_classifier(loss) else 1 / (steps + 1) ** 0.25
-    limits = 1 / (most * ((x**2).sum(axis=1) + 1))
+    limits = 1 / (curvature * ((x**2).sum(axis=1) + 1))
     assert (limits < rates).any()
     model = make(loss, "sgd", **options) if is_classifier(loss) else make(loss, "sgd", power_t=0.25, **options)
     compare(model, loss, "sgd", x, y, rates=np.minimum(rates, limits), **options)
 
 
 @pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])
-def test_the_default_rate_is_that_of_features_of_their_size(optimizer):
-    """Weights are as if features had been divided by their size."""
+def test_the_default_rate_depends_on_the_size_of_the_features(optimizer):
+    """The weights are similar to those for features divided by their size."""
     x, y = data("log_loss", 150, 20)
     x = np.sign(x)
-    big = in_pieces(make("log_loss", optimizer, alpha=0.0), 1024 * x, y, 50)
-    ordinary = in_pieces(make("log_loss", optimizer, alpha=0.0, eta0=0.25), x, y, 50)
+    large = in_batches(make("log_loss", optimizer, alpha=0.0), 1024 * x, y, 50)
+    ordinary = in_batches(make("log_loss", optimizer, alpha=0.0, eta0=0.25), x, y, 50)
     if optimizer == "ftrl":
-        ordinary = in_pieces(make("log_loss", optimizer, alpha=0.0), x, y, 50)
+        ordinary = in_batches(make("log_loss", optimizer, alpha=0.0), x, y, 50)
         assert ordinary._stream.scale == 1
-    assert big._stream.scale == 1024
-    agree = np.corrcoef(big.coef_[0] * 1024, ordinary.coef_[0])[0, 1]
-    assert agree > 0.95
+    assert large._stream.scale == 1024
+    correlation = np.corrcoef(large.coef_[0] * 1024, ordinary.coef_[0])[0, 1]
+    assert correlation > 0.95
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_float32_is_near_float64(optimizer):
     x, y = data("log_loss", 150, 20)
     single, double = (
-        in_pieces(make("log_loss", optimizer, eta0=0.1), stored(x.astype(np.float32), np.int32, dtype), y, 50)
+        in_batches(make("log_loss", optimizer, eta0=0.1), stored(x.astype(np.float32), np.int32, dtype), y, 50)
         for dtype in (np.float32, np.float64)
     )
     assert single.coef_.dtype == np.float32

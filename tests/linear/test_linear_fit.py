@@ -1,25 +1,25 @@
-"""fit reaches the minimum that it promises, and treats data as a set."""
+"""fit minimises the documented objective, and treats data as a set."""
 
 import re
 import warnings
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, stored
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
-from fastreg.linear.order import visits
+from fastreg.linear.order import set_order
 from fastreg.linear.stream import Samples
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs
 SETTINGS = {"ftrl": {}, "adagrad": {}, "sgd": {"learning_rate": "optimal", "eta0": 0.5}}
 pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
 
 
 def same(loss, optimizer, *data_sets, **options):
-    """Whether models of these data are the same, to the bit."""
+    """Whether models of these data sets have the same bits."""
     models = [make(loss, optimizer, **{"random_state": 0, "max_iter": 4, "tol": None} | options) for _ in data_sets]
     assert models[0].fit(*data_sets[0]).coef_.any()
     return all(bits(model.fit(*own)) == bits(models[0]) for model, own in zip(models[1:], data_sets[1:]))
@@ -29,7 +29,7 @@ def same(loss, optimizer, *data_sets, **options):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
 def test_the_minimum_is_that_of_scikit_learn(loss, optimizer, l1_ratio):
-    """Within 0.1 % of the objective; averaging, FTRL finds its very zeros, the others some that are not quite there."""
+    """The objective agrees within 0.1 % (Adagrad: 1 %); FTRL also has the same zeros, the others only small weights."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 12))
     y = x[:, :3] @ [2, -1.5, 1] + 0.5 + 0.3 * rng.standard_normal(200)
@@ -59,45 +59,45 @@ def test_the_minimum_is_that_of_scikit_learn(loss, optimizer, l1_ratio):
 
 
 @pairs
-def test_features_need_not_be_scaled(loss, optimizer):
+def test_large_features_with_a_common_offset(loss, optimizer):
     rng = np.random.default_rng(0)
     x = 100 + 1e3 * rng.standard_normal((300, 6))
     y = (x[:, 0] - x[:, 1]) / 1e3
     y = (y > 0).astype(int) if is_classifier(loss) else y
     assert make(loss, optimizer, max_iter=50, tol=None, random_state=0).fit(x, y).score(x, y) > 0.95
-    streamed = in_pieces(make(loss, optimizer), x, y, 10)
+    streamed = in_batches(make(loss, optimizer), x, y, 10)
     assert np.isfinite(streamed.coef_).all()
     assert streamed.score(x, y) > (0.9 if is_classifier(loss) else -1)
 
 
 @pairs
-def test_data_are_a_set(loss, optimizer):
-    """The order does not matter, a weight of k means k copies, one of zero that there is none; weights are relative."""
+def test_shuffled_data_are_a_set(loss, optimizer):
+    """The order does not matter, a weight of k means k copies, and only the ratios of the weights matter."""
     x, y = data(loss, 60, classes=3)
     weights = np.random.default_rng(1).integers(0, 4, 60)
     copies = np.repeat(x, weights, axis=0), np.repeat(y, weights)
     order = np.random.default_rng(2).permutation(60)
-    kept = weights > 0
+    positive = weights > 0
     fractions = weights * 0.25
     assert same(loss, optimizer, (x, y, weights), copies, (x[order], y[order], weights[order]))
-    assert same(loss, optimizer, (x, y, weights), (x[kept], y[kept], weights[kept]))
+    assert same(loss, optimizer, (x, y, weights), (x[positive], y[positive], weights[positive]))
     assert same(loss, optimizer, (x, y, fractions), (x, y, 0.5 * fractions))
     sparse = [stored(x, form, np.float64) for form in (np.int32, np.int64)]
     assert same(loss, optimizer, *((s, y) for s in sparse), (sparse[0][order], y[order]))
 
 
 @pairs
-def test_without_shuffling_it_is_a_stream(loss, optimizer):
+def test_without_shuffling_data_are_a_stream(loss, optimizer):
     x, y = data(loss)
     twice = np.tile(x, (2, 1)), np.tile(y, 2)
     model = make(loss, optimizer, shuffle=False, max_iter=2, tol=None)
-    assert bits(model.fit(x, y)) == bits(in_pieces(make(loss, optimizer), *twice, 7))
+    assert bits(model.fit(x, y)) == bits(in_batches(make(loss, optimizer), *twice, 7))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_class_weights_are_sample_weights(optimizer):
     x, y = data("log_loss", 60, classes=3)
-    by_class = {"one": 1.0, "two": 3.0}  # one that is absent counts 1
+    by_class = {"one": 1.0, "two": 3.0}  # an absent class has weight 1
     own = np.array([by_class.get(c, 1.0) for c in y])
     weights = np.random.default_rng(0).integers(1, 4, 60)
     for given in (None, weights):
@@ -105,12 +105,14 @@ def test_class_weights_are_sample_weights(optimizer):
         options = {"random_state": 0, "max_iter": 3, "tol": None}
         weighted = make("log_loss", optimizer, class_weight=by_class, **options).fit(x, y, given)
         assert bits(weighted) == bits(make("log_loss", optimizer, **options).fit(x, y, total))
-        streamed = in_pieces(make("log_loss", optimizer, class_weight=by_class), x, y, 10, given)
-        assert bits(streamed) == bits(in_pieces(make("log_loss", optimizer), x, y, 10, total))
+        streamed = in_batches(make("log_loss", optimizer, class_weight=by_class), x, y, 10, given)
+        assert bits(streamed) == bits(in_batches(make("log_loss", optimizer), x, y, 10, total))
     few = np.concatenate([np.flatnonzero(y == "one")[:4], np.flatnonzero(y == "two")])
     balanced = make("log_loss", optimizer, class_weight="balanced", **options).fit(x[few], y[few])
-    share = np.where(y[few] == "one", 24 / 8, 24 / 40)
-    np.testing.assert_allclose(balanced.coef_, make("log_loss", optimizer, **options).fit(x[few], y[few], share).coef_)
+    balanced_weights = np.where(y[few] == "one", 24 / 8, 24 / 40)
+    np.testing.assert_allclose(
+        balanced.coef_, make("log_loss", optimizer, **options).fit(x[few], y[few], balanced_weights).coef_
+    )
 
 
 def test_a_balanced_rare_class_is_found():
@@ -124,9 +126,9 @@ def test_a_balanced_rare_class_is_found():
 
 
 @pairs
-def test_when_epochs_end(loss, optimizer):
+def test_number_of_epochs(loss, optimizer):
     x, y = data(loss, 60)
-    with pytest.warns(ConvergenceWarning, match=r"^max_iter: the loss still fell after 2 epochs"):
+    with pytest.warns(ConvergenceWarning, match=r"^max_iter: the loss was still falling after 2 epochs"):
         assert make(loss, optimizer, max_iter=2).fit(x, y).n_iter_ == 2
     assert make(loss, optimizer, max_iter=7, tol=None).fit(x, y).n_iter_ == 7
     early, late = (make(loss, optimizer, tol=1e9, n_iter_no_change=n).fit(x, y).n_iter_ for n in (1, 4))
@@ -142,17 +144,17 @@ def test_when_epochs_end(loss, optimizer):
 def test_warm_starts(loss, optimizer):
     x, y = data(loss)
     options = {"shuffle": False, "tol": None}
-    whole = make(loss, optimizer, max_iter=3, **options).fit(x, y)
+    expected = make(loss, optimizer, max_iter=3, **options).fit(x, y)
     model = make(loss, optimizer, max_iter=1, warm_start=True, **options)
     for _ in range(3):
         model.fit(x, y)
-    assert bits(model) == bits(whole)
+    assert bits(model) == bits(expected)
     model.set_params(warm_start=False).fit(x, y)
     once = make(loss, optimizer, max_iter=1, **options).fit(x, y)
     assert bits(model) == bits(once)
 
 
-OTHERS = {
+CHANGES = {
     "features": ({}, lambda x, y: (x[:, :5], y), "expected features in X as in the last fit, 12, got 5"),
     "classes": ({}, lambda x, y: (x, y + 4), r"expected classes .*\[0, 1, 2\]\), got array\(\[4, 5, 6\]\)"),
     "fewer classes": ({}, lambda x, y: (x[y < 2], y[y < 2]), "expected classes"),
@@ -166,25 +168,25 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("case", OTHERS)
-def test_a_warm_start_with_others_is_refused(case):
+@pytest.mark.parametrize("case", CHANGES)
+def test_a_warm_start_with_other_data_or_parameters_is_refused(case):
     x, _ = data("log_loss")
     y = np.arange(30) % 3
-    options, change, match = OTHERS[case]
+    options, change, match = CHANGES[case]
     model = make("log_loss", warm_start=True, random_state=0, max_iter=3, tol=None).fit(x, y)
     before = bits(model)
     with pytest.raises(ValueError, match=rf"^warm_start: {match}"):
         model.set_params(**options).fit(*change(x, y))
     assert bits(model) == before
     assert model.n_features_in_ == 12
-    anew = model.set_params(warm_start=False).fit(*change(x, y))
+    new = model.set_params(warm_start=False).fit(*change(x, y))
     other = make("log_loss", **{"random_state": 0, "max_iter": 3, "tol": None} | options).fit(*change(x, y))
-    assert bits(anew) == bits(other)
+    assert bits(new) == bits(other)
 
 
 @pytest.mark.parametrize("form", ["dense", np.int32])
-def test_a_warm_start_keeps_its_dtype(form):
-    """As partial_fit does, and scikit-learn."""
+def test_a_warm_start_does_not_change_the_dtype(form):
+    """partial_fit and scikit-learn behave the same."""
     x, y = data("log_loss")
     x = x.astype(np.float32)
     options = {"warm_start": True, "random_state": 0, "max_iter": 3, "tol": None}
@@ -199,7 +201,7 @@ WEIGHTS = {
     "twos and threes": lambda rng: rng.choice([2, 3], 60),
     "halves": lambda rng: rng.integers(0, 5, 60) / 2,
     "all equal": lambda rng: np.full(60, 0.3),
-    "far apart": lambda rng: rng.choice([1e-12, 1.0, np.pi], 60),
+    "very different": lambda rng: rng.choice([1e-12, 1.0, np.pi], 60),
     "any": lambda rng: rng.random(60),
     "balanced": None,
 }
@@ -207,8 +209,8 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("kind", WEIGHTS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_weights_are_relative(optimizer, kind):
-    """Through `tol`, too: what is the same objective has the same epochs, and the same model but for rounding."""
+def test_only_ratios_of_weights_matter(optimizer, kind):
+    """A common factor changes neither the number of epochs nor, up to rounding, the model."""
     x, y = data("log_loss", 60)
     weights = WEIGHTS[kind](np.random.default_rng(0)) if WEIGHTS[kind] else np.where(y, 60 / 7, 60 / 53)
     expected = make("log_loss", optimizer, random_state=0).fit(x, y, weights)
@@ -222,16 +224,16 @@ def test_weights_are_relative(optimizer, kind):
         assert classes.n_iter_ == expected.n_iter_
 
 
-def test_visits_stay_few():
-    """On average, whatever the weights; and a common factor makes no more of them."""
+def test_the_number_of_steps_per_epoch_is_bounded():
+    """At most 17 steps per sample on average, for any weights; a common factor does not matter."""
     samples = Samples(data("log_loss", 60)[0])
     for weights in (*(f(np.random.default_rng(0)) for f in WEIGHTS.values() if f), np.r_[1e-300, np.ones(59)]):
-        order, shares = visits(samples, np.zeros(60), 1.0 * weights)
+        order, step_weights = set_order(samples, np.zeros(60), 1.0 * weights)
         assert len(order) <= 17 * 60
-        np.testing.assert_allclose(shares.mean(), 1)
-        total = np.bincount(order, shares, minlength=60)
+        np.testing.assert_allclose(step_weights.mean(), 1)
+        total = np.bincount(order, step_weights, minlength=60)
         np.testing.assert_allclose(total / total.sum(), weights / weights.sum(), rtol=1e-8, atol=1e-15)
-    assert len(visits(samples, np.zeros(60), np.full(60, 7.0))[0]) == 60
+    assert len(set_order(samples, np.zeros(60), np.full(60, 7.0))[0]) == 60
 
 
 CONSTANT = {
@@ -243,10 +245,12 @@ CONSTANT = {
 
 @pytest.mark.filterwarnings("ignore:max_iter")
 @pytest.mark.parametrize("case", CONSTANT)
-def test_a_fit_that_is_worse_than_a_constant_warns(case):
+def test_a_warning_if_a_constant_has_a_smaller_loss(case):
     loss, optimizer, options, change = CONSTANT[case]
     x, y = change(*data("squared_error", 100))
-    with pytest.warns(ConvergenceWarning, match=r"^fit: the mean loss is .* after \d+ epochs, and .* for a constant"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"^fit: the mean loss is .* after \d+ epochs, and .* for a constant prediction"
+    ):
         make(loss, optimizer, random_state=0, **options).fit(x, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
@@ -254,8 +258,8 @@ def test_a_fit_that_is_worse_than_a_constant_warns(case):
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), [(loss, optimizer) for loss, optimizer in PAIRS if optimizer != "sgd"])
-def test_a_strong_penalty_leaves_the_constant(loss, optimizer):
-    """The intercept is not penalised: no warning, where it is all there is."""
+def test_a_strong_penalty_fits_the_intercept_only(loss, optimizer):
+    """The intercept is not penalised: without weights it still minimises the loss, without a warning."""
     x, y = data(loss, 200, density=1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -264,14 +268,14 @@ def test_a_strong_penalty_leaves_the_constant(loss, optimizer):
     assert not make(loss, optimizer, fit_intercept=False, alpha=100.0, l1_ratio=1.0).fit(x, y).coef_.any()
 
 
-def test_the_random_state_decides():
+def test_the_random_state_determines_the_model():
     x, y = data("log_loss")
     options = {"max_iter": 2, "tol": None}
     models = [make("log_loss", random_state=s, **options).fit(x, y) for s in (0, 1, np.random.RandomState(0))]
     assert bits(models[0]) == bits(models[2]) != bits(models[1])
 
 
-def test_what_verbose_tells(capsys):
+def test_lines_of_verbose(capsys):
     x, y = data("log_loss")
     model = make("log_loss", alpha=0.05, l1_ratio=1.0, verbose=1, max_iter=3, tol=None).fit(x, y)
     model.partial_fit(x[:7], y[:7])
@@ -285,8 +289,8 @@ def test_what_verbose_tells(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_the_loss_that_is_told_is_the_progressive_one(capsys):
-    """Each sample's, before the step that it asks for."""
+def test_verbose_reports_the_progressive_loss(capsys):
+    """The loss of each sample before its own step."""
     x, y = data("log_loss")
     model, losses = make("log_loss"), []
     for i in range(len(y)):
@@ -294,5 +298,5 @@ def test_the_loss_that_is_told_is_the_progressive_one(capsys):
         losses.append(-np.log(p if y[i] else 1 - p))
         model.partial_fit(x[i : i + 1], y[i : i + 1], [0, 1])
     make("log_loss", verbose=1).partial_fit(x, y, [0, 1])
-    told = float(re.search(r"mean loss (\S+),", capsys.readouterr().out)[1])
-    np.testing.assert_allclose(told, np.mean(losses), rtol=1e-5)
+    reported = float(re.search(r"mean loss (\S+),", capsys.readouterr().out)[1])
+    np.testing.assert_allclose(reported, np.mean(losses), rtol=1e-5)

@@ -1,12 +1,12 @@
-"""Labels are compared as they are, never after NumPy has made one type of them; class weights belong to classes."""
+"""Labels are compared without conversion to a common dtype; class weights are for the known classes."""
 
 import numpy as np
 import pytest
-from linear_cases import bits, data, in_pieces, make
+from linear_cases import bits, data, in_batches, make
 
 from fastreg.linear import StreamingClassifier
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs
 
 MANY = np.arange(30)
 DAYS = np.datetime64("2020-01-01") + MANY
@@ -14,21 +14,21 @@ KINDS = {
     "numbers": MANY,
     "floats": MANY / 2,
     "unsigned": MANY.astype(np.uint8),
-    "texts": MANY.astype(str),
-    "objects that are texts": MANY.astype(str).astype(object),
+    "strings": MANY.astype(str),
+    "objects that are strings": MANY.astype(str).astype(object),
     "objects that are numbers": MANY.astype(object),
     "bytes": MANY.astype("S"),
     "days": DAYS,
 }
 SAME = {"numbers": "number", "floats": "number", "unsigned": "number", "objects that are numbers": "number"}
-SAME |= {"texts": "text", "objects that are texts": "text"}
+SAME |= {"strings": "string", "objects that are strings": "string"}
 
 
 @pytest.mark.parametrize("samples", [1, 2, 300, 1000])
 @pytest.mark.parametrize("classes", [2, 11, 30])
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_of_another_kind_are_refused(kind, classes, samples):
-    """Whatever the number of either, which decides how NumPy looks for one in the other."""
+    """For any numbers of classes and samples, since the algorithm of NumPy's search depends on both."""
     known = KINDS[kind][:classes]
     x = np.random.default_rng(0).standard_normal((samples, 3))
     model = StreamingClassifier(optimizer="sgd").partial_fit(x, known[np.arange(samples) % classes], known)
@@ -49,17 +49,17 @@ def test_labels_of_another_kind_are_refused(kind, classes, samples):
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_of_the_same_kind_train(kind):
     x = np.random.default_rng(0).standard_normal((60, 3))
-    places = np.arange(60) % 30
-    expected = StreamingClassifier(optimizer="sgd").partial_fit(x, places, MANY)
+    codes = np.arange(60) % 30
+    expected = StreamingClassifier(optimizer="sgd").partial_fit(x, codes, MANY)
     for other in (name for name in KINDS if SAME.get(name, name) == SAME.get(kind, kind)):
         if {kind, other} == {"floats", other} != {"floats"} or {kind, other} == {kind, "floats"} != {"floats"}:
-            continue  # halves are other numbers
+            continue  # multiples of 1/2 are other numbers
         labels = KINDS[other]
-        if SAME.get(kind) == "text" or kind == "bytes":
+        if SAME.get(kind) == "string" or kind == "bytes":
             order = np.argsort(labels)
-            x_, y = x, labels[order][places]
+            x_, y = x, labels[order][codes]
         else:
-            x_, y = x, labels[places]
+            x_, y = x, labels[codes]
         model = StreamingClassifier(optimizer="sgd").partial_fit(x_, y, KINDS[kind])
         assert bits(model) == bits(expected)
         assert bits(StreamingClassifier(optimizer="sgd").partial_fit(x_, y.tolist(), KINDS[kind].tolist())) == bits(
@@ -79,31 +79,31 @@ def test_bools_are_the_numbers_0_and_1():
 
 
 NEAR = {
-    "integers that float64 cannot tell apart": (np.array([2**53, 2**53 + 2]), np.full(4, 2**53 + 1, np.uint64)),
-    "a float beside them": (np.array([2**53 + 1, 2**53 + 3]), np.full(4, 2.0**53)),
-    "a text that is longer": (np.array(["a", "b"]), np.array(["a", "bc", "a", "b"])),
-    "a text with a blank": (np.array(["a", "b"], object), np.array(["a ", "b", "a", "b"])),
+    "integers that are equal as float64": (np.array([2**53, 2**53 + 2]), np.full(4, 2**53 + 1, np.uint64)),
+    "a float that is equal to one of them as float64": (np.array([2**53 + 1, 2**53 + 3]), np.full(4, 2.0**53)),
+    "a longer string": (np.array(["a", "b"]), np.array(["a", "bc", "a", "b"])),
+    "a string with a space": (np.array(["a", "b"], object), np.array(["a ", "b", "a", "b"])),
 }
 
 
 @pytest.mark.parametrize("case", NEAR)
-def test_labels_that_are_nearly_classes(case):
+def test_labels_that_are_almost_equal_to_classes(case):
     known, y = NEAR[case]
     model = StreamingClassifier()
-    with pytest.raises(ValueError, match=r"^y: expected labels among the classes .* too$"):
+    with pytest.raises(ValueError, match=r"^y: expected labels among the classes .*, also got"):
         model.partial_fit(np.ones((4, 2)), y, known)
 
 
-ODD = {
+INVALID = {
     "None": [None, 1, 0, 1],
-    "None among texts": np.array([None, "a", "b", "a"], object),
-    "texts and numbers": ["a", 1, 0, 1],
-    "texts and numbers as objects": np.array(["a", 1, 0, 1], object),
+    "None among strings": np.array([None, "a", "b", "a"], object),
+    "strings and numbers": ["a", 1, 0, 1],
+    "strings and numbers as objects": np.array(["a", 1, 0, 1], object),
     "NaN": [np.nan, 1.0, 0.0, 1.0],
     "NaN as an object": np.array([np.nan, 1.0, 0.0, 1.0], object),
-    "NaN among texts": np.array([np.nan, "a", "b", "a"], object),
+    "NaN among strings": np.array([np.nan, "a", "b", "a"], object),
     "infinity": [np.inf, 1.0, 0.0, 1.0],
-    "bytes and texts": ["a", b"a", "b", "b"],
+    "bytes and strings": ["a", b"a", "b", "b"],
     "tuples": [(0, 1), (1, 2), (0, 1), (1, 2)],
     "dicts": np.array([{}, {}, {}, {}], object),
     "complex": [0, 1j, 0, 1j],
@@ -111,10 +111,10 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("case", ODD)
-def test_odd_labels(case):
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_labels(case):
     x = np.random.default_rng(0).standard_normal((4, 3))
-    y = ODD[case]
+    y = INVALID[case]
     new, model = StreamingClassifier(), StreamingClassifier().partial_fit(x, [0, 1, 0, 1], [0, 1])
     before = bits(model)
     for call in (
@@ -134,26 +134,26 @@ def test_odd_labels(case):
 def test_pandas_labels():
     pandas = pytest.importorskip("pandas")
     x, y = data("log_loss", classes=3)
-    expected = in_pieces(StreamingClassifier(), x, y, 10)
+    expected = in_batches(StreamingClassifier(), x, y, 10)
     for kind in (object, "category", "string"):
         series = pandas.Series(y, dtype=kind)
         assert bits(StreamingClassifier().partial_fit(x, series, np.unique(y))) == bits(expected)
 
 
 CLASS_WEIGHTS = {
-    "a key that is no class": ({"one": 1.0, "four": 2.0}, r"expected classes among .*\['four'\] too"),
+    "a key that is not a class": ({"one": 1.0, "four": 2.0}, r"expected classes among .*, also got \['four'\]"),
     "keys of another kind": ({0: 1.0, 1: 2.0}, r"expected classes among"),
     "negative": ({"one": -1.0}, "expected finite numbers, not negative, got -1.0 for 'one'"),
     "NaN": ({"three": np.nan}, "expected finite numbers"),
-    "a text": ({"three": "2"}, "expected finite numbers"),
+    "a string": ({"three": "2"}, "expected finite numbers"),
 }
 
 
 @pytest.mark.parametrize("case", CLASS_WEIGHTS)
-def test_class_weights_that_fit_no_class(case):
+def test_invalid_class_weights(case):
     weights, match = CLASS_WEIGHTS[case]
     x, y = data("log_loss", classes=3)
-    model = in_pieces(StreamingClassifier(), x, y, 10).set_params(class_weight=weights)
+    model = in_batches(StreamingClassifier(), x, y, 10).set_params(class_weight=weights)
     before = bits(model)
     for call in (model.fit, model.partial_fit):
         with pytest.raises(ValueError, match=rf"^class_weight: {match}"):
@@ -170,8 +170,8 @@ def test_class_weights_of_pandas_are_refused():
                 call(StreamingClassifier(class_weight=weights))
 
 
-def test_class_weights_for_classes_that_are_absent_are_left_alone():
-    """A fold need not have every class."""
+def test_class_weights_of_absent_classes_are_ignored():
+    """A fold of a cross-validation may lack a class."""
     x, y = data("log_loss")
     weights = {0: 1.0, 1: 2.0, 2: 3.0}
     models = [make("log_loss", class_weight=w, max_iter=3, tol=None, random_state=0) for w in (weights, {1: 2.0})]

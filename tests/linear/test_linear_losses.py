@@ -1,4 +1,4 @@
-"""Losses and their slopes, seen from outside: what verbose reports, and where the intercept goes."""
+"""Losses and their slopes, observed through the output of verbose and the change of the intercept."""
 
 import re
 
@@ -8,11 +8,11 @@ from linear_cases import LOSSES, SLOPES, is_classifier, make
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
 ORDINARY = np.concatenate([[-30, -5, -1 - 1e-9, -1, -1 + 1e-9, 0, 0.1, 0.1 + 1e-9], np.linspace(-3, 3, 25)])
-FAR = np.array([-1e300, -1e10, -800, -709, -40, 40, 709, 800, 1e10, 1e300])
+LARGE = np.array([-1e300, -1e10, -800, -709, -40, 40, 709, 800, 1e10, 1e300])
 
 
 def losses(loss, z):
-    """Formulas that are exact anywhere; z is y·margin, or the error of a regression."""
+    """Formulas that are accurate for all z; z is y·margin, or the error of a regression."""
     with np.errstate(over="ignore"):
         return {
             "log_loss": np.logaddexp(0, -z),
@@ -24,27 +24,27 @@ def losses(loss, z):
 
 
 class Probe:
-    """A model whose margin is set by hand: loss and slope of one sample, whatever it has learned."""
+    """Loss and slope of one sample at a given margin, which is set as the intercept of a model."""
 
     def __init__(self, loss):
         self.loss = loss
         self.model = make(loss, "sgd", alpha=0.0, learning_rate="constant", eta0=1.0, verbose=1)
 
     def __call__(self, margin, y, capsys):
-        """The loss, to 6 digits, and what one step of length 1 takes from the intercept."""
+        """The loss to 6 digits, and the slope: the intercept decreases by it in a step with learning rate 1."""
         known = {"classes": [-1, 1]} if is_classifier(self.loss) else {}
         vars(self.model).pop("_stream", None)
-        self.model.partial_fit([[0.0]], [y], sample_weight=[0.0], **known)  # begins a stream
+        self.model.partial_fit([[0.0]], [y], sample_weight=[0.0], **known)  # creates the stream
         capsys.readouterr()
         intercept = self.model._stream.learner.intercept[0]
         intercept[:] = margin
         self.model.partial_fit([[0.0]], [y])
-        told = re.search(r"mean loss (\S+),", capsys.readouterr().out)[1]
-        return float(told), margin - intercept[0]
+        reported = re.search(r"mean loss (\S+),", capsys.readouterr().out)[1]
+        return float(reported), margin - intercept[0]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_losses_and_slopes_are_those_of_the_formulas(loss, capsys):
+def test_losses_and_slopes_equal_the_formulas(loss, capsys):
     probe = Probe(loss)
     for y in (-1.0, 1.0):
         for margin in ORDINARY:
@@ -60,16 +60,16 @@ def test_slopes_are_derivatives(loss, capsys):
     for y in (-1.0, 1.0):
         for margin in np.linspace(-3.03, 3.01, 13):
             z = np.array([-h, h]) + margin
-            up = np.diff(losses(loss, y * z if is_classifier(loss) else z - y))[0] / (2 * h)
-            np.testing.assert_allclose(probe(margin, y, capsys)[1], up, rtol=1e-6, atol=1e-8)
+            expected = np.diff(losses(loss, y * z if is_classifier(loss) else z - y))[0] / (2 * h)
+            np.testing.assert_allclose(probe(margin, y, capsys)[1], expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_far_out(loss, capsys):
-    """No overflow in the exponentials; squares that overflow are an error, and so is NaN."""
+def test_large_margins(loss, capsys):
+    """Exponentials do not overflow; a square that overflows is an error, and so is NaN."""
     probe = Probe(loss)
     for y in (-1.0, 1.0):
-        for margin in FAR:
+        for margin in LARGE:
             z = y * margin if is_classifier(loss) else margin - y
             expected = losses(loss, z)
             if not np.isfinite(expected):
@@ -78,7 +78,7 @@ def test_far_out(loss, capsys):
                 continue
             value, slope = probe(margin, y, capsys)
             np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-15)
-            tolerance = 1e-15 * abs(margin)  # what the intercept can show of it
+            tolerance = 1e-15 * abs(margin)  # rounding of the intercept
             np.testing.assert_allclose(slope, SLOPES[loss](margin, y), rtol=1e-12, atol=tolerance)
         for margin in (np.nan, -y * np.inf):
             with pytest.raises(ValueError, match=r"^eta0: expected a learning rate small enough"):
@@ -86,8 +86,8 @@ def test_far_out(loss, capsys):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_steps_are_those_of_scikit_learn(loss):
-    """Without a penalty the two make the same steps, with the square of the error halved by both."""
+def test_steps_equal_those_of_scikit_learn(loss):
+    """Without a penalty; both define the squared error as r²/2."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 6))
     y = x[:, 0] - x[:, 1] if not is_classifier(loss) else np.where(x[:, 0] > x[:, 1], 1, 0)

@@ -1,12 +1,13 @@
-"""Linear models are estimators of scikit-learn, and work where those do."""
+"""Linear models are scikit-learn estimators: checks, copies, pipelines, searches, feature names."""
 
 import copy
+import doctest
 import pickle
 
 import joblib
 import numpy as np
 import pytest
-from linear_cases import PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import PAIRS, bits, data, in_batches, is_classifier, make, stored
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -15,16 +16,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from fastreg.linear import StreamingClassifier, StreamingRegressor
+from fastreg.linear import StreamingClassifier, StreamingRegressor, classifier, regressor
 
-OPTIONAL = {  # checks that scikit-learn skips where a package or a setting is absent
+OPTIONAL = {  # checks that scikit-learn skips if a package or a setting is missing
     "check_array_api_input",
     "check_classifier_data_not_an_array",
     "check_regressor_data_not_an_array",
     "check_sample_weights_pandas_series",
 }
-TEXTS = ["the cat sat", "a dog ran", "cats sat on the mat", "dogs ran off", "", "the mat", "off ran a dog", "sat"] * 4
-ABOUT = np.array(["cat", "dog", "cat", "dog", "dog", "cat", "dog", "cat"] * 4)
+DOCUMENTS = [
+    "the cat sat",
+    "a dog ran",
+    "cats sat on the mat",
+    "dogs ran off",
+    "",
+    "the mat",
+    "off ran a dog",
+    "sat",
+] * 4
+TOPICS = np.array(["cat", "dog", "cat", "dog", "dog", "cat", "dog", "cat"] * 4)
 
 
 @pytest.mark.filterwarnings(
@@ -38,7 +48,14 @@ def test_all_checks_of_scikit_learn_pass(loss, optimizer):
         assert result["status"] == "passed" or result["check_name"] in OPTIONAL, result
 
 
-def test_the_defaults_are_among_them():
+@pytest.mark.parametrize("module", [classifier, regressor], ids=lambda module: module.__name__)
+def test_examples_of_docstrings(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_defaults_are_checked():
     for kind in (StreamingClassifier, StreamingRegressor):
         model = kind()
         assert make(model.loss, model.optimizer).get_params() == model.get_params()
@@ -47,11 +64,11 @@ def test_the_defaults_are_among_them():
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model for each case, with the rest of its stream."""
+    """A model for each case after half of its stream, with the complete data."""
     models = {}
     for loss, optimizer in PAIRS:
         x, y = data(loss, 40, classes=3)
-        models[loss, optimizer] = in_pieces(make(loss, optimizer), x[:20], y[:20], 20), x, y
+        models[loss, optimizer] = in_batches(make(loss, optimizer), x[:20], y[:20], 20), x, y
     return models
 
 
@@ -69,7 +86,7 @@ COPIES = {
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
-def test_copies_are_the_same_and_go_on_alone(trained, loss, optimizer, how, tmp_path):
+def test_copies_are_equal_and_train_independently(trained, loss, optimizer, how, tmp_path):
     model, x, y = trained[loss, optimizer]
     before = bits(model)
     one, other = (COPIES[how](model, tmp_path) for _ in range(2))
@@ -77,11 +94,11 @@ def test_copies_are_the_same_and_go_on_alone(trained, loss, optimizer, how, tmp_
     assert resumed(one, x, y) != before
     assert bits(model) == bits(other) == before
     assert bits(one) == resumed(other, x, y)
-    whole = in_pieces(make(loss, optimizer), x, y, 20)
-    np.testing.assert_array_equal(one.coef_, whole.coef_)
+    expected = in_batches(make(loss, optimizer), x, y, 20)
+    np.testing.assert_array_equal(one.coef_, expected.coef_)
 
 
-def test_a_pickle_holds_the_weights_once():
+def test_a_pickle_contains_the_weights_once():
     x = stored(np.eye(2), np.int32, float)
     x.resize((2, 100_000))
     model = StreamingClassifier(optimizer="sgd").partial_fit(x, [0, 1], [0, 1])
@@ -91,7 +108,7 @@ def test_a_pickle_holds_the_weights_once():
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
-def test_a_clone_knows_nothing_but_its_parameters(trained, loss, optimizer):
+def test_a_clone_has_only_the_parameters(trained, loss, optimizer):
     model, x, _ = trained[loss, optimizer]
     new = clone(model.set_params(alpha=0.5))
     model.set_params(alpha=1e-4)
@@ -106,17 +123,19 @@ def test_a_clone_knows_nothing_but_its_parameters(trained, loss, optimizer):
 def test_text_in_a_pipeline(optimizer):
     hashed = HashingVectorizer(n_features=2**18)
     pipeline = make_pipeline(hashed, StreamingClassifier(optimizer=optimizer, max_iter=20, tol=None, random_state=0))
-    pipeline.fit(TEXTS, ABOUT)
-    assert pipeline.score(TEXTS, ABOUT) == 1
+    pipeline.fit(DOCUMENTS, TOPICS)
+    assert pipeline.score(DOCUMENTS, TOPICS) == 1
     assert 0 < np.count_nonzero(pipeline[-1].coef_) <= 11
     streamed = StreamingClassifier(optimizer=optimizer)
     for _ in range(20):
-        for k in range(0, len(TEXTS), 5):
-            streamed.partial_fit(hashed.transform(TEXTS[k : k + 5]), ABOUT[k : k + 5], ["cat", "dog"])
-    assert (streamed.predict(hashed.transform(TEXTS)) == ABOUT).mean() > 0.85
+        for k in range(0, len(DOCUMENTS), 5):
+            streamed.partial_fit(hashed.transform(DOCUMENTS[k : k + 5]), TOPICS[k : k + 5], ["cat", "dog"])
+    assert (streamed.predict(hashed.transform(DOCUMENTS)) == TOPICS).mean() > 0.85
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")  # the second is jax's
+@pytest.mark.filterwarnings(
+    "ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning"
+)  # the RuntimeWarning is from jax
 def test_grid_search_in_two_processes():
     x, y = data("log_loss", 100)
     grid = {"alpha": [1e-4, 1e-2, 100.0]}
@@ -124,7 +143,7 @@ def test_grid_search_in_two_processes():
     search = GridSearchCV(
         make_pipeline(StandardScaler(), model), {"streamingclassifier__alpha": grid["alpha"]}, n_jobs=2
     )
-    with joblib.parallel_config(backend="multiprocessing"):  # starts faster than joblib's own
+    with joblib.parallel_config(backend="multiprocessing"):  # starts faster than the default backend
         search.fit(x, y)
     scores = search.cv_results_["mean_test_score"]
     assert search.best_params_["streamingclassifier__alpha"] != 100
@@ -152,7 +171,7 @@ def test_calibrated_hinge():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_probabilities(classes):
     x, y = data("log_loss", 60, classes=classes)
-    model = in_pieces(make("log_loss"), x, y, 10)
+    model = in_batches(make("log_loss"), x, y, 10)
     p = model.predict_proba(x)
     assert p.shape == (60, classes)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-14)
@@ -168,8 +187,8 @@ def test_probabilities(classes):
 
 
 @pytest.mark.parametrize("loss", ["hinge", "squared_hinge"])
-def test_margins_that_are_no_probabilities(loss):
-    model = in_pieces(make(loss), *data(loss), 10)
+def test_losses_without_probabilities(loss):
+    model = in_batches(make(loss), *data(loss), 10)
     assert not hasattr(model, "predict_proba")
     with pytest.raises(AttributeError, match="predict_proba"):
         _ = model.predict_proba
@@ -178,16 +197,16 @@ def test_margins_that_are_no_probabilities(loss):
 
 
 @pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
-def test_predictions_for_few_rows_need_no_look_at_all_weights(loss, optimizer):
-    """After a step, margins of few non-zeros bring only their own features up to date."""
+def test_predictions_for_few_rows_read_only_their_weights(loss, optimizer):
+    """After a step, margins of few non-zeros apply pending penalties to their own features only."""
     x, y = data(loss, 40, 2000, 3 if is_classifier(loss) else 2, density=0.01)
     x[:, :3] += np.random.default_rng(1).standard_normal((40, 3))
     x = stored(x, np.int32, float)
-    model = in_pieces(make(loss, optimizer, alpha=0.01), x[:39], y[:39], 39)
+    model = in_batches(make(loss, optimizer, alpha=0.01), x[:39], y[:39], 39)
     few = x[[3, 0]]
-    assert model._stream._told is None
+    assert model._stream._cache is None
     margins = model._margins(few)
-    assert model._stream._told is None, "all weights have been looked at"
+    assert model._stream._cache is None, "all weights have been read"
     expected = few @ np.atleast_2d(model.coef_).T + model.intercept_
     np.testing.assert_allclose(margins, expected if margins.ndim == 2 else expected[:, 0], rtol=1e-13)
     np.testing.assert_array_equal(model._margins(few), margins)

@@ -1,28 +1,24 @@
-"""Calls happen whole or not at all, one at a time, and readers see one moment, whatever fails and whoever is there."""
+"""A call of fit or partial_fit completes or does not change the model, even if it is interrupted or raises an error."""
 
 import copy
-import os
 import pickle
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, stored
 from scipy import sparse
 
 from fastreg._boundary import linear as _learn
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 from fastreg.linear import stream as _stream
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss", "ignore:max_iter")  # models with few epochs
 
 
-def shown(model):
-    """All that can be seen of a model."""
+def observable(model):
+    """All observable attributes of a model, in a form that can be compared."""
     if not hasattr(model, "_stream"):
         return sorted(vars(model))
     names = {name: x for name, x in vars(model).items() if name != "_stream"}
@@ -54,8 +50,8 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 @pytest.mark.parametrize("fitted", [True, False])
-def test_a_fit_that_is_refused_changes_nothing(case, fitted):
-    """Also not the number of features, nor their names: wider data would be read and written beyond the weights."""
+def test_a_refused_fit_does_not_change_the_model(case, fitted):
+    """The number of features must not change either: wider data would be read and written beyond the weights."""
     pandas = pytest.importorskip("pandas")
     x, y = data("log_loss")
     frame = pandas.DataFrame(x, columns=[f"feature {i}" for i in range(12)])
@@ -63,11 +59,11 @@ def test_a_fit_that_is_refused_changes_nothing(case, fitted):
     if fitted:
         model.fit(frame, y)
     parameters = model.get_params()
-    before = shown(model)
+    before = observable(model)
     with pytest.raises((ValueError, MemoryError)):
         REFUSED[case](model, np.ones((30, 50)), y)
     model.set_params(**parameters)
-    assert shown(model) == before
+    assert observable(model) == before
     if fitted:
         for call in (model.partial_fit, lambda x, y: model.predict(x)):
             with pytest.raises(ValueError, match=r"has 50 features.* is expecting 12"):
@@ -82,18 +78,18 @@ class StopError(BaseException):
 
 
 def is_stopped(call, stop):
-    """Whether an exception at the bytecode of this number, among those of the package, stops the call."""
+    """Raise StopError at bytecode number `stop` of fastreg.linear; returns whether the call reached it."""
     own = str(Path(_stream.__file__).parent)
-    done = 0
+    count = 0
 
     def trace(frame, event, arg):
-        nonlocal done
+        nonlocal count
         if not frame.f_code.co_filename.startswith(own):
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            done += 1
-            if done == stop:
+            count += 1
+            if count == stop:
                 raise StopError
         return trace
 
@@ -126,24 +122,24 @@ def test_an_interrupt_at_any_bytecode(optimizer, method, monkeypatch):
             return model.partial_fit(x, y, [0, 1])
         return (model.fit if method in ("fit", "warm_start") else model.partial_fit)(x, y)
 
-    old, new = shown(start), shown(call(copy.deepcopy(start)))
+    old, new = observable(start), observable(call(copy.deepcopy(start)))
     assert old != new
-    seen, stop, step = set(), 1, 37 if method != "partial_fit" else 7
+    updated, stop, step = set(), 1, 37 if method != "partial_fit" else 7
     while True:
         model = copy.deepcopy(start)
         stopped = is_stopped(lambda model=model: call(model), stop)
-        state = shown(model)
+        state = observable(model)
         assert state in (old, new)
-        seen.add(state == new)
+        updated.add(state == new)
         if not stopped:
             break
         if state == old:
-            assert shown(call(model)) == new
+            assert observable(call(model)) == new
         stop += step
-    assert seen == {True, False}
+    assert updated == {True, False}
 
 
-def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch):
+def test_an_interrupted_long_call_does_not_change_the_model(monkeypatch):
     x, y = data("log_loss", 200, 4, density=1)
     expected = make("log_loss", eta0=0.1).partial_fit(x, y, [0, 1]).partial_fit(x, y)
     monkeypatch.setattr(_stream, "LONG", 100)
@@ -151,7 +147,7 @@ def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch
     model, learner = make("log_loss", eta0=0.1).partial_fit(x, y, [0, 1]), None
     learner = model._stream.learner
     before, records = bits(model), learner.records
-    prepared, calls = _stream.Stream._prepared, []
+    prepared, calls = _stream.Stream._prepare, []
 
     def interrupted(self, *args):
         calls.append(self)
@@ -159,7 +155,7 @@ def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch
             raise KeyboardInterrupt
         return prepared(self, *args)
 
-    monkeypatch.setattr(_stream.Stream, "_prepared", interrupted)
+    monkeypatch.setattr(_stream.Stream, "_prepare", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.partial_fit(x, y)
     assert bits(model) == before
@@ -171,10 +167,10 @@ def test_a_long_call_can_be_interrupted_and_an_ordinary_one_is_whole(monkeypatch
 
 @pytest.mark.parametrize("method", ["partial_fit", "fit"])
 def test_a_learning_rate_that_calls_the_model(method):
-    """Training it a second time is refused, reading it is not; what it sets holds from the next call on."""
+    """It can read the model but not train it; parameters that it sets are used from the next call."""
     x, y = data("squared_error")
     model = StreamingRegressor(optimizer="sgd", max_iter=1, tol=None, shuffle=False).partial_fit(x, y)
-    told = []
+    messages = []
 
     def rate(t):
         model.predict(x)
@@ -182,21 +178,21 @@ def test_a_learning_rate_that_calls_the_model(method):
         try:
             model.partial_fit(x, y)
         except RuntimeError as error:
-            told.append(str(error))
+            messages.append(str(error))
         return 0.01
 
     expected = copy.deepcopy(model).set_params(learning_rate=lambda t: 0.01)
     model.set_params(learning_rate=rate)
     if method == "partial_fit":
         assert bits(model.partial_fit(x, y)) == bits(expected.partial_fit(x, y))
-        assert told == ["partial_fit: expected one call at a time, got another while one is under way"] * 30
-    else:  # private: the model that it calls is the old one
+        assert messages == ["partial_fit: expected one call at a time, got another while one is under way"] * 30
+    else:  # fit trains a snapshot: the callable sees the old model
         model.set_params(learning_rate=lambda t: model.predict(x)[0] * 0 + 0.01).fit(x, y)
         assert bits(model) == bits(expected.fit(x, y))
     assert model.alpha == (0.5 if method == "partial_fit" else 1e-4)
 
 
-def test_an_error_in_a_learning_rate_changes_nothing():
+def test_an_error_in_a_learning_rate_does_not_change_the_model():
     x, y = data("squared_error")
     model = StreamingRegressor(optimizer="sgd").partial_fit(x, y)
 
@@ -213,175 +209,44 @@ def test_an_error_in_a_learning_rate_changes_nothing():
         assert bits(model) == before
 
 
-@pytest.fixture
-def busy():
-    """A model that another thread trains without a pause."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((4000, 20))
-    y = (x[:, 0] > 0).astype(int)
-    model, stop = StreamingClassifier().partial_fit(x[:10], y[:10], [0, 1]), threading.Event()
-
-    def train():
-        while not stop.is_set():
-            try:
-                model.partial_fit(x, y)
-            except RuntimeError:  # the test trains, too
-                time.sleep(0.001)
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    while model._stream.completed == 10:
-        time.sleep(0.001)
-    yield model, x, y
-    stop.set()
-    thread.join()
-
-
-def states(x, y, count):
-    """What can be seen of such a model after so many calls."""
-    model = StreamingClassifier().partial_fit(x[:10], y[:10], [0, 1])
-    seen = {}
-    for _ in range(count):
-        model.partial_fit(x, y)
-        seen[model.coef_.tobytes()] = model.intercept_.tobytes(), model._stream.completed
-    return seen
-
-
-COPIES = {
-    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
-    "deepcopy": copy.deepcopy,
-}
-
-
-@pytest.mark.parametrize("how", COPIES)
-def test_copies_made_meanwhile_are_of_one_moment(busy, how):
-    model, x, y = busy
-    copies = [COPIES[how](model) for _ in range(20)]
-    known = states(x, y, max(own._stream.completed for own in copies) // 4000)
-    for own in copies:
-        assert own._stream.completed == 10 or known[own.coef_.tobytes()] == (
-            own.intercept_.tobytes(),
-            own._stream.completed,
-        )
-
-
-def test_margins_are_of_one_moment(busy):
-    model, x, y = busy
-    one = sparse.csr_array(([1.0], ([0], [3])), shape=(1, 20))
-    read = [(model.decision_function(x[:1])[0], model._margins(one)[0], model._stream._read()) for _ in range(200)]
-    known = states(x, y, model._stream.completed // 4000 + 1)
-    for _, _, (_, coef, intercept) in read:
-        own = known.get(np.ascontiguousarray(coef).tobytes())
-        assert own is None or own[0] == intercept.tobytes()
-    assert any(np.ascontiguousarray(coef).tobytes() in known for _, _, (_, coef, _) in read)
-    sums = {np.frombuffer(c)[3] + np.frombuffer(i)[0] for c, (i, _) in known.items()}
-    assert sum(own in sums for _, own, _ in read) > 150
-
-
-def test_what_is_read_is_never_stale(busy):
-    """The number of samples that a model knows when weights are read is not less than when they were asked for."""
-    model, x, _ = busy
-    learner = model._stream.learner
-    for _ in range(200):
-        before = learner.version
-        assert model._stream._read()[0] >= before
-        assert model.predict(x[:3]).shape == (3,)
-
-
-def test_two_threads_at_once_are_told(busy):
-    """Either one after the other, or an error; never both in one set of weights."""
-    model, x, y = busy
-    errors = []
-    for _ in range(50):
-        try:
-            model.partial_fit(x, y)
-        except RuntimeError as error:
-            errors.append(str(error))
-    assert errors
-    assert set(errors) == {"partial_fit: expected one call at a time, got another while one is under way"}
-    assert np.isfinite(model.coef_).all()
-
-
-def test_fits_in_threads_are_whole():
-    """The last one wins, with all that belongs to it."""
-    sets = [data("log_loss", 60, features) for features in (3, 7, 12)]
-    model, errors = StreamingClassifier(max_iter=3, tol=None).fit(*sets[0]), []
-
-    def fit(x, y):
-        for _ in range(30):
-            model.fit(x, y)
-
-    def read():
-        while any(thread.is_alive() for thread in threads):
-            own = copy.copy(model)
-            if own.n_features_in_ != own.coef_.shape[1]:
-                errors.append(vars(own))
-
-    threads = [threading.Thread(target=fit, args=own) for own in sets]
-    reader = threading.Thread(target=read)
-    for thread in (*threads, reader):
-        thread.start()
-    for thread in (*threads, reader):
-        thread.join()
-    assert not errors
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:.*fork:RuntimeWarning")
-def test_a_fork_meanwhile(busy):
-    """The child finds a whole model, which nobody trains."""
-    model, x, y = busy
-    for _ in range(8):
-        pid = os.fork()
-        if pid == 0:
-            signal.alarm(20)
-            try:
-                model.predict(x[:3])
-                model.partial_fit(x[:3], y[:3])
-                os._exit(0)
-            finally:
-                os._exit(1)
-        assert os.waitpid(pid, 0)[1] == 0
-        time.sleep(0.003)
-
-
 @pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
-def test_numbers_are_kept_by_copies(loss, optimizer):
+def test_copies_have_the_same_counters(loss, optimizer):
     x, y = data(loss)
     model = make(loss, optimizer, max_iter=3, tol=None).fit(x, y)
     for own in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-        assert shown(own) == shown(model)
+        assert observable(own) == observable(model)
         assert own.n_iter_ == 3
     known = {"classes": np.unique(y)} if is_classifier(loss) else {}
     assert make(loss, optimizer).partial_fit(x, y, sample_weight=np.zeros(30), **known).n_iter_ == 1
 
 
 DAMAGED = {
-    "a field less": lambda r: r[[name for name in r.dtype.names if name != "w"]],
+    "a missing field": lambda r: r[[name for name in r.dtype.names if name != "w"]],
     "another dtype": lambda r: np.zeros(len(r), [("w", "f8", (1,))]),
     "no records": lambda r: np.zeros(len(r)),
     "two dimensions": lambda r: r[:, None],
     "strided": lambda r: np.repeat(r, 2)[::2],
     "bytes": lambda r: r.view(np.uint8),
-    "other order": lambda r: r.astype(r.dtype.newbyteorder()),
+    "other byte order": lambda r: r.astype(r.dtype.newbyteorder()),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGED)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_pickles_that_are_damaged_are_refused(optimizer, case):
-    model = in_pieces(make("log_loss", optimizer), *data("log_loss", classes=3), 10)
-    rebuild, (records, direction, second, intercept, *rest) = model._stream.learner.__reduce__()
+def test_damaged_pickles_are_refused(optimizer, case):
+    model = in_batches(make("log_loss", optimizer), *data("log_loss", classes=3), 10)
+    rebuild, (records, direction, intercept, *rest) = model._stream.learner.__reduce__()
     assert rebuild is _learn._rebuild
-    with pytest.raises(ValueError, match=f"^records: expected those of {direction}"):
-        rebuild(DAMAGED[case](records), direction, second, intercept, *rest)
+    match = rf"^records: expected those of {type(direction).__name__}, got others"
+    with pytest.raises(ValueError, match=match):
+        rebuild(DAMAGED[case](records), direction, intercept, *rest)
     for other in ([intercept[0][:1], *intercept[1:]], [*intercept, *intercept], [x.astype("f4") for x in intercept]):
-        with pytest.raises(ValueError, match=f"^records: expected those of {direction}"):
-            rebuild(records, direction, second, other, *rest)
+        with pytest.raises(ValueError, match=match):
+            rebuild(records, direction, other, *rest)
 
 
-def test_predictions_and_epochs_are_not_attributes_that_can_be_torn():
-    """Nothing that training changes is stored beside the stream."""
+def test_training_changes_only_the_stream_attribute():
+    """Separate attributes could not be updated atomically."""
     x, y = data("log_loss")
     model = StreamingClassifier().fit(x, y)
     own = set(vars(model)) - set(model.get_params())

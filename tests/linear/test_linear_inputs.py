@@ -1,4 +1,4 @@
-"""Odd samples, odd arrays, many calls: inputs are never written, nothing is shared, nothing leaks."""
+"""Unusual samples, arrays and labels: inputs are not written, memory is not shared, calls do not leak."""
 
 import copy
 import gc
@@ -7,12 +7,12 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_pieces, is_classifier, make, stored
+from linear_cases import OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, misaligned, stored
 from scipy import sparse
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 
-pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # of few epochs
+pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs
 pairs = pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
 
 
@@ -22,16 +22,10 @@ def trained(loss, optimizer, x, y):
 
 
 def read_only(x):
-    """All of it, the arrays of a matrix too."""
+    """Make an array read-only, or all arrays of a sparse matrix."""
     for a in (x.data, x.indices, x.indptr) if sparse.issparse(x) else (x,):
         a.flags.writeable = False
     return x
-
-
-def misaligned(x):
-    buffer = np.empty(x.nbytes + 1, np.uint8)
-    buffer[1:] = np.frombuffer(x.tobytes(), np.uint8)
-    return buffer[1:].view(x.dtype).reshape(x.shape)
 
 
 def swapped(x):
@@ -61,59 +55,61 @@ SPARSE = {
     "COO": sparse.coo_array,
     "matrix": sparse.csr_matrix,
     "byte-swapped": swapped,
-    "longer than it says": lambda x: sparse.csr_array((np.r_[x.data, 9, 9], np.r_[x.indices, 7, 7], x.indptr), x.shape),
+    "arrays longer than the last row": lambda x: sparse.csr_array(
+        (np.r_[x.data, 9, 9], np.r_[x.indices, 7, 7], x.indptr), x.shape
+    ),
 }
 
 
-def test_room_behind_the_entries_of_a_matrix_is_not_read():
-    """SciPy's constructors trim it; who assigns the attributes has it, with whatever stands there."""
+def test_array_elements_after_the_last_row_are_not_read():
+    """SciPy's constructors remove them; they exist after an assignment to the attributes, with any values."""
     x = sparse.random(50, 10_000, density=1e-3, format="csr", random_state=1)
     model = StreamingClassifier().partial_fit(x, np.arange(50) % 2, classes=[0, 1])
-    roomy = x[:1].copy()
-    roomy.data, roomy.indices = np.append(roomy.data, 0.0), np.append(roomy.indices, np.int32(2_000_000_000))
+    longer = x[:1].copy()
+    longer.data, longer.indices = np.append(longer.data, 0.0), np.append(longer.indices, np.int32(2_000_000_000))
     expected = copy.deepcopy(model).decision_function(x[:1])
-    np.testing.assert_array_equal(model.decision_function(roomy), expected)
+    np.testing.assert_array_equal(model.decision_function(longer), expected)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("form", DENSE)
 def test_dense_arrays_of_any_kind(optimizer, form, tmp_path):
     x, y = data("log_loss")
-    odd = DENSE[form](x, tmp_path)
+    unusual = DENSE[form](x, tmp_path)
     expected = trained("log_loss", optimizer, x, y)
-    model = trained("log_loss", optimizer, odd, y)
+    model = trained("log_loss", optimizer, unusual, y)
     assert bits(model) == bits(expected)
-    np.testing.assert_allclose(model.decision_function(odd), expected.decision_function(x), rtol=1e-12)
+    np.testing.assert_allclose(model.decision_function(unusual), expected.decision_function(x), rtol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("form", SPARSE)
 def test_sparse_matrices_of_any_kind(optimizer, form):
     x, y = data("log_loss")
-    plain, odd = stored(x, np.int32, float), SPARSE[form](stored(x, np.int32, float))
+    plain, unusual = stored(x, np.int32, float), SPARSE[form](stored(x, np.int32, float))
     expected = trained("log_loss", optimizer, plain, y)
-    model = trained("log_loss", optimizer, odd, y)
+    model = trained("log_loss", optimizer, unusual, y)
     assert bits(model) == bits(expected)
-    np.testing.assert_array_equal(model.decision_function(odd), expected.decision_function(plain))
+    np.testing.assert_array_equal(model.decision_function(unusual), expected.decision_function(plain))
 
 
 @pairs
-def test_entries_that_stand_twice_or_unsorted_are_summed_first(loss, optimizer):
-    """And the matrix stays what it was."""
+def test_duplicate_and_unsorted_entries_are_summed(loss, optimizer):
+    """The matrix itself does not change."""
     x, y = data(loss, classes=3)
     clean = stored(x, np.int32, float)
     indices, values, indptr = [], [], [0]
     for i in range(len(y)):
-        own, part = clean.indices[clean.indptr[i] : clean.indptr[i + 1]][::-1], clean[[i]].data[::-1]
+        own, values_of_row = clean.indices[clean.indptr[i] : clean.indptr[i + 1]][::-1], clean[[i]].data[::-1]
         indices += [*own, *own]
-        values += [*(0.25 * part), *(0.75 * part)]
+        values += [*(0.25 * values_of_row), *(0.75 * values_of_row)]
         indptr.append(len(indices))
-    odd = sparse.csr_array((np.array(values), np.array(indices, np.int32), np.array(indptr, np.int32)), x.shape)
-    before = [a.copy() for a in (odd.data, odd.indices, odd.indptr)]
-    model, expected = (trained(loss, optimizer, a, y) for a in (read_only(odd), clean))
+    unusual = sparse.csr_array((np.array(values), np.array(indices, np.int32), np.array(indptr, np.int32)), x.shape)
+    before = [a.copy() for a in (unusual.data, unusual.indices, unusual.indptr)]
+    model, expected = (trained(loss, optimizer, a, y) for a in (read_only(unusual), clean))
     np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-10, atol=1e-14)
-    model.predict(odd)
-    for a, b in zip(before, (odd.data, odd.indices, odd.indptr)):
+    model.predict(unusual)
+    for a, b in zip(before, (unusual.data, unusual.indices, unusual.indptr)):
         np.testing.assert_array_equal(a, b)
 
 
@@ -131,37 +127,37 @@ LABELS = {
 def test_labels_of_any_kind(kind):
     x, y = data("log_loss")
     labels = LABELS[kind][y]
-    expected, model = (in_pieces(StreamingClassifier(), x, c, 10) for c in (y, labels))
+    expected, model = (in_batches(StreamingClassifier(), x, c, 10) for c in (y, labels))
     assert bits(model) == bits(expected)
     np.testing.assert_array_equal(model.predict(x), LABELS[kind][expected.predict(x)])
     assert model.predict(x).dtype == model.classes_.dtype == labels.dtype
-    whole = StreamingClassifier(max_iter=2, tol=None).fit(x, labels.tolist())
-    assert set(whole.predict(x)) <= set(labels.tolist())
+    fitted = StreamingClassifier(max_iter=2, tol=None).fit(x, labels.tolist())
+    assert set(fitted.predict(x)) <= set(labels.tolist())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_targets_of_any_kind(optimizer):
     x, y = data("squared_error")
     y = np.round(8 * y)
-    expected = in_pieces(make("squared_error", optimizer), x, y, 10)
-    for odd in (y.astype(int), y.astype(np.float32), np.repeat(y, 2)[::2], read_only(y.copy())):
-        assert bits(in_pieces(make("squared_error", optimizer), x, odd, 10)) == bits(expected)
+    expected = in_batches(make("squared_error", optimizer), x, y, 10)
+    for unusual in (y.astype(int), y.astype(np.float32), np.repeat(y, 2)[::2], read_only(y.copy())):
+        assert bits(in_batches(make("squared_error", optimizer), x, unusual, 10)) == bits(expected)
 
 
 @pairs
 def test_samples_without_features(loss, optimizer):
-    """They move the intercept alone; features that no sample has keep a weight of zero."""
+    """They change the intercept only; a feature that no sample has keeps a weight of zero."""
     x, y = data(loss)
     x[:, 5] = 0
     x[::3] = 0
     for form in ("dense", np.int32):
-        model = in_pieces(make(loss, optimizer), stored(x, form, float), y, 7)
+        model = in_batches(make(loss, optimizer), stored(x, form, float), y, 7)
         assert np.atleast_2d(model.coef_)[0, 5] == 0
-    nothing = sparse.csr_array((30, 12))
-    model = in_pieces(make(loss, optimizer), nothing, y, 7)
+    empty = sparse.csr_array((30, 12))
+    model = in_batches(make(loss, optimizer), empty, y, 7)
     assert not model.coef_.any()
     assert model.intercept_.all()
-    np.testing.assert_array_equal(model._margins(nothing), np.full(30, model.intercept_[0]))
+    np.testing.assert_array_equal(model._margins(empty), np.full(30, model.intercept_[0]))
 
 
 @pairs
@@ -178,7 +174,7 @@ def test_single_samples_and_features(loss, optimizer, shape):
 @pytest.mark.parametrize("size", [1e-170, 1e-300, 1e-30, 1e30, 1e100])
 @pairs
 def test_features_of_any_size(loss, optimizer, size):
-    """Their squares may leave the range of a double; the weights must not become NaN without an error."""
+    """Their squares may overflow or underflow; the weights stay finite."""
     x, y = data(loss, density=1)
     for x_ in (x * size, stored(x * size, np.int32, float)):
         model = make(loss, optimizer, max_iter=3, tol=None, alpha=1e-6)
@@ -194,9 +190,9 @@ def test_weights_of_any_size():
 
 
 @pairs
-def test_results_are_not_the_models_own(loss, optimizer):
+def test_results_do_not_share_memory_with_the_model(loss, optimizer):
     x, y = data(loss, classes=3)
-    model = in_pieces(make(loss, optimizer), x, y, 10)
+    model = in_batches(make(loss, optimizer), x, y, 10)
     before, margins = bits(model), model._margins(x)
     with pytest.raises(ValueError, match="read-only"):
         model.coef_[...] = 7
@@ -205,13 +201,13 @@ def test_results_are_not_the_models_own(loss, optimizer):
     assert bits(model) == before
     np.testing.assert_array_equal(model._margins(x), margins)
     old = model.coef_
-    kept = old.copy()
+    expected = old.copy()
     model.partial_fit(x, y)
-    np.testing.assert_array_equal(old, kept)
+    np.testing.assert_array_equal(old, expected)
 
 
 @pairs
-def test_inputs_are_not_kept_nor_written(loss, optimizer):
+def test_inputs_are_neither_referenced_nor_written(loss, optimizer):
     x, y = data(loss)
     weights = np.linspace(0, 3, 30)
     before = [a.copy() for a in (x, y, weights)]
@@ -225,10 +221,10 @@ def test_inputs_are_not_kept_nor_written(loss, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_calls_leave_no_memory_behind(optimizer):
+def test_calls_do_not_leak_memory(optimizer):
     x, y = data("log_loss", features=2000, classes=3, density=0.05)
     forms = [stored(x, form, float) for form in ("dense", np.int32)]
-    model = in_pieces(make("log_loss", optimizer), x, y, 10)
+    model = in_batches(make("log_loss", optimizer), x, y, 10)
 
     def calls():
         for x in forms:
@@ -249,8 +245,8 @@ def test_calls_leave_no_memory_behind(optimizer):
     assert second - first < 20_000
 
 
-def test_a_call_costs_its_samples_not_the_features():
-    """No array as long as the features is made by a step, nor by a prediction for few samples."""
+def test_memory_of_a_call_does_not_depend_on_the_number_of_features():
+    """Neither a step nor a prediction for few samples allocates an array with an element for each feature."""
     x = sparse.csr_array((np.ones(4), np.array([0, 10**6 - 1, 5, 7]), np.array([0, 2, 4])), shape=(2, 10**6))
     for optimizer in OPTIMIZERS:
         model = StreamingRegressor(optimizer=optimizer).partial_fit(x, [0.0, 1.0])

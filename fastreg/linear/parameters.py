@@ -1,0 +1,95 @@
+"""Layer 5, the parameters of the two estimators: their checks, and the learning rates."""
+
+from math import inf
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from fastreg.linear.stream import OPTIMIZERS
+
+MAX_FLOAT = float(np.finfo(float).max)
+
+
+class Parameters(BaseEstimator):
+    """The parameters that both estimators have; `__init__` of a subclass sets them."""
+
+    _losses: tuple[str, ...]
+    _default_schedule: str  # of optimizer="sgd" with learning_rate="auto"
+
+    def _check_parameters(self):
+        """Raise a ValueError that names the parameter, before anything is trained."""
+        self._check_choice("loss", self._losses)
+        self._check_choice("optimizer", tuple(OPTIMIZERS))
+        for name in ("fit_intercept", "shuffle", "warm_start"):
+            x = getattr(self, name)
+            if not isinstance(x, bool | np.bool_):
+                raise ValueError(f"{name}: expected True or False, got {x!r}")
+        if not callable(self.learning_rate):
+            self._check_choice("learning_rate", ("auto", "constant", "invscaling", "optimal"))
+        for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf), ("epsilon", 0, inf)):
+            self._check_number(name, low, high)
+        for name in ("eta0", "tol"):
+            if getattr(self, name) is not None:
+                self._check_number(name, 0, inf)
+        for name, low in (("max_iter", 1), ("n_iter_no_change", 1), ("verbose", 0)):
+            x = getattr(self, name)
+            if not isinstance(x, Integral) or (low and isinstance(x, bool)) or x < low:
+                raise ValueError(f"{name}: expected an integer of at least {low}, got {x!r}")
+        try:
+            check_random_state(self.random_state)
+        except ValueError:
+            raise ValueError(
+                f"random_state: expected an integer, a RandomState or None, got {self.random_state!r}"
+            ) from None
+        if self.eta0 is not None and (self.eta0 == 0 or 1 / float(self.eta0) > MAX_FLOAT):
+            raise ValueError(f"eta0: expected a positive number that has a finite inverse, got {self.eta0!r}")
+        if self._schedule() == "optimal" and self.alpha == 0:
+            raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
+        if self._schedule() != "constant" and self.optimizer != "sgd":
+            raise ValueError(
+                f"learning_rate: expected 'auto' or 'constant' with optimizer={self.optimizer!r}, which adapts its step"
+                f" sizes, got {self.learning_rate!r}"
+            )
+
+    def _check_choice(self, name, known):
+        x = getattr(self, name)
+        if not isinstance(x, str) or x not in known:
+            raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {x!r}")
+
+    def _check_number(self, name, low, high):
+        x = getattr(self, name)
+        if not isinstance(x, Real) or isinstance(x, bool) or not low <= x <= high or x > MAX_FLOAT:
+            bound = f" to {high:g}" if high < inf else ""
+            raise ValueError(f"{name}: expected a finite number from {low:g}{bound}, got {x!r}")
+
+    def _is_auto(self):
+        return isinstance(self.learning_rate, str) and self.learning_rate == "auto"
+
+    def _schedule(self):
+        """The name of the schedule, or the callable given instead."""
+        if self._is_auto():
+            return self._default_schedule if self.optimizer == "sgd" else "constant"
+        return self.learning_rate
+
+    def _rates(self, steps):
+        """The learning rates after these numbers of steps: an array, or one number for all."""
+        schedule = self._schedule()
+        if callable(schedule):
+            rates = [schedule(t) for t in steps.tolist()]
+            if not all(isinstance(x, Real) and 0 <= x <= MAX_FLOAT for x in rates):
+                raise ValueError(
+                    "learning_rate: expected a callable that returns finite, non-negative numbers, got others"
+                )
+            return np.array(rates, float)
+        if schedule == "optimal":
+            weight = self.alpha**-0.25  # a typical weight, in L. Bottou's heuristic
+            first = weight / max(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
+            return 1 / (self.alpha * steps + 1 / first)
+        first = 0.01 if self.eta0 is None else self.eta0
+        return first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
+
+    def _typical_slope(self, weight):
+        """The absolute slope of the loss at a prediction that is wrong by `weight`."""
+        return {"squared_hinge": 2 * (1 + weight), "squared_error": weight, "huber": self.epsilon}.get(self.loss, 1.0)
