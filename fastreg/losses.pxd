@@ -7,7 +7,7 @@
 # For classification y is -1 or 1, for regression any number.
 from libc.math cimport expm1, fabs, log1p
 
-cdef enum LossCode:  # the order of LOSSES in linear/stream.py
+cdef enum LossCode:  # the order of LOSSES in reference/losses.py
     LOG_LOSS
     HINGE
     SQUARED_HINGE

@@ -47,7 +47,9 @@ def fields(struct, name="structs.pxd"):
 
 
 def test_the_modes_of_the_core_are_those_of_the_reference():
-    assert members("ctypedef fused", "Mode", TEXTS["structs.pxd"]) == [mode.__name__ for mode in reference.MODES.values()]
+    assert members("ctypedef fused", "Mode", TEXTS["structs.pxd"]) == [
+        mode.__name__ for mode in reference.MODES.values()
+    ]
 
 
 def test_the_directions_of_the_core_are_those_of_the_reference():
