@@ -24,7 +24,7 @@ cdef inline void tick(const LazyMode* m, const ElasticNet* p, floating lr, Clock
         now.inverse = 1/now.product
         threshold = threshold*now.inverse
     threshold = threshold - now.compensation
-    now.total = before + threshold if threshold > 0 else before  # never less: the next, larger term makes up for it
+    now.total = before + threshold if threshold > 0 else before  # never less: the next, larger term compensates
     now.compensation = (now.total - before) - threshold
 
 

@@ -1,6 +1,6 @@
 # cython: cdivision=True
 # Layer 1, scalar: the losses of the linear models, and their derivatives by the margin. Floats only. They need exp,
-# whose bits differ between machines: linear models are outside the promise of the same bits everywhere. expm1 and
+# and its bits differ between machines: linear models are outside the promise of the same bits everywhere. expm1 and
 # log1p, unlike exp and log, are the same symbols in every glibc, so that a wheel runs on old ones.
 #
 # One function with a branch for each loss, not a fused type: it runs once a sample, never in a loop over weights.

@@ -1,5 +1,5 @@
 # cython: cdivision=True
-# Layer 1, scalar: one step of one weight, every formula once. Floats and structs only: any Cython package can cimport it.
+# Layer 1, scalar: one step of one weight, every formula once. Floats and structs only: other packages can cimport it.
 #
 # An update is a product of choices, each a struct and a member of a fused type, so that one `step` gives every
 # combination, specialised and vectorised by the C compiler:
@@ -189,7 +189,7 @@ cdef inline void accumulate(const FTRL* d, floating w, floating g, floating* z, 
 
 cdef inline floating step(const Direction* d, const Mode* m, const Penalty* p, floating w, floating g, floating* a,
                           floating* b, floating* c, floating f) noexcept nogil:
-    """The new weight. `a`, `b`, `c` point to the coordinate's state, NULL where there is none; f is its factor, or 1."""
+    """The new weight. `a`, `b`, `c` point to the coordinate's state, NULL for none, and f its factor or 1."""
     cdef floating eta = 0
     cdef floating u
     if Direction is FTRL:

@@ -74,11 +74,11 @@ ctypedef fused AdagradOrRMSprop:  # the step size is lr over the root of the sta
     Adagrad
     RMSprop
 
-ctypedef fused BiasCorrected:  # running means start at zero, which `correct` makes up for
+ctypedef fused BiasCorrected:  # running means start at zero, which `correct` compensates
     Adam
     AMSGrad
 
-# Every direction stands in one of these four lists, by the number of its states.
+# Every direction is in one of these four lists, by the number of its states.
 ctypedef fused Stateless:
     Plain
 
@@ -136,7 +136,7 @@ cdef struct ElasticNet:  # l1·|w| + l2/2·w²
     double l1
     double l2
 
-cdef struct Ridge:  # l2/2·w²: the elastic net without l1, spared its arithmetic
+cdef struct Ridge:  # l2/2·w²: the elastic net without l1 and its arithmetic
     double l2
 
 ctypedef fused Penalty:

@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the functions: updates, values of the penalties, and clipping; checked before the first write.
+"""Layer 4, the boundary of the functions: updates, values of penalties, clipping. Checks come before the first write.
 
 The update functions take their arguments by METH_FASTCALL and not by `def`: under the stable ABI of Python 3.11 Cython
 packs those of a `def` into a tuple and a dict, which doubles the time of a call (Call in benchmarks/suite/updates.py).

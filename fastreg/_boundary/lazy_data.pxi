@@ -1,4 +1,4 @@
-# Layer 4, the data of the lazy updates and their checks; included by lazy.pyx, whose cimports it uses.
+# Layer 4, the data of the lazy updates and their checks; included by lazy.pyx, with its cimports.
 
 cdef inline bint is_index(ndarray a) noexcept:
     """A vector of int32 or int64, aligned, dense and in native byte order."""

@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the linear models: weights that learn from samples. For linear/stream.py, which checks what comes.
+"""Layer 4, the boundary of the linear models: weights that learn from samples, which linear/stream.py has checked.
 
 All that a step needs of a feature lies together, in one record, so that a sample costs one cache line for each of its
 features: memory is what an epoch waits for. (The lazy updates, whose weights are the caller's, cannot do that.)
@@ -17,7 +17,7 @@ from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport (
-    Batch, FLOAT32, FLOAT64, index, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
+    Batch, FLOAT32, index, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
 )
 from fastreg.structs cimport Clock, floating, Missed
 from fastreg.losses cimport loss as loss_of, LossCode
@@ -311,7 +311,8 @@ cdef object check_records(ndarray records, object direction, list intercept):
     except (AttributeError, IndexError, KeyError, TypeError):
         fits = False
     if not fits:
-        raise ValueError(f"records: expected those of {type(direction).__name__}, got others; the file is damaged or of another kind")
+        kind = type(direction).__name__
+        raise ValueError(f"records: expected those of {kind}, got others; the file is damaged or of another kind")
     return base
 
 
@@ -322,34 +323,6 @@ def _rebuild(records, direction, intercept, record, numbers):
     learner._restore(*record)
     learner._count(*numbers)
     return learner
-
-
-cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* job, void* room,
-                         Py_ssize_t size) noexcept nogil:
-    """An epoch over samples in the order in which they lie, with indices that others can change meanwhile.
-
-    They are copied part by part. A private copy of all of them takes new memory, 5 % of an epoch (Epoch in
-    benchmarks/suite/linear.py).
-    """
-    cdef Py_ssize_t count = job.count, first = 0, last, start, n
-    cdef Py_ssize_t bytes_per_index = sizeof(int) if batch.index == INT32 else sizeof(long long)
-    cdef const char* indices = <const char*>batch.indices
-    while first < count:
-        start, last = batch.starts[job.order[0]], 1
-        while first + last < count and batch.starts[job.order[last] + 1] - start <= size:
-            last += 1
-        n = batch.starts[job.order[last - 1] + 1] - start
-        if batch.index == INT32:
-            copy_in_range(<const int*>(indices + start*bytes_per_index), <int*>room, n, t.rows)
-        else:
-            copy_in_range(<const long long*>(indices + start*bytes_per_index), <long long*>room, n, t.rows)
-        batch.indices, job.count = <const char*>room - start*bytes_per_index, last
-        kernels.linear_learn(t, batch, schedule, job)
-        job.order, first = job.order + last, first + last
-        if job.weights != NULL:
-            job.weights = job.weights + last
-        if schedule.stride:
-            schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last
 
 
 include "samples.pxi"

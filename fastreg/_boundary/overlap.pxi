@@ -1,4 +1,4 @@
-# Layer 4, the check for overlap among many arrays; included by tensors.pyx, whose cimports it uses.
+# Layer 4, the check for overlap among many arrays; included by tensors.pyx, with its cimports.
 
 cdef struct Block:  # the bytes of one array that steps write: a tensor's weights or its state
     const char* start

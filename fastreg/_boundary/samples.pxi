@@ -1,5 +1,5 @@
-# Layer 4, samples of the linear models: checked memory, fingerprints and losses; included by linear.pyx, whose cimports
-# it uses.
+# Layer 4, samples of the linear models: checked memory, fingerprints and losses; included by linear.pyx and
+# with its cimports.
 
 def keep(arrays):
     """As long as the result is kept, nobody can resize these arrays, or those that they are views of."""
@@ -16,7 +16,7 @@ cdef int point_to(Batch* batch, samples, int number) except -1:
     batch.data = pointer_to(samples.data, number, entries, "X")
     batch.index = INT32 if PyArray_ITEMSIZE(indices) == 4 else INT64
     batch.indices = pointer_to(indices, NPY_INT32 if batch.index == INT32 else NPY_INT64,
-                             samples.features if batch.shared else entries, "X")
+                               samples.features if batch.shared else entries, "X")
     return 0
 
 
@@ -167,3 +167,31 @@ cdef void survey_samples(const Batch* batch, const floating* x, const index* ind
 cdef inline double random(index i) noexcept nogil:
     """Knuth's multiplicative hash, by 2³²/phi."""
     return <double><int32_t>(<uint32_t>(i + 1)*<uint32_t>2654435769)
+
+
+cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* job, void* room,
+                         Py_ssize_t size) noexcept nogil:
+    """An epoch over samples in the order in which they lie, with indices that others can change meanwhile.
+
+    They are copied part by part. A private copy of all of them takes new memory, 5 % of an epoch (Epoch in
+    benchmarks/suite/linear.py).
+    """
+    cdef Py_ssize_t count = job.count, first = 0, last, start, n
+    cdef Py_ssize_t bytes_per_index = sizeof(int) if batch.index == INT32 else sizeof(long long)
+    cdef const char* indices = <const char*>batch.indices
+    while first < count:
+        start, last = batch.starts[job.order[0]], 1
+        while first + last < count and batch.starts[job.order[last] + 1] - start <= size:
+            last += 1
+        n = batch.starts[job.order[last - 1] + 1] - start
+        if batch.index == INT32:
+            copy_in_range(<const int*>(indices + start*bytes_per_index), <int*>room, n, t.rows)
+        else:
+            copy_in_range(<const long long*>(indices + start*bytes_per_index), <long long*>room, n, t.rows)
+        batch.indices, job.count = <const char*>room - start*bytes_per_index, last
+        kernels.linear_learn(t, batch, schedule, job)
+        job.order, first = job.order + last, first + last
+        if job.weights != NULL:
+            job.weights = job.weights + last
+        if schedule.stride:
+            schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last

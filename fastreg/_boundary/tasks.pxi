@@ -1,4 +1,4 @@
-# Layer 4, from arrays and Plans to tasks; included by tensors.pyx, whose cimports it uses.
+# Layer 4, from arrays and Plans to tasks; included by tensors.pyx, with its cimports.
 
 cdef struct Slot:  # what the boundary knows of one tensor, beside its task
     PyObject* w       # the ndarray, held by Tensors.weights

@@ -55,6 +55,7 @@ cdef struct Copy:  # of one array of state
     const void* source
     size_t size
 
+
 @final
 cdef class Tensors:
     """The tensors of one optimizer, in order.
@@ -95,6 +96,7 @@ cdef class Tensors:
     def __cinit__(self, list names, list weights, list states, list factors, list kinds, list spans, tuple settings):
         cdef Py_ssize_t i
         cdef ndarray w
+        cdef Powers start = Powers(1, 1, False)
         self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
         self.settings, self.planned, self.section = settings, [None]*len(spans), Section()
         self.dtypes = list(map(attrgetter("dtype"), weights))
@@ -110,7 +112,7 @@ cdef class Tensors:
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = task(names[i], w, states[i], factors[i])
-            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, Powers(1, 1, False), Powers(1, 1, False), False)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
             self.size += PyArray_SIZE(w)
         sort_blocks(&self.written, names, weights, states)
 

@@ -30,7 +30,7 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
     """All coordinates, in chunks: the results of a chunk are written when all of them have been computed.
 
     A loop that stores each weight before it loads the next took up to 1.6 times as long (Dense and Step in
-    benchmarks/suite): it has fewer loads in flight, and the compiler asks at run time whether the arrays overlap.
+    benchmarks/suite): it has fewer loads in flight, and the compiler tests at run time whether the arrays overlap.
     Structs come by value, so that no store to w can change them.
     """
     cdef floating[CHUNK] w_, a_, b_, c_

@@ -38,7 +38,7 @@ cdef void with_penalty(Work d, Mode m, const Task* t) noexcept nogil:
 
 
 cdef void with_mode(Direction* d, const Task* t, Powers* powers) noexcept nogil:
-    """Only the modes that reference.MODES_OF names for the direction; the boundary asks for no other."""
+    """Only the modes that reference.MODES_OF names for the direction; the boundary requests no other."""
     if powers != NULL:
         advance(d, &powers.power1, &powers.power2)
         powers.corrects = correct(d, powers.power1, powers.power2)

@@ -198,7 +198,7 @@ cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
 
 
 cdef inline void set_last(Lazy* d, const Rows* t) noexcept nogil:
-    """The direction as of the last step; lr stands first in every direction."""
+    """The direction as of the last step; lr is the first field of every direction."""
     d.lr = t.d.plain.lr
 
 

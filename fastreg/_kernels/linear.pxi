@@ -2,7 +2,7 @@
 # step. Its gradient follows from the weights that the sample itself has brought up to date.
 #
 # An epoch is limited by memory: all that belongs to a feature lies in one record (_boundary/linear.pyx), and samples
-# are prefetched. Where the weights are a vector, a sample's features are gathered in a tile, where loops are vectorised.
+# are prefetched. Where the weights are a vector, features are gathered in a tile, where loops are vectorised.
 
 cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floating* x,
                                  const index* indices) noexcept nogil:

@@ -1,4 +1,4 @@
-# Layer 2: prefetching, included by variant.pyx. It changes no result: only when memory arrives in the cache.
+# Layer 2: prefetching, included by variant.pyx. It changes no result: only when memory is in the cache.
 
 cdef extern from *:
     """

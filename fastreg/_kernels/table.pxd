@@ -1,4 +1,4 @@
-# Between layers 3 and 4: what the boundary hands to the kernels of an instruction set, and the table of entry points
+# Between layers 3 and 4: what the boundary passes to the kernels of an instruction set, and the table of entry points
 # that it calls. The table comes in a capsule, so that no Python class belongs to an instruction set.
 #
 # Names become codes, and tuples of the reference become these structs, in _boundary/codes.pyx and nowhere else.

@@ -41,7 +41,7 @@ def tick(m, p, lr, now):
     product = now.product * np.float64(kept)  # 1/0 is infinite, as in C
     inverse = 1 / product
     threshold = threshold * (now.inverse if proximal else inverse) - now.compensation
-    total = now.total + threshold if threshold > 0 else now.total  # never less: the next, larger term makes up for it
+    total = now.total + threshold if threshold > 0 else now.total  # never less: the next, larger term compensates
     return Clock(product, inverse, total, (total - now.total) - threshold)
 
 

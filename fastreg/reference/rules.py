@@ -204,7 +204,7 @@ class ElasticNet(NamedTuple):
 
 
 class Ridge(NamedTuple):
-    """l2/2·‖w‖₂²: the elastic net without l1, spared its arithmetic."""
+    """l2/2·‖w‖₂²: the elastic net without l1 and its arithmetic."""
 
     l2: float
 
@@ -346,5 +346,5 @@ def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
 
 
 def rounded(d, dtype):
-    """A direction whose numbers are rounded to dtype, once."""
+    """A direction with its numbers rounded to dtype, once."""
     return type(d)(*map(dtype.type, d))
