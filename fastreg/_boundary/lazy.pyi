@@ -9,7 +9,9 @@ from typing_extensions import disjoint_base
 from fastreg._boundary.functions import _Array
 
 @disjoint_base
-class Lazy:
+class _LazyData: ...
+
+class Lazy(_LazyData):
     w: Any
     _arrays: list[Any]
     _own: dict[str, Any]
