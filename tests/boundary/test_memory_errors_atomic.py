@@ -59,7 +59,7 @@ def interpreter():
 def test_any_allocation_of_the_process_may_fail(kind, capfd):
     passed = supervise("malloc", KINDS[kind], most=12)
     table = capfd.readouterr().out
-    assert table.count("points") == len(KINDS[kind])
+    assert table.count("points") == len(KINDS[kind]), table
     assert passed, table
 
 
