@@ -91,7 +91,7 @@ def test_sdist_holds_the_sources_and_nothing_generated(distributions):
     with tarfile.open(archives[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {"setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
-    needed |= {"fastreg/_kernels/variant.pyx", "fastreg/_kernels/variants.py", "fastreg/_kernels/kernels.pxi"}
+    needed |= {"fastreg/_kernels/variant.pyx", "fastreg/_kernels/variants.py", "fastreg/_kernels/dense.pxi"}
     assert needed <= names
     assert not [name for name in names if name.endswith((".c", ".so", ".pyd", ".pyc"))]
 
