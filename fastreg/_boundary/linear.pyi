@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 @final
 class Learner:
+    direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
     def __new__(cls, records: Any, direction: tuple[float, ...], intercept: list[Any]) -> Self: ...
@@ -33,7 +34,7 @@ class Learner:
         product: float,
         inverse: float,
         total: float,
-        lost: float,
+        compensation: float,
         lr: float,
         l1: float,
         l2: float,
@@ -45,7 +46,7 @@ def keep(arrays: list[Any]) -> list[Any]: ...
 def take_indices(indices: Any, starts: Any, columns: int, copied: bool) -> tuple[Any, bool]: ...
 def mean_loss(margins: Any, targets: Any, weights: Any, loss: int, epsilon: float) -> float: ...
 def survey(
-    samples: Any, fingerprints: bool
+    samples: Any, fingerprinted: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64] | None]: ...
 def _rebuild(
     records: Any, direction: tuple[float, ...], intercept: list[Any], record: tuple[Any, ...], numbers: tuple[Any, ...]
