@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the linear models."""
+"""Layer 4, the linear models."""
 
 from collections.abc import Callable
 from typing import Any, Self, final

@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the optimizers."""
+"""Layer 4, the tensors of an optimizer."""
 
 from collections.abc import Callable
 from typing import Any, Self, final
