@@ -221,7 +221,7 @@ cdef class Lazy(_LazyData):
 
     @property
     def has_pending_penalty(self):
-        """Whether a weight in w is not up to date, since steps without a gradient have not been applied to it yet."""
+        """Whether a weight in w is not up to date, because steps without a gradient have not been applied to it yet."""
         block = 1024
         self.check_initialized()
         self.section.lock(False)
@@ -271,7 +271,7 @@ cdef class Lazy(_LazyData):
             self.section.end()
 
     cdef int restore(self, long long steps, clock, last, ndarray stamps, list arrays, dict changes) except -1:
-        """Restore what `_record` returned, checked but for the strengths, with arrays that nothing else refers to."""
+        """Restore what `_record` returned. The caller has checked it, except the strengths, and keeps no array."""
         cdef Rows t = self.t
         cdef Strengths given = self.strengths
         cdef ndarray current, saved

@@ -58,7 +58,7 @@ def record_type(object direction, dtype, Py_ssize_t columns):
 cdef struct Counts:  # counters in addition to the steps
     double size       # the sum of the samples' sizes, for the default learning rate
     long long sized   # the number of samples in that sum
-    double scale      # the mean size after 1, 2, 4, 8, ... samples, as of the last such number
+    double scale      # the mean size when the number of samples last reached a power of 2
     long long epochs  # of the last call
 
 
@@ -130,7 +130,7 @@ cdef class Learner:
 
     @property
     def scale(self):
-        """The mean size after 1, 2, 4, 8, ... samples, as of the last such number."""
+        """The mean size of the samples when their number last reached a power of 2."""
         return self.counts.scale
 
     @property
@@ -145,7 +145,7 @@ cdef class Learner:
         samples, order, targets, weights, strengths, loss, epsilon, curvature and learning rate of the intercept, then
         the new values of the counters: sum and number of sizes, scale, epochs. The strengths have a row for each of lr,
         l1 and l2, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
-        positive curvature reduces learning rates that overshoot. The intercept's learning rate is 0 for that of the
+        positive curvature reduces learning rates that overshoot. An intercept's learning rate of 0 means that of the
         weights.
         """
         cdef Batch batch

@@ -89,7 +89,7 @@ cdef class Tensors:
     cdef Py_ssize_t count, size, groups
     cdef Task* tasks
     cdef Slot* slots
-    cdef Blocks written  # gradients must not overlap it
+    cdef Blocks written  # the memory that gradients must not overlap
     cdef Span* spans
     cdef AnyPenalty* penalties  # space for those of the group that is being configured
 
@@ -262,7 +262,7 @@ cdef class Tensors:
         return True
 
     def clock(self, Py_ssize_t i):
-        """The steps that tensor i has taken, and its running products of betas."""
+        """The steps that tensor i has taken, and its running products."""
         return self.slots[i].steps, self.slots[i].powers.power1, self.slots[i].powers.power2
 
     def penalty(self, Py_ssize_t i, object p, ndarray copy=None):
