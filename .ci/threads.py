@@ -16,7 +16,7 @@ import fastreg
 from fastreg._boundary import threads
 
 threads.available = cache(lambda: 7)  # processors, even if the machine has only one
-threads.WORTH = 1 << 20
+threads.MIN_BYTES_PER_THREAD = 1 << 20
 N = 600_000
 KINDS = [fastreg.SGD, fastreg.Adagrad, fastreg.RMSprop, fastreg.Adam, fastreg.AdamW, fastreg.Lion, fastreg.FTRL]
 

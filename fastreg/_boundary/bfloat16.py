@@ -1,6 +1,6 @@
-"""Beside layer 4: which arrays hold bfloat16, a dtype that NumPy has from ml_dtypes alone (never imported here).
+"""Layer 4, bfloat16 arrays. NumPy has no such dtype: it comes from ml_dtypes, which is never imported here.
 
-torch has its own, and gives NumPy no more than the bits; arrays over them have the dtype BITS, and need no ml_dtypes.
+A bfloat16 tensor of torch gives NumPy only its bits. An array over them has the dtype BITS and needs no ml_dtypes.
 """
 
 import sys
@@ -13,18 +13,18 @@ BITS = np.dtype([("bfloat16", np.uint16)])
 
 
 def is_bfloat16(dtype):
-    """Whether this is the bfloat16 of ml_dtypes or that of BITS."""
+    """Whether the dtype is the bfloat16 of ml_dtypes, or BITS."""
     kind = getattr(sys.modules.get("ml_dtypes"), "bfloat16", None)
     return dtype == BITS or (kind is not None and dtype.type is kind and dtype.isnative)
 
 
 def dtype_name(dtype):
-    """What messages call a dtype."""
+    """The name of a dtype in error messages."""
     return "bfloat16" if is_bfloat16(dtype) else str(dtype)
 
 
 def as_float32(a):
-    """The array as float32 if it holds bfloat16, else itself."""
+    """The array converted to float32 if it holds bfloat16; other arrays are returned as they are."""
     if a.dtype != BITS:
         return reference.as_float32(a)
     w = np.empty_like(a, np.float32, subok=False)

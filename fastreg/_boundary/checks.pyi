@@ -1,4 +1,4 @@
-"""What the boundary's modules share, below Python."""
+"""Layer 4, functions that the modules of the boundary share; most of them are for cimport only."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Layer 4, what the boundary's modules share: the chosen kernels, and the way to the slow half of the checks.
+"""Layer 4, what the modules of the boundary share: the chosen kernels, and calls of the slow checks in errors.py.
 
-The slow half, in errors.py, wraps other buffers without a copy and finds the words for what is wrong.
+The slow checks wrap other buffers without a copy and write the error messages.
 """
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
@@ -30,24 +30,27 @@ cdef double slow_double(object x, str name) except? -1:
     return errors.as_float(x, name)
 
 
-cdef int number_of_bfloat16 = NPY_NOTYPE  # that of ml_dtypes, from NumPy, once an array of it has come
+cdef int bfloat16_type_num = NPY_NOTYPE  # NumPy's number for the bfloat16 of ml_dtypes, set by the first such array
 
 
 cdef bint is_bfloat16(ndarray a) noexcept:
-    """Not inline: only arrays of neither float32 nor float64 come here."""
-    global number_of_bfloat16
-    cdef int number = PyArray_TYPE(a)
-    if number == number_of_bfloat16:
+    """Not inline, because it is only called for arrays that are neither float32 nor float64."""
+    global bfloat16_type_num
+    cdef int type_num = PyArray_TYPE(a)
+    if type_num == bfloat16_type_num:
         return True
     if not _bfloat16.is_bfloat16(a.dtype):
         return False
-    if number != NPY_VOID:
-        number_of_bfloat16 = number
+    if type_num != NPY_VOID:
+        bfloat16_type_num = type_num
     return True
 
 
 cdef int check(double x, str name, bint single, bint finite=True) except -1:
-    """Not negative, and finite where asked; after rounding to float32 too, where a positive number may not vanish."""
+    """Raises ValueError unless x is not negative and, if `finite`, not infinite.
+
+    If `single`, the same must hold after rounding to float32, and a positive number must not become 0.
+    """
     cdef double rounded = <double><float>x if single else x
     if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
         raise errors.bad_number(x, name, single, finite)
@@ -55,7 +58,7 @@ cdef int check(double x, str name, bint single, bint finite=True) except -1:
 
 
 cdef list as_arrays(list grads, list names):
-    """Gradients as arrays over the same memory; None stays."""
+    """The gradients as arrays over the same memory; None stays None."""
     cdef list arrays = []
     for x, name in zip(grads, names):
         arrays.append(None if x is None else asarray(as_array(x, f"grads[{name}]")))
@@ -63,7 +66,7 @@ cdef list as_arrays(list grads, list names):
 
 
 cpdef list guard(list arrays):
-    """Weak references to arrays and to those that they are views of: NumPy resizes no array that has one, ever."""
+    """Weak references to the arrays and their bases: NumPy never resizes an array that has a weak reference."""
     guards = []
     for a in arrays:
         while isinstance(a, ndarray):
@@ -72,13 +75,14 @@ cpdef list guard(list arrays):
     return guards
 
 
-cdef void* pointer_to(ndarray a, int number, Py_ssize_t n, str name) except? NULL:
-    """Where n elements of NumPy's type `number` lie one after the other, for a kernel that takes all of this on trust.
+cdef void* pointer_to(ndarray a, int type_num, Py_ssize_t n, str name) except? NULL:
+    """The data of an array, checked for a kernel that checks nothing itself.
 
-    They are aligned to their size: bfloat16 may come as a type without an alignment of its own. There may be more.
+    The array must be contiguous, have NumPy's type `type_num` and at least n elements. They must be aligned to their
+    size, which is checked on its own: bfloat16 may come as a type that NumPy does not align.
     """
-    if (a is None or not (PyArray_TYPE(a) == number or PyArray_EquivTypenums(PyArray_TYPE(a), number))
+    if (a is None or not (PyArray_TYPE(a) == type_num or PyArray_EquivTypenums(PyArray_TYPE(a), type_num))
             or not PyArray_ISCARRAY_RO(a) or PyArray_SIZE(a) < n
             or (PyArray_SIZE(a) > 0 and <size_t>PyArray_DATA(a) % <size_t>PyArray_ITEMSIZE(a) != 0)):
-        raise errors.bad_memory(a, PyArray_DescrFromType(number), n, name)
+        raise errors.bad_memory(a, PyArray_DescrFromType(type_num), n, name)
     return PyArray_DATA(a)

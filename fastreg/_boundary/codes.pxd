@@ -1,4 +1,4 @@
-# Layer 4: names become codes, and tuples of the reference become structs, here and nowhere else.
+# Layer 4, the only place that turns names into codes, and tuples of the reference into structs.
 from fastreg._kernels.table cimport AnyDirection, AnyPenalty, DirectionCode, ModeCode, PenaltyCode
 
 cdef ModeCode mode_code(object mode) except *

@@ -1,4 +1,4 @@
-"""Names as codes, and tuples of the reference as structs, for the other modules of the boundary: nothing for Python."""
+"""Codes for names, and structs for tuples of the reference; used by the other modules of the boundary only."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-"""Layer 4, codes: names become codes, and tuples of the reference become the structs of rules.pxd, here alone.
+"""Layer 4, the only place that turns names into codes, and tuples of the reference into the structs of rules.pxd.
 
-The fields of a tuple are those of the struct of the same name, in the same order (tests/test_registry.py).
+A tuple and its struct have the same fields in the same order (tests/test_registry_complete.py checks it).
 """
 from cpython.object cimport PyObject
 from libc.math cimport INFINITY
@@ -20,7 +20,7 @@ cdef tuple MODES = tuple(map(intern, reference.MODES))
 
 
 cdef ModeCode mode_code(object mode) except *:
-    """Identity first: a mode in the source is interned, and comparing strings costs as much as the rest of a call."""
+    """Compares identities first, since literals are interned: comparing strings costs as much as the rest of a call."""
     cdef Py_ssize_t code
     for code in range(len(MODES)):
         if PyTuple_GetItem(MODES, code) == <PyObject*>mode:
@@ -33,7 +33,7 @@ cdef str mode_name(ModeCode code):
 
 
 cdef DirectionCode fill_direction(AnyDirection* to, object direction, double* largest) except *:
-    """Fills the struct; `largest` becomes the largest of its numbers, none of which is negative, infinity for a NaN."""
+    """Fills the struct, and sets `largest` to its largest field (none is negative), infinity for a NaN."""
     cdef double x
     largest[0] = 0
     copy_fields(to, direction)

@@ -1,4 +1,4 @@
-"""What was built, what this machine can run, what was chosen."""
+"""The configuration: how fastreg was built, what this machine can run, and what was chosen."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from fastreg._boundary import threads as _threads
 
 
 def config():
-    """The configuration as a mapping of headings to texts."""
+    """The configuration as a dict from heading to text."""
     threads, usable = _threads.get_num_threads(), _threads.available()
     origin = f"set by {_threads.origin()}" if _threads.origin() else f"the default; {_threads.VARIABLE} is not used"
     disabled = sorted(dispatch.disabled())
@@ -31,10 +31,10 @@ def config():
 
 
 def warning_of_namesake():
-    """What to say where the distribution `fastreg`, another project, has put files into the folder of this one."""
+    """A warning if the distribution `fastreg`, another project, has installed files into our folder; else empty."""
     home = Path(fastreg.__file__).parent
     for other in metadata.distributions(name="fastreg"):
-        files = other.read_text("RECORD") or ""  # none beside an editable installation
+        files = other.read_text("RECORD") or ""  # an editable installation has no such file
         if (
             re.search("^fastreg/", files, re.MULTILINE)
             and Path(other.locate_file("fastreg")).resolve() == home.resolve()
@@ -49,8 +49,8 @@ def warning_of_namesake():
 def show_config():
     """Print version, compiler, flags, and the instruction sets that are available and chosen.
 
-    The environment variable ``FASTREG_DISABLE_CPU_FEATURES``, read at import, keeps fastreg from using the instruction
-    sets that it names, separated by commas or spaces, for example ``AVX2``. Results have the same bits in all of them.
+    The environment variable ``FASTREG_DISABLE_CPU_FEATURES`` lists instruction sets that fastreg must not use, for
+    example ``AVX2``, separated by commas or spaces. It is read at import. Results have the same bits on all of them.
     """
     entries = config()
     width = max(map(len, entries))

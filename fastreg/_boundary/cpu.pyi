@@ -1,3 +1,3 @@
-"""What the processor and the operating system can run."""
+"""Layer 4, the instruction sets that the processor and the operating system support."""
 
 def features() -> frozenset[str]: ...

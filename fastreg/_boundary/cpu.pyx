@@ -1,4 +1,4 @@
-"""What the processor and the operating system can run, asked of the compiler's runtime or of cpuid itself."""
+"""Layer 4, the instruction sets that the processor and the operating system support."""
 
 cdef extern from *:
     """
@@ -11,7 +11,7 @@ cdef extern from *:
             __cpuid(r, 0);
             if (r[0] < 7) return 0;
             __cpuid(r, 1);
-            /* OSXSAVE and AVX, then the operating system's word that it saves the xmm and ymm registers */
+            /* OSXSAVE and AVX; then whether the operating system saves the xmm and ymm registers */
             if ((r[2] & 0x18000000) != 0x18000000 || (_xgetbv(0) & 6) != 6) return 0;
             __cpuidex(r, 7, 0);
             return (r[1] >> 5) & 1;
@@ -30,5 +30,5 @@ cdef extern from *:
 
 
 def features():
-    """The names of the instruction sets that can run here, of those that fastreg has kernels for."""
+    """The names of the instruction sets that this machine supports, among those that fastreg has kernels for."""
     return frozenset(["AVX2"] if has_avx2() else [])

@@ -1,7 +1,7 @@
-"""Layer 4, choice of the instruction set: the best variant of the kernels that was built, can run and is not disabled.
+"""Layer 4, the choice of the instruction set: the best variant that was built, is supported here and is not disabled.
 
-A variant's module is imported only after the processor and the operating system were asked, since its first instruction
-may already be one that an older processor lacks. The choice is made once, at import.
+A variant is imported only if the processor and the operating system support it, since an older processor may lack even
+its first instruction. The choice is made once, at import.
 """
 
 import re
@@ -14,12 +14,12 @@ from fastreg._boundary.environment import read, warn
 from fastreg._kernels.variants import BASELINE, VARIANTS
 
 VARIABLE = "FASTREG_DISABLE_CPU_FEATURES"
-MODULES = {variant.name: f"fastreg._kernels.{variant.module}" for variant in VARIANTS}  # the best first
+MODULES = {variant.name: f"fastreg._kernels.{variant.module}" for variant in VARIANTS}  # the best variant first
 
 
 @cache
 def disabled():
-    """The instruction sets that the environment variable names, separated by commas or spaces."""
+    """The instruction sets that the environment variable disables, separated by commas or spaces."""
     names = set(re.split(r"[,\s]+", read(VARIABLE).upper())) - {""}
     known = MODULES.keys() - {BASELINE.name}
     if names - known:
@@ -28,7 +28,7 @@ def disabled():
 
 
 def available():
-    """The variants that were built and that this machine can run, the best first."""
+    """The variants that were built and that this machine supports, the best first."""
     usable = cpu.features() | {BASELINE.name}
     return [name for name, module in MODULES.items() if name in usable and find_spec(module)]
 

@@ -1,29 +1,29 @@
-"""Environment variables that are read at import: a value that makes no sense is a warning, and the default holds.
+"""Layer 4, environment variables. They are read at import; an invalid value gives a warning and is ignored.
 
-Both are read before anything else of fastreg is imported, see __init__.py: where warnings are errors, the import fails
-with that warning, leaves nothing half done, and succeeds as soon as the variable is mended.
+They are read before the rest of fastreg is imported (see __init__.py). If warnings are errors, an invalid value makes
+the import fail before anything is set up, and the import succeeds once the variable is corrected.
 """
 
 import os
 import warnings
 
-LONGEST = 60  # characters of a value that a message shows
+MAX_CHARACTERS = 60  # of a value in a message
 
 
 def read(variable):
-    """The value without spaces around it; empty where it is not set. Bytes that are no text come as surrogates."""
+    """The value, stripped; empty if the variable is not set. Bytes that cannot be decoded become surrogates."""
     return os.environ.get(variable, "").strip()
 
 
 def warn(variable, expected, got):
-    """Say that a value is ignored."""
+    """Warn that a value is ignored."""
     warnings.warn(f"{variable}: expected {expected}, got {shown(got)}; it is ignored", RuntimeWarning, stacklevel=3)
 
 
 def shown(value):
-    """A value for a message, in ASCII so that it can be printed anywhere, and short."""
+    """A short text of a value for a message, in ASCII so that it can be printed anywhere."""
     try:
         text = ascii(value)
-    except ValueError:  # Python writes out no whole number of more than 4300 digits
+    except ValueError:  # Python does not convert an int of more than 4300 digits
         return f"a number of {value.bit_length()} bits"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}... ({len(text)} characters)"

@@ -1,7 +1,7 @@
-"""Layer 4, the boundary's slow half: buffers that are no ndarray are wrapped here, and errors get their words here.
+"""Layer 4, the slow checks: they wrap buffers that are no ndarray, and write the error messages.
 
-The fast half in functions.pyx only decides whether arguments are good. Each `bad_*` function returns the exception to
-raise, found by asking again in plain Python what was wrong; it runs before anything is written.
+The fast checks (checks.pxd) only decide whether an argument is valid. If it is not, a `bad_*` function finds out in
+plain Python what is wrong, and returns the exception to raise. This happens before anything is written.
 """
 
 import reprlib
@@ -17,7 +17,7 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def as_array(x, name):
-    """x as an ndarray over the same memory; TypeError where that takes a copy, or for a tensor of another dtype."""
+    """x as an ndarray over the same memory; TypeError if that needs a copy, or for a tensor of an unsupported dtype."""
     torch = sys.modules.get("torch")
     is_tensor = torch is not None and isinstance(x, torch.Tensor)
     if is_tensor and x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
@@ -26,7 +26,7 @@ def as_array(x, name):
 
 
 def as_buffer(x, name):
-    """The same for any dtype."""
+    """As as_array, for any dtype."""
     if isinstance(x, np.ma.MaskedArray):
         return _refuse(x, name, f"; its mask would be ignored, pass {name}.filled(...) or {name}.data")
     if isinstance(x, np.ndarray):
@@ -60,7 +60,7 @@ def _from_torch(x, name, torch):
 
 
 def bad_array(a, name, writable=False):
-    """What makes an array unusable on its own, or None."""
+    """The error for an array that cannot be used, without looking at other arrays; None if there is none."""
     if not is_bfloat16(a.dtype) and (a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES):
         return TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {a.dtype}")
     if not a.dtype.isnative:
@@ -81,15 +81,15 @@ def bad_array(a, name, writable=False):
 
 
 def bad_memory(a, dtype, n, name):
-    """Why an array cannot be handed to a kernel as n elements of this dtype, one after the other."""
-    got = "none" if a is None else f"{a.size} of dtype {a.dtype.str}, strides {a.strides} and aligned={a.flags.aligned}"
+    """The error for an array that is not n contiguous, aligned elements of this dtype."""
+    got = "None" if a is None else f"{a.size} of dtype {a.dtype.str}, strides {a.strides} and aligned={a.flags.aligned}"
     return ValueError(
         f"{name}: expected at least {n} elements of dtype {dtype.str} in an aligned, contiguous array, got {got}"
     )
 
 
 def bad_pair(w, g, w_name="w", g_name="grad"):
-    """Why the weights w cannot be updated with the gradient g."""
+    """The error for weights w that cannot be updated with the gradient g."""
     error = bad_array(w, w_name, writable=True) or bad_array(g, g_name)
     if error is not None:
         return error
@@ -106,33 +106,33 @@ def bad_pair(w, g, w_name="w", g_name="grad"):
 
 
 def bad_state(w, s, name):
-    """Weights are no longer like their state, or like their factors: somebody has changed one of them in place."""
+    """The error for weights that no longer match their state or factors, because one of them was changed in place."""
     return ValueError(
-        f"{name}: expected weights like their state, of dtype {s.dtype}, shape {s.shape} and strides"
+        f"{name}: expected weights like their state or factors, of dtype {s.dtype}, shape {s.shape} and strides"
         f" {s.strides}, got dtype {dtype_name(w.dtype)}, shape {w.shape} and strides {w.strides}"
     )
 
 
 def bad_overlap(first, second):
-    """Two arrays share memory."""
+    """The error for two arrays that share memory."""
     return ValueError(
-        f"{first} and {second}: expected arrays apart in memory, got arrays that overlap; pass a copy of one"
+        f"{first} and {second}: expected arrays that share no memory, got arrays that overlap; pass a copy of one"
     )
 
 
 def bad_rows(w, name):
-    """Why w cannot be updated row by row."""
+    """The error for weights that cannot be updated row by row."""
     if (error := bad_array(w, name, writable=True)) is not None:
         return error
     if not 1 <= w.ndim <= 2:
         return ValueError(f"{name}: expected 1 or 2 dimensions, got shape {w.shape}")
     if not w.flags.c_contiguous:
-        return ValueError(f"{name}: expected C order, in which rows are dense, got Fortran order")
-    return ValueError(f"{name}: expected the array of the construction, as it was then, got a changed one")
+        return ValueError(f"{name}: expected C order, in which rows are contiguous, got Fortran order")
+    return ValueError(f"{name}: expected memory, dtype and shape as at construction, got a changed array")
 
 
 def bad_index(a, name):
-    """Why a cannot be used as indices."""
+    """The error for an array that cannot be used as indices."""
     if a.dtype.kind != "i" or a.dtype.itemsize not in (4, 8):
         return TypeError(f"{name}: expected dtype int32 or int64, got {a.dtype}")
     if a.ndim != 1:
@@ -144,7 +144,7 @@ def bad_index(a, name):
 
 
 def bad_values(values, w, n, name):
-    """Why values, beside n indices, are no gradient for w."""
+    """The error for values that, with n indices, are not a gradient of w."""
     if (error := bad_array(values, name)) is not None:
         return error
     if values.dtype != w.dtype:
@@ -156,27 +156,28 @@ def bad_values(values, w, n, name):
 
 
 def bad_place(indices, rows):
-    """Which index lies outside."""
+    """The error for indices that are out of range."""
+    expected = f"indices: expected integers from 0 to {rows - 1}"
     outside = np.flatnonzero((indices < 0) | (indices >= rows))
     if len(outside) == 0:
-        return ValueError(f"indices: expected numbers from 0 to below {rows}, got others, which have changed since")
-    place = int(outside[0])
-    return ValueError(f"indices: expected numbers from 0 to below {rows}, got {indices[place]} at position {place}")
+        return ValueError(f"{expected}, got others that were changed during the call")
+    position = int(outside[0])
+    return ValueError(f"{expected}, got {indices[position]} at position {position}")
 
 
 def check_starts(indptr, n):
-    """Where rows start in n entries: as in SciPy, from 0 on, never back, to the end."""
+    """Raise ValueError unless indptr is that of a CSR matrix with n entries, as in SciPy."""
     if len(indptr) == 0 or indptr[0] != 0 or indptr[-1] != n or (indptr[1:] < indptr[:-1]).any():
-        raise ValueError(f"indptr: expected places that start at 0, never decrease and end at {n}, got others")
+        raise ValueError(f"indptr: expected positions that start at 0, never decrease and end at {n}, got others")
 
 
 def address(a):
-    """Where an array's data starts."""
-    return a.ctypes.data  # NumPy's __array_interface__ crashes where memory runs out
+    """The address of an array's data."""
+    return a.ctypes.data  # NumPy's __array_interface__ crashes if memory runs out
 
 
 def as_float(x, name):
-    """A real number that is no Python float, as one; a text is not read, an imaginary part or a mask not dropped."""
+    """Convert a real number to float. Strings, complex numbers and masked arrays are refused, not converted."""
     torch = sys.modules.get("torch")
     number = x
     if isinstance(x, np.ndarray) and x.ndim == 0 and not isinstance(x, np.ma.MaskedArray):
@@ -198,12 +199,12 @@ def as_float(x, name):
     except TypeError as error:
         _no_number(x, name, error)
     if result == 0 and number != 0:
-        raise ValueError(f"{name}: expected a number that float64 can hold, got {_short(x)}, there {result}")
+        raise ValueError(f"{name}: expected a number that float64 can hold, got {_short(x)}, which rounds to {result}")
     return result
 
 
 def _short(x):
-    """The text of x in a line, even where repr(x) is long or fails."""
+    """A short text of x in one line, even if repr(x) is long or fails."""
     return reprlib.repr(x)
 
 
@@ -212,19 +213,20 @@ def _no_number(x, name, cause=None):
 
 
 def bad_number(x, name, single, finite):
-    """Why the double x will not do."""
+    """The error for a number x that is out of range."""
     if np.isnan(x) or x < 0 or (finite and np.isinf(x)):
         expected = "a finite number, not negative" if finite else "a number from 0 to infinity"
         return ValueError(f"{name}: expected {expected}, got {x!r}")
     with np.errstate(over="ignore"):
         rounded = float(np.float32(x)) if single else x
     return ValueError(
-        f"{name}: expected a number that float32, in which w is computed, can hold, got {x!r}, there {rounded}"
+        f"{name}: expected a number that float32, the dtype of the computation, can hold, got {x!r}, which rounds to"
+        f" {rounded}"
     )
 
 
 def mode_index(mode, modes):
-    """The place of a mode whose string is not the interned one."""
+    """The index of a mode that is not the interned string."""
     expected = f"mode: expected one of {', '.join(map(repr, modes))}"
     if not isinstance(mode, str):
         raise TypeError(f"{expected}, got {type(mode).__name__} ({_short(mode)})")
@@ -235,14 +237,14 @@ def mode_index(mode, modes):
 
 
 def bad_theta(theta, mode):
-    """theta with a mode that has none."""
-    return ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
+    """The error for theta with a mode that has no theta."""
+    return ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
 
 
 def bad_call(function, args, kwargs):
-    """Why the arguments do not fit the function's signature."""
+    """The error for arguments that do not match the function's signature."""
     try:
         signature(function).bind(*args, **kwargs)
     except TypeError as error:
         return TypeError(f"{function.__name__}() {error}")
-    return TypeError(f"{function.__name__}(): the arguments fit {signature(function)} after all")
+    return TypeError(f"{function.__name__}(): expected arguments that match {signature(function)}, got others")

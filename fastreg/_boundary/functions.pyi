@@ -1,4 +1,4 @@
-"""Layer 4, the boundary: the update functions and the values of the penalties. Re-exported by the package."""
+"""Layer 4, the update functions, the values of the penalties, and clipping. Re-exported by the package."""
 
 from typing import Any, Literal, Protocol, SupportsFloat, SupportsIndex, TypeAlias
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
-class _Tensor(Protocol):  # a torch tensor on the CPU, without torch
+class _Tensor(Protocol):  # a torch tensor on the CPU, declared without importing torch
     def data_ptr(self) -> int: ...
     def detach(self) -> Any: ...
 

@@ -1,8 +1,8 @@
-"""Layer 4, the boundary of the functions: updates, values of penalties, clipping. Checks come before the first write.
+"""Layer 4, the functions: updates, values of the penalties, and clipping. Everything is checked before the first write.
 
-The update functions take their arguments by METH_FASTCALL and not by `def`: under the stable ABI of Python 3.11 Cython
-packs those of a `def` into a tuple and a dict, which doubles the time of a call (Call in benchmarks/suite/updates.py).
-Their docstrings and signatures are those of reference/functions.py.
+The update functions take their arguments by METH_FASTCALL, not by `def`: under the stable ABI of Python 3.11, a `def`
+of Cython packs them into a tuple and a dict, which doubles the time of a call (Call in benchmarks/suite/updates.py).
+Docstrings and signatures come from reference/functions.py.
 """
 from cpython.object cimport PyCFunction, PyObject
 from cpython.tuple cimport PyTuple_Size
@@ -25,7 +25,7 @@ from fastreg import reference
 from fastreg._boundary import errors
 
 cdef extern from "Python.h":
-    PyObject* PyTuple_GetItem(object t, Py_ssize_t i)  # borrowed, which Cython's own declaration is not
+    PyObject* PyTuple_GetItem(object t, Py_ssize_t i)  # borrowed; Cython's own declaration takes a new reference
 
 import_array()
 
@@ -33,7 +33,7 @@ import_array()
 # -- Arguments --------------------------------------------------------------------------------------------------------
 
 cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
-    """Where x itself stands in `names`, or -1."""
+    """The index of the object x in `names`, by identity, or -1."""
     cdef Py_ssize_t i
     for i in range(PyTuple_Size(names)):
         if PyTuple_GetItem(names, i) == x:
@@ -47,14 +47,14 @@ cdef enum:  # the parameters of all update functions, in the order of NAMES
 cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "mode", "theta")))
 
 cdef struct Signature:
-    int required  # how many of `order` have no default; these may be given by position
+    int required  # how many parameters, from the first, have no default; only these may be positional
     int accepted
     int[PARAMETERS] order
 
 
 cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames,
                PyObject** given) except -1:
-    """Sorts the arguments of a call into `given`, by parameter; False where they do not fit the signature."""
+    """Sorts the arguments of a call into `given`, by parameter; False if they do not match the signature."""
     cdef Py_ssize_t i, k, parameter
     for i in range(PARAMETERS):
         given[i] = NULL
@@ -90,7 +90,7 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
         keywords = dict(zip(<tuple>kwnames, values[nargs:])) if kwnames != NULL else {}
         raise errors.bad_call(getattr(reference, name), values[:nargs], keywords)
 
-    # First what may run a caller's Python code, which could change the arrays, then all that looks at them.
+    # First everything that may run Python code of the caller, which could change the arrays; then all checks of them.
     cdef ndarray w = as_array(<object>given[W], "w")
     cdef ndarray g = as_array(<object>given[GRAD], "grad")
     cdef Task t
@@ -155,14 +155,14 @@ cdef extern from "Python.h":
 
 
 cdef PyMethodDef[3] definitions
-cdef list texts = []  # what the definitions point to
+cdef list texts = []  # keeps alive the bytes that the definitions point to
 
 
 cdef object builtin(int i, str name, void* call):
-    """A built-in function with the signature and the docstring of its twin in the reference."""
-    twin = getattr(reference, name)
-    text_signature = str(signature(twin)).replace("=inf", "=1e999")  # what inspect.signature can read back
-    text = f"{name}{text_signature}\n--\n\n{twin.__doc__}".encode()
+    """A built-in function with the signature and the docstring of the function of the same name in the reference."""
+    function = getattr(reference, name)
+    text_signature = str(signature(function)).replace("=inf", "=1e999")  # inspect.signature cannot parse inf
+    text = f"{name}{text_signature}\n--\n\n{function.__doc__}".encode()
     texts.extend([name.encode(), text])
     definitions[i] = PyMethodDef(texts[-2], <PyCFunction>call, METH_FASTCALL | METH_KEYWORDS, text)
     return PyCFunction_NewEx(&definitions[i], NULL, "fastreg")
@@ -208,7 +208,7 @@ for function in (l1_penalty, l2_penalty, elastic_net_penalty):
 # -- Clipping ---------------------------------------------------------------------------------------------------------
 
 cdef double squared_norm(ndarray g) except? -1:
-    """The sum of squares: the penalty l2/2·‖g‖² with l2 = 2."""
+    """The sum of squares, computed as the penalty l2/2·‖g‖² with l2 = 2."""
     cdef Task t
     memset(&t, 0, sizeof(t))
     t.penalty, t.p.elastic_net = ELASTIC_NET, ElasticNet(0, 2)
@@ -217,16 +217,16 @@ cdef double squared_norm(ndarray g) except? -1:
 
 
 def clip_grad_norm(list names, list grads, double max_norm):
-    """The global norm of the gradients, which are then scaled in place; every one is checked before the first write."""
+    """Scales the gradients in place and returns their global norm; all are checked before the first write."""
     cdef ndarray g
     cdef double total = 0, norm, coefficient
     cdef Py_ssize_t i
     cdef list arrays = as_arrays(grads, names)
-    cdef list places = []
+    cdef list addresses = []
     for i in range(len(arrays)):
-        places.append((address(arrays[i]), i))
+        addresses.append((address(arrays[i]), i))
     end = 0
-    for start, i in sorted(places):
+    for start, i in sorted(addresses):
         g = arrays[i]
         if not is_target(g):
             raise errors.bad_array(g, f"grads[{names[i]}]", writable=True)
@@ -240,11 +240,11 @@ def clip_grad_norm(list names, list grads, double max_norm):
     norm = sqrt(total)
     coefficient = reference.clip_coefficient(norm, max_norm)
     if coefficient == 1:
-        return norm  # nothing to scale: spare the pass over all gradients
+        return norm  # nothing to scale, so skip the pass over the gradients
     interrupt = None
     for g in arrays:
         try:
-            scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)  # completed even where it raises
+            scale(dtype_of(g), PyArray_DATA(g), PyArray_SIZE(g), coefficient)  # completed even if it raises
         except BaseException as error:
             interrupt = error
     if interrupt is not None:

@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the lazy updates."""
+"""Layer 4, the lazy updates."""
 
 from collections.abc import Callable
 from typing import Any, Self

@@ -1,7 +1,7 @@
-"""Layer 4, the boundary of the lazy updates: all is checked before the first write, as everywhere.
+"""Layer 4, the lazy updates. Everything is checked before the first write.
 
-`Lazy` holds the buffers and the numbers, and is the base of the classes in lazy.py, so that a step goes through no
-Python function of ours. Which directions there are, their state and their settings are the affair of those.
+`Lazy` holds the buffers and the numbers. It is the base of the classes in lazy.py, so that a step calls no Python
+function of fastreg. These classes define the directions, their state and their settings.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.string cimport memcpy, memset
@@ -11,7 +11,8 @@ from numpy cimport (
 )
 
 from fastreg._boundary.checks cimport (
-    as_array, as_double, check, dtype_of, GIL_FREE, guard, index_type, is_alike, is_apart, is_plain, is_target, kernels,
+    as_array, as_double, check, dtype_of, GIL_FREE, guard, index_type, is_alike, is_disjoint, is_plain, is_target,
+    kernels,
 )
 from fastreg._boundary.codes cimport fill_direction, mode_code
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
@@ -33,26 +34,26 @@ include "lazy_data.pxi"
 
 
 cdef class Lazy(_LazyData):
-    """What the lazy updates share: see :class:`fastreg.LazySGD`."""
+    """Base of the lazy updates: see :class:`fastreg.LazySGD`."""
 
     cdef int point_to(self, Batch* batch, ndarray indices, Py_ssize_t size) except -1:
-        """The indices of the batch: a private copy where other threads, which could change them, run meanwhile."""
+        """Sets the indices of the batch: a private copy if other threads run during the step and could change them."""
         cdef size_t bytes = PyArray_NBYTES(indices)
         cdef void* memory
         batch.indices, batch.index = PyArray_DATA(indices), index_type(indices)
         if size >= GIL_FREE or FREE_THREADED:
-            if bytes > self.room:
+            if bytes > self.capacity:
                 memory = PyMem_Realloc(self.indices, bytes)
                 if memory == NULL:
                     raise MemoryError
-                self.indices, self.room = memory, bytes
+                self.indices, self.capacity = memory, bytes
             memcpy(self.indices, batch.indices, bytes)
             batch.indices = self.indices
         return 0
 
     cdef int commit(self, const Batch* batch, const Schedule* schedule, const Merging* merging,
                     Py_ssize_t size) except -1:
-        """Makes the steps, which touch about `size` weights."""
+        """Makes the steps, which touch about `size` weights, in one commit."""
         cdef bint locked = enter(self.section, True, size < GIL_FREE)
         if size < GIL_FREE:
             kernels.lazy_step(&self.t, batch, schedule, merging)
@@ -63,27 +64,27 @@ cdef class Lazy(_LazyData):
         return 0
 
     def step(self, indices, values):
-        """One step for a gradient that is zero but in some rows, in O(non-zeros).
+        """One step for a sparse gradient, in O(non-zeros).
 
         Parameters
         ----------
         indices : ndarray or buffer, int32 or int64, shape (n,)
-            The places of the gradient's non-zeros, in any order; where one comes twice, its values are summed. For 2-d
-            weights, rows.
+            The indices of the gradient's non-zeros, or of its non-zero rows for 2-d weights, in any order. The values
+            of an index that occurs more than once are summed.
         values : ndarray or buffer, the dtype of w, shape (n,), or (n, width) for 2-d weights
-            The gradient there. Only read.
+            The gradient at the indices. Only read.
 
         Raises
         ------
         TypeError, ValueError
-            Before anything is written: a wrong dtype, shape or layout, a negative index or one beyond the end.
+            For a wrong dtype, shape or layout, or an index out of range. Nothing has been written then.
         """
         cdef Py_ssize_t[2] starts
         cdef double[3] now
         cdef Batch batch
         cdef Schedule schedule
         cdef Merging merging = Merging(NULL, NULL, NULL)
-        cdef ndarray places = as_index(indices, "indices")
+        cdef ndarray index_array = as_index(indices, "indices")
         cdef ndarray gradient = as_array(values, "values")
         self.begin("step")
         try:
@@ -92,46 +93,46 @@ cdef class Lazy(_LazyData):
                 table = self.table(1)
                 now = table[0, 0], table[1, 0], table[2, 0]
             self.check_weights()
-            self.check_indices(places, "indices")
-            self.check_values(gradient, PyArray_DIM(places, 0), "values")
-            starts = [0, PyArray_DIM(places, 0)]
+            self.check_indices(index_array, "indices")
+            self.check_values(gradient, PyArray_DIM(index_array, 0), "values")
+            starts = [0, PyArray_DIM(index_array, 0)]
             batch.count, batch.starts, batch.data, batch.shared = 1, &starts[0], PyArray_DATA(gradient), False
-            self.point_to(&batch, places, PyArray_SIZE(gradient))
-            self.check_places(&batch, places, &merging)
+            self.point_to(&batch, index_array, PyArray_SIZE(gradient))
+            self.check_range(&batch, index_array, &merging)
             schedule = Schedule(&now[0], &now[1], &now[2], 0)
             self.commit(&batch, &schedule, &merging, PyArray_SIZE(gradient))
         finally:
             self.section.end()
 
     def step_csr(self, data, indices, indptr):
-        """A step for each of a run of sparse gradients: the rows of a matrix in SciPy's CSR form, one after the other.
+        """One step for each of several sparse gradients, given as the rows of a matrix in SciPy's CSR format.
 
         Parameters
         ----------
         data : ndarray or buffer, the dtype of w, shape (m,), or (m, width) for 2-d weights
         indices : ndarray or buffer, int32 or int64, shape (m,)
         indptr : ndarray or buffer, int32 or int64, shape (steps + 1,)
-            The gradient of step s has ``indices[indptr[s]:indptr[s + 1]]`` and the data beside them. An empty one is a
-            step too.
+            Step s uses ``indices[indptr[s]:indptr[s + 1]]`` and the same slice of data. A step with an empty slice
+            counts, too.
 
         Raises
         ------
         TypeError, ValueError
-            As :meth:`step`, before anything is written.
+            As :meth:`step`. Nothing has been written then.
         """
         cdef Batch batch
         cdef Schedule schedule
         cdef Merging merging = Merging(NULL, NULL, NULL)
         cdef double[3] now
         cdef const double* rows
-        cdef ndarray places = as_index(indices, "indices")
+        cdef ndarray index_array = as_index(indices, "indices")
         cdef ndarray gradient = as_array(data, "data")
         cdef ndarray starts = np.array(as_index(indptr, "indptr"), np.intp)
         cdef ndarray table
         cdef Py_ssize_t size
         self.begin("step_csr")
         try:
-            now = self.strengths.now  # what another thread sets meanwhile is for later steps
+            now = self.strengths.now  # strengths that another thread sets meanwhile apply to later steps
             batch.count, batch.starts = PyArray_DIM(starts, 0) - 1, <Py_ssize_t*>PyArray_DATA(starts)
             batch.shared = False
             schedule = Schedule(&now[0], &now[1], &now[2], 0)
@@ -140,13 +141,13 @@ cdef class Lazy(_LazyData):
                 rows = <const double*>PyArray_DATA(table)
                 schedule = Schedule(rows, rows + batch.count, rows + 2*batch.count, 1)
             self.check_weights()
-            self.check_indices(places, "indices")
-            errors.check_starts(starts, PyArray_DIM(places, 0))
-            self.check_values(gradient, PyArray_DIM(places, 0), "data")
+            self.check_indices(index_array, "indices")
+            errors.check_starts(starts, PyArray_DIM(index_array, 0))
+            self.check_values(gradient, PyArray_DIM(index_array, 0), "data")
             batch.data = PyArray_DATA(gradient)
             size = PyArray_SIZE(gradient) + batch.count
-            self.point_to(&batch, places, size)
-            self.check_places(&batch, places, &merging)
+            self.point_to(&batch, index_array, size)
+            self.check_range(&batch, index_array, &merging)
             self.commit(&batch, &schedule, &merging, size)
         finally:
             self.section.end()
@@ -154,7 +155,7 @@ cdef class Lazy(_LazyData):
     # -- Weights ------------------------------------------------------------------------------------------------------
 
     def flush(self):
-        """Bring all of w up to date, in O(size of w)."""
+        """Bring all weights in w up to date, in O(size of w)."""
         cdef Py_ssize_t size
         cdef bint locked
         self.begin("flush")
@@ -172,29 +173,29 @@ cdef class Lazy(_LazyData):
             self.section.end()
 
     def weights(self, indices=None):
-        """The weights as they are now; w and the state stay as they are.
+        """The up-to-date weights; w and the state do not change.
 
         Parameters
         ----------
         indices : ndarray or buffer, int32 or int64, shape (n,), optional
-            The places to tell, rows for 2-d weights; None for all.
+            The weights to return, rows for 2-d weights; None for all.
 
         Returns
         -------
         ndarray
-            A new array, of the shape of w for None, else (n,) or (n, width).
+            A new array, of the shape of w if indices is None, else (n,) or (n, width).
         """
-        cdef ndarray places = None if indices is None else as_index(indices, "indices")
-        self.check_made()
-        cdef bint brief = places is not None and PyArray_SIZE(places)*self.t.width < GIL_FREE
-        cdef bint locked = enter(self.section, False, brief)
+        cdef ndarray index_array = None if indices is None else as_index(indices, "indices")
+        self.check_initialized()
+        cdef bint keeps_gil = index_array is not None and PyArray_SIZE(index_array)*self.t.width < GIL_FREE
+        cdef bint locked = enter(self.section, False, keeps_gil)
         try:
-            return self.read(places)
+            return self.read(index_array)
         finally:
             leave(self.section, locked)
 
-    cdef ndarray read(self, ndarray places):
-        """The weights as they are now, of data that are locked."""
+    cdef ndarray read(self, ndarray index_array):
+        """The up-to-date weights; the caller holds the lock."""
         cdef Py_ssize_t[2] starts
         cdef Batch batch
         cdef IndexType index = INT64
@@ -202,14 +203,14 @@ cdef class Lazy(_LazyData):
         cdef Py_ssize_t count = self.t.rows
         cdef ndarray out
         self.check_weights()
-        if places is not None:
-            if PyArray_SIZE(places)*self.t.width >= GIL_FREE or FREE_THREADED:
-                places = places.copy()  # other threads run below
-            count = PyArray_DIM(places, 0)
-            index, indices = index_type(places), PyArray_DATA(places)
+        if index_array is not None:
+            if PyArray_SIZE(index_array)*self.t.width >= GIL_FREE or FREE_THREADED:
+                index_array = index_array.copy()  # other threads run below and could change it
+            count = PyArray_DIM(index_array, 0)
+            index, indices = index_type(index_array), PyArray_DATA(index_array)
             starts = [0, count]
-            batch = Batch(1, index, indices, &starts[0], NULL, False)  # as one row
-            self.check_places(&batch, places, NULL)
+            batch = Batch(1, index, indices, &starts[0], NULL, False)  # as one gradient
+            self.check_range(&batch, index_array, NULL)
         out = np.empty((count, *np.shape(self.w)[1:]), self.w.dtype)
         if PyArray_SIZE(out) < GIL_FREE:
             kernels.lazy_read(&self.t, index, indices, count, PyArray_DATA(out))
@@ -220,14 +221,14 @@ cdef class Lazy(_LazyData):
 
     @property
     def has_pending_penalty(self):
-        """Whether any weight in w is not up to date: steps without a gradient have still to be applied."""
+        """Whether a weight in w is not up to date, because steps without a gradient have not been applied to it yet."""
         block = 1024
-        self.check_made()
+        self.check_initialized()
         self.section.lock(False)
         try:
             for start in range(0, self.t.rows, block):
-                there = np.arange(start, min(start + block, self.t.rows))
-                if not np.array_equal(self.read(there), self.w[start:start + block], equal_nan=True):
+                block_rows = np.arange(start, min(start + block, self.t.rows))
+                if not np.array_equal(self.read(block_rows), self.w[start:start + block], equal_nan=True):
                     return True
             return False
         finally:
@@ -242,9 +243,9 @@ cdef class Lazy(_LazyData):
     # -- State --------------------------------------------------------------------------------------------------------
 
     def _record(self):
-        """What the next steps depend on beside w: clock, last strengths, copies of the arrays; and strengths."""
+        """Everything but w that the next steps depend on: steps, clock, last strengths, copies of arrays, strengths."""
         cdef Clock c
-        self.check_made()
+        self.check_initialized()
         self.section.lock(False)
         try:
             c = self.t.clock
@@ -257,11 +258,11 @@ cdef class Lazy(_LazyData):
             self.section.unlock()
 
     def _seal(self):
-        """What follows w in a pickle: see section.pyx."""
+        """To be pickled after w: see section.pyx."""
         return self.section.seal()
 
     def _write(self, prepare):
-        """Call `prepare`, and take over what it returns, all or nothing."""
+        """Call `prepare`, and restore all that it returns, or nothing."""
         self.begin("load_state_dict")
         try:
             completed, clock, last, stamps, arrays, strengths = prepare()
@@ -270,27 +271,27 @@ cdef class Lazy(_LazyData):
             self.section.end()
 
     cdef int restore(self, long long steps, clock, last, ndarray stamps, list arrays, dict changes) except -1:
-        """Take over what `_record` gave, as arrays that nobody else has; all was checked, but for the strengths."""
+        """Restore what `_record` returned. The caller has checked it, except the strengths, and keeps no array."""
         cdef Rows t = self.t
         cdef Strengths given = self.strengths
-        cdef ndarray mine, theirs
+        cdef ndarray current, saved
         cdef (void*)[3] to
         cdef (const void*)[3] source
         cdef size_t[3] size
         cdef Py_ssize_t i, count = 0
-        _before = self.schedules  # kept until all is new: what is let go of may run code
-        schedules = merge(&t, self.factor, self.fractional, _before, evaluate(changes, steps), &given)
+        _before = self.schedules  # kept until everything is replaced: releasing an object may run code
+        schedules = with_changes(&t, self.factor, self.fractional, _before, evaluate(changes, steps), &given)
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.compensation = clock
         t.d.plain.lr, t.p.l1, t.p.l2 = last
         self.check_weights()
         pairs = [*zip(self._arrays, arrays), *([(self.stamps, stamps)] if self.stamps is not None else [])]
-        for mine, theirs in pairs:
-            if not (PyArray_ISBEHAVED(mine) and PyArray_ISBEHAVED_RO(theirs)
-                    and PyArray_FLAGS(mine) & PyArray_FLAGS(theirs) & NPY_ARRAY_C_CONTIGUOUS
-                    and mine.dtype == theirs.dtype and PyArray_NBYTES(mine) == PyArray_NBYTES(theirs)):
+        for current, saved in pairs:
+            if not (PyArray_ISBEHAVED(current) and PyArray_ISBEHAVED_RO(saved)
+                    and PyArray_FLAGS(current) & PyArray_FLAGS(saved) & NPY_ARRAY_C_CONTIGUOUS
+                    and current.dtype == saved.dtype and PyArray_NBYTES(current) == PyArray_NBYTES(saved)):
                 raise ValueError("state: expected the arrays of the construction, writable, got changed ones")
-            to[count], source[count], size[count] = PyArray_DATA(mine), PyArray_DATA(theirs), PyArray_NBYTES(mine)
+            to[count], source[count], size[count] = PyArray_DATA(current), PyArray_DATA(saved), PyArray_NBYTES(current)
             count += 1
         self.section.lock(True)
         for i in range(count):

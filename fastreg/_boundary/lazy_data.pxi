@@ -1,14 +1,14 @@
-# Layer 4, the data of the lazy updates and their checks; included by lazy.pyx, with its cimports.
+# Layer 4, the data of the lazy updates and their checks. Included by lazy.pyx; uses its cimports.
 
 cdef inline bint is_index(ndarray a) noexcept:
-    """A vector of int32 or int64, aligned, dense and in native byte order."""
-    cdef int kind = PyArray_TYPE(a)
-    return ((kind == NPY_INT or kind == NPY_LONG or kind == NPY_LONGLONG) and PyArray_NDIM(a) == 1
+    """Whether a is a vector of int32 or int64, aligned, contiguous and in native byte order."""
+    cdef int type_num = PyArray_TYPE(a)
+    return ((type_num == NPY_INT or type_num == NPY_LONG or type_num == NPY_LONGLONG) and PyArray_NDIM(a) == 1
             and PyArray_ISBEHAVED_RO(a) and PyArray_FLAGS(a) & NPY_ARRAY_C_CONTIGUOUS != 0)
 
 
 cdef inline ndarray as_index(object x, str name):
-    """x as a vector of indices over the same memory; may run x's own Python code."""
+    """x as a vector of indices over the same memory; may run Python code of x."""
     cdef ndarray a = <ndarray>x if type(x) is ndarray else errors.as_buffer(x, name)
     if not is_index(a):
         raise errors.bad_index(a, name)
@@ -16,12 +16,12 @@ cdef inline ndarray as_index(object x, str name):
 
 
 cdef struct Strengths:  # lr, l1 and l2
-    double[3] given  # as the attributes say, but for schedules
-    double[3] now    # at the step to come, times the factor
+    double[3] given  # as set by the caller; those with a schedule are not used
+    double[3] now    # for the next step, times the factor
 
 
-cdef int admit(const Rows* t, double factor, bint fractional, double* strengths) except -1:
-    """Checks strengths, and multiplies them by the factor."""
+cdef int check_strengths(const Rows* t, double factor, bint fractional, double* strengths) except -1:
+    """Checks strengths, and multiplies l1 and l2 by the factor."""
     cdef bint single = t.dtype == FLOAT32
     cdef double product
     for i in range(3):
@@ -36,7 +36,7 @@ cdef int admit(const Rows* t, double factor, bint fractional, double* strengths)
         raise ValueError("lr: expected a positive number, got 0.0")
     if fractional and strengths[2] != 0:
         raise ValueError(
-            "penalty_factor: expected 0 and 1 only where l2 is not zero: there is no closed form for other factors"
+            "penalty_factor: expected 0 and 1 only if l2 is not zero (other factors have no closed form), got others"
         )
     product = <double>(<float>strengths[0]*<float>strengths[2]) if single else strengths[0]*strengths[2]
     if t.mode == TRUNCATED and not product < 1:
@@ -47,7 +47,7 @@ cdef int admit(const Rows* t, double factor, bint fractional, double* strengths)
 
 
 cdef dict evaluate(dict changes, long long steps):
-    """For each strength that changes its schedule, or None, and its number. May run a caller's code."""
+    """For each strength that changes: its schedule or None, and its number. May run code of the caller."""
     evaluated = {}
     for i in range(3):
         if STRENGTHS[i] in changes:
@@ -56,8 +56,8 @@ cdef dict evaluate(dict changes, long long steps):
     return evaluated
 
 
-cdef dict merge(const Rows* t, double factor, bint fractional, dict schedules, dict evaluated, Strengths* given):
-    """Puts the numbers into `given`, checked; returns the schedules then."""
+cdef dict with_changes(const Rows* t, double factor, bint fractional, dict schedules, dict evaluated, Strengths* given):
+    """Checks the numbers of `evaluate` and puts them into `given`; returns the new schedules."""
     schedules = dict(schedules)
     for i in range(3):
         if STRENGTHS[i] in evaluated:
@@ -66,28 +66,28 @@ cdef dict merge(const Rows* t, double factor, bint fractional, dict schedules, d
             if schedule is not None:
                 schedules[STRENGTHS[i]] = schedule
     given.now = given.given
-    admit(t, factor, fractional, given.now)
+    check_strengths(t, factor, fractional, given.now)
     return schedules
 
 
 cdef class _LazyData:
-    """The data of `Lazy`: buffers, strengths, and what is checked before a step."""
+    """The data of `Lazy`: buffers, strengths, and the checks before a step."""
 
     cdef Rows t
     cdef Section section
     cdef readonly ndarray w
     cdef ndarray stamps, factor_array, places, merged, sums
     cdef readonly list _arrays  # the state
-    cdef readonly dict _own     # settings that stay
+    cdef readonly dict _own     # settings that never change
     cdef readonly object _factor
     cdef object guards
-    cdef dict schedules         # those of the strengths that are callables
+    cdef dict schedules         # of the strengths that are callables
     cdef Strengths strengths
     cdef double factor
     cdef bint fractional        # whether some coordinate's factor is neither 0 nor 1
     cdef int ndim
-    cdef void* indices          # private copies, for steps during which other threads run
-    cdef size_t room
+    cdef void* indices          # a private copy, for steps that run while other threads do
+    cdef size_t capacity        # of `indices`, in bytes
 
     def __cinit__(self, *_, **__):
         self.section = Section()
@@ -133,8 +133,8 @@ cdef class _LazyData:
                 t.f = PyArray_DATA(factor_array)
                 fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
             guards = guard([w, *arrays])
-            schedules = merge(&t, number, fractional, {}, evaluate(strengths, 0), &given)
-            # kept until all is new: what is let go of may run code
+            schedules = with_changes(&t, number, fractional, {}, evaluate(strengths, 0), &given)
+            # kept until everything is replaced: releasing an object may run code
             _before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
             self.section.lock(True)
             self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
@@ -149,13 +149,13 @@ cdef class _LazyData:
     # -- Strengths ----------------------------------------------------------------------------------------------------
 
     def _change(self, **changes):
-        """Set some of the strengths, all or none."""
+        """Set some of the strengths: all of these, or none if one is invalid."""
         cdef Strengths given
-        self.check_made()
+        self.check_initialized()
         evaluated = evaluate(changes, self.t.steps)
         with cython.critical_section(self):
             given, before = self.strengths, self.schedules
-            schedules = merge(&self.t, self.factor, self.fractional, before, evaluated, &given)
+            schedules = with_changes(&self.t, self.factor, self.fractional, before, evaluated, &given)
             self.strengths, self.schedules = given, schedules
 
     cdef object strength(self, Py_ssize_t i):
@@ -172,7 +172,7 @@ cdef class _LazyData:
 
     @property
     def l1(self):
-        """Strength of the L1 penalty: as lr."""
+        """Strength of the L1 penalty; see `lr`."""
         return self.strength(1)
 
     @l1.setter
@@ -181,7 +181,7 @@ cdef class _LazyData:
 
     @property
     def l2(self):
-        """Strength of the L2 penalty: as lr."""
+        """Strength of the L2 penalty; see `lr`."""
         return self.strength(2)
 
     @l2.setter
@@ -190,11 +190,11 @@ cdef class _LazyData:
 
     @property
     def completed(self):
-        """Completed steps."""
+        """Number of completed steps."""
         return self.t.steps
 
     cdef ndarray table(self, Py_ssize_t count):
-        """The strengths of so many steps to come, one row for each of lr, l1 and l2; asks the schedules."""
+        """The strengths of the next `count` steps, with a row for each of lr, l1 and l2; calls the schedules."""
         cdef double[3] strengths
         cdef ndarray table = np.empty((3, count))
         cdef double* rows = <double*>PyArray_DATA(table)
@@ -203,26 +203,26 @@ cdef class _LazyData:
             strengths = self.strengths.given
             for name, schedule in self.schedules.items():
                 strengths[STRENGTHS.index(name)] = as_double(schedule(self.t.steps + s), name)
-            admit(&self.t, self.factor, self.fractional, strengths)
+            check_strengths(&self.t, self.factor, self.fractional, strengths)
             for i in range(3):
                 rows[i*count + s] = strengths[i]
         return table
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    cdef int check_made(self) except -1:
-        """A subclass may have left out our __init__."""
+    cdef int check_initialized(self) except -1:
+        """TypeError if a subclass did not call __init__."""
         if self.w is None:
             raise TypeError(f"{type(self).__name__}: expected a call of __init__ first")
         return 0
 
     cdef int begin(self, str method) except -1:
-        """Not two threads at once, nor a schedule that steps what it is asked for."""
-        self.check_made()
+        """Begin a call that writes; an error if another thread, or a schedule, calls it during another such call."""
+        self.check_initialized()
         return self.section.begin(method)
 
     cdef int check_weights(self) except -1:
-        """w is still what it was; to be asked after the schedules, which may run any code."""
+        """Check that w was not changed since the construction. Call it after the schedules, which may run any code."""
         if not (is_target(self.w) and PyArray_DATA(self.w) == self.t.w and dtype_of(self.w) == self.t.dtype
                 and PyArray_FLAGS(self.w) & NPY_ARRAY_C_CONTIGUOUS and PyArray_NDIM(self.w) == self.ndim
                 and PyArray_DIM(self.w, 0) == self.t.rows
@@ -231,13 +231,13 @@ cdef class _LazyData:
         return 0
 
     cdef int check_indices(self, ndarray indices, str name) except -1:
-        """Still indices, after the schedules, and apart from what is written."""
+        """Check indices again, since schedules may have changed them, and that they do not overlap what is written."""
         if not is_index(indices):
             raise errors.bad_index(indices, name)
         return self.check_apart(indices, name)
 
     cdef int check_values(self, ndarray values, Py_ssize_t n, str name) except -1:
-        """Like w, one entry for each index, apart from what is written."""
+        """Check that values are like w, with an entry for each index, and do not overlap what is written."""
         if not (is_plain(values) and PyArray_FLAGS(values) & NPY_ARRAY_C_CONTIGUOUS and dtype_of(values) == self.t.dtype
                 and PyArray_NDIM(values) == PyArray_NDIM(self.w) and PyArray_DIM(values, 0) == n
                 and (PyArray_NDIM(values) == 1 or PyArray_DIM(values, 1) == self.t.width)):
@@ -247,15 +247,15 @@ cdef class _LazyData:
 
     cdef int check_apart(self, ndarray x, str name) except -1:
         cdef ndarray a
-        if not is_apart(self.w, x):
+        if not is_disjoint(self.w, x):
             raise errors.bad_overlap("w", name)
         for a in self._arrays:
-            if not is_apart(a, x):
+            if not is_disjoint(a, x):
                 raise errors.bad_overlap("the state", name)
         return 0
 
-    cdef int check_places(self, const Batch* batch, ndarray indices, Merging* merging) except -1:
-        """All indices in range; makes room for gradients with an index twice, if there is something to merge."""
+    cdef int check_range(self, const Batch* batch, ndarray indices, Merging* merging) except -1:
+        """Check that all indices are in range; allocate memory for merging if an index occurs more than once."""
         cdef Py_ssize_t longest = 0
         cdef int found = kernels.survey(batch, self.t.rows, &longest)
         if found & 1:
@@ -265,7 +265,7 @@ cdef class _LazyData:
                 self.places = np.full(self.t.rows, -1, np.intp)
             if self.merged is None or PyArray_DIM(self.merged, 0) < longest:
                 self.sums = np.empty(longest*self.t.width, self.w.dtype)
-                self.merged = np.empty(longest, np.int64)  # last, since its length tells that there is room
+                self.merged = np.empty(longest, np.int64)  # last: its length tells whether both are large enough
             merging.places = <Py_ssize_t*>PyArray_DATA(self.places)
             merging.rows, merging.sums = PyArray_DATA(self.merged), PyArray_DATA(self.sums)
         return 0

@@ -1,4 +1,4 @@
-"""Layer 4, the boundary of the linear models."""
+"""Layer 4, the linear models."""
 
 from collections.abc import Callable
 from typing import Any, Self, final
@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 @final
 class Learner:
+    direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
-    direction: Any
     def __new__(cls, records: Any, direction: tuple[float, ...], intercept: list[Any]) -> Self: ...
     @property
     def completed(self) -> int: ...

@@ -1,10 +1,10 @@
-"""Layer 4, the boundary of the linear models: weights that learn from samples, which linear/stream.py has checked.
+"""Layer 4, the linear models: weights that learn from samples. Used by linear/stream.py, which checks the input.
 
-All that a step needs of a feature lies together, in one record, so that a sample costs one cache line for each of its
-features: memory is what an epoch waits for. (The lazy updates, whose weights are the caller's, cannot do that.)
+Everything that a step needs for a feature is in one record, so that a sample reads one cache line for each of its
+features: memory limits the speed of an epoch. (The lazy updates cannot do that: their weights belong to the caller.)
 
-What a call changes, it changes in one commit (section.pyx), numbers that count samples included. What it reads lies in
-memory that nobody else frees or shortens, and indices are private copies that have been checked (linear/csr.py).
+A call makes all of its changes in one commit (section.pyx), including those of the counters. It reads memory that is
+kept alive and cannot be resized, and indices that are private copies and have been checked (linear/csr.py).
 """
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
@@ -29,7 +29,7 @@ from fastreg import reference
 
 import_array()
 
-cdef dict FIELDS = {  # of a record, by direction
+cdef dict FIELDS = {  # of a record, by direction: the weight and its state
     reference.Plain: ("w",),
     reference.Adagrad: ("w", "a"),
     reference.FTRL: ("w", "a", "b"),
@@ -37,27 +37,27 @@ cdef dict FIELDS = {  # of a record, by direction
 
 cdef enum:
     LANES = 4
-    BORROWED = 1 << 12  # indices of the caller's that are copied at a time: they stay in cache
+    MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
 
 
 def record_type(object direction, dtype, Py_ssize_t columns):
-    """The dtype of a feature's record: the weights of all columns, their state, and when they were last up to date."""
+    """The dtype of a feature's record: the weights of all columns, their state, and the stamp of the last update."""
     fields = []
-    kind = type(direction)
-    for name in FIELDS[kind]:
+    direction_type = type(direction)
+    for name in FIELDS[direction_type]:
         fields.append((name, dtype, (columns,)))
-    if kind is not reference.FTRL:
-        fields.insert(0, ("stamp", "i8", (1,)) if kind is reference.Adagrad else ("stamp", "f8", (2,)))
+    if direction_type is not reference.FTRL:
+        fields.insert(0, ("stamp", "i8", (1,)) if direction_type is reference.Adagrad else ("stamp", "f8", (2,)))
     size = np.dtype(fields, align=True).itemsize
-    if size <= 16:  # whole records in a cache line
+    if size <= 16:  # padding, so that no record straddles two cache lines
         fields.append(("", f"V{(1 << (size - 1).bit_length()) - size}"))
     return np.dtype(fields, align=True)
 
 
-cdef struct Numbers:  # what is counted beside the steps
+cdef struct Counts:  # counters in addition to the steps
     double size       # the sum of the samples' sizes, for the default learning rate
-    long long sized   # of how many
-    double scale      # their mean, when they were last 1, 2, 4, 8, ... samples
+    long long sized   # the number of samples in that sum
+    double scale      # the mean size when the number of samples last reached a power of 2
     long long epochs  # of the last call
 
 
@@ -68,17 +68,17 @@ cdef class Learner:
     Parameters
     ----------
     records : structured ndarray
-        One of `record_type` for each feature.
+        A record for each feature, of the dtype that `record_type` returns.
     direction : tuple
-        `Plain`, `Adagrad` or `FTRL` of the reference; every call of `learn` has its own learning rates.
+        `Plain`, `Adagrad` or `FTRL` of the reference. Each call of `learn` gets its own learning rates.
     intercept : list of ndarray
-        The intercept and its state, an entry a column; empty for none.
+        The intercept and its state, arrays with an entry for each column; empty for no intercept.
     """
 
     cdef Rows t
-    cdef Numbers n
-    cdef char* start       # of the records
-    cdef (void*)[3] own    # the intercept and its state
+    cdef Counts counts
+    cdef char* start                # of the records
+    cdef (void*)[3] intercept_data  # the intercept and its state
     cdef readonly object direction
     cdef readonly ndarray records
     cdef readonly list intercept
@@ -89,11 +89,11 @@ cdef class Learner:
         cdef ndarray x
         cdef Py_ssize_t i
         base = check_records(records, direction, intercept)
-        places = {name: place for name, (_, place, *_) in records.dtype.fields.items()}
+        offsets = {name: offset for name, (_, offset, *_) in records.dtype.fields.items()}
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
         self.records, self.intercept, self.section = records, list(intercept), Section()
-        self.n = Numbers(0, 0, 1, 0)
+        self.counts = Counts(0, 0, 1, 0)
         self.start = <char*>PyArray_DATA(records)
         self.t.dtype, self.t.mode, self.direction = dtype_of(np.empty(0, base)), PROXIMAL, direction
         self.t.direction = fill_direction(&self.t.d, direction, &largest)
@@ -101,103 +101,108 @@ cdef class Learner:
         self.t.pitch = self.t.stamp_pitch = records.itemsize
         self.t.pitch //= base.itemsize
         self.t.clock = Clock(1, 1, 0, 0)
-        self.place("w", places, &self.t.w)
-        self.place("a", places, &self.t.a)
-        self.place("b", places, &self.t.b)
-        self.place("stamp", places, <void**>&self.t.stamps)
+        self.point_field("w", offsets, &self.t.w)
+        self.point_field("a", offsets, &self.t.a)
+        self.point_field("b", offsets, &self.t.b)
+        self.point_field("stamp", offsets, <void**>&self.t.stamps)
         for i, x in enumerate(intercept):
-            self.own[i] = PyArray_DATA(x)
+            self.intercept_data[i] = PyArray_DATA(x)
 
-    cdef int place(self, str name, dict places, void** pointer) except -1:
-        pointer[0] = self.start + <Py_ssize_t>places[name] if name in places else NULL
+    cdef int point_field(self, str name, dict offsets, void** pointer) except -1:
+        pointer[0] = self.start + <Py_ssize_t>offsets[name] if name in offsets else NULL
         return 0
 
     @property
     def completed(self):
-        """Samples seen."""
+        """Number of samples seen."""
         return self.t.steps
 
     @property
     def epochs(self):
-        """Of the last call."""
-        return self.n.epochs
+        """Number of epochs of the last call."""
+        return self.counts.epochs
 
     @property
     def sizes(self):
-        """The sum of the samples' sizes, and how many had one."""
-        return self.n.size, self.n.sized
+        """The sum of the samples' sizes, and the number of samples in it."""
+        return self.counts.size, self.counts.sized
 
     @property
     def scale(self):
-        """Their mean, when they were last 1, 2, 4, 8, ... samples."""
-        return self.n.scale
+        """The mean size of the samples when their number last reached a power of 2."""
+        return self.counts.scale
 
     @property
     def version(self):
-        """Changes with every commit."""
+        """A number that changes with every commit."""
         return self.section.version
 
     def learn(self, prepare):
-        """A step for each sample; the sum of their losses.
+        """Make a step for each sample, and return the sum of their losses.
 
-        `prepare` is called first, when no other call can begin, and may take its time and fail. It returns samples,
-        order, targets, weights, strengths, loss, epsilon, curvature, intercept's rate and, as they will be then: sum
-        and count of sizes, scale, epochs. The strengths have a row each for lr, l1 and l2, and a column for each step,
-        or one for all; `weights` is None or has an entry for each step. The curvature, if positive, cuts learning rates
-        that overshoot; the intercept has its own, if it is not 0.
+        `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
+        samples, order, targets, weights, strengths, loss, epsilon, curvature and learning rate of the intercept, then
+        the new values of the counters: sum and number of sizes, scale, epochs. The strengths have a row for each of lr,
+        l1 and l2, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
+        positive curvature reduces learning rates that overshoot. An intercept's learning rate of 0 means that of the
+        weights.
         """
         cdef Batch batch
         cdef Schedule schedule
-        cdef Learning job
-        cdef Numbers n
-        cdef ndarray order, targets, weights, strengths, margins, slopes, missed, tile, borrowed = None
-        cdef int number = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
+        cdef Learning learning
+        cdef Counts counts
+        cdef ndarray order, targets, weights, strengths, margins, slopes, missed, tile, index_buffer = None
+        cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
         cdef const double* numbers
-        cdef Py_ssize_t rows, columns, room = 0
-        memset(&job, 0, sizeof(Learning))
+        cdef Py_ssize_t rows, columns, capacity = 0
+        memset(&learning, 0, sizeof(Learning))
         self.section.begin("partial_fit")
         try:
-            (samples, order, targets, weights, strengths, job.loss, job.epsilon, job.curvature, job.intercept_rate,
-             n.size, n.sized, n.scale, n.epochs) = prepare()
+            (samples, order, targets, weights, strengths, learning.loss, learning.epsilon, learning.curvature,
+             learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs) = prepare()
             self.check_width(samples.features)
-            point_to(&batch, samples, number)
+            point_to(&batch, samples, type_num)
             rows = batch.count
-            job.count, job.longest = PyArray_SIZE(order), samples.longest
-            job.order = <Py_ssize_t*>pointer_to(order, NPY_INTP, job.count, "order")
-            job.targets = <double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
+            learning.count, learning.longest = PyArray_SIZE(order), samples.longest
+            learning.order = <Py_ssize_t*>pointer_to(order, NPY_INTP, learning.count, "order")
+            learning.targets = <double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
             if weights is not None:
-                job.weights = <double*>pointer_to(weights, NPY_DOUBLE, job.count, "sample_weight")
+                learning.weights = <double*>pointer_to(weights, NPY_DOUBLE, learning.count, "sample_weight")
             columns = PyArray_DIM(strengths, 1)
-            if columns != 1 and columns != job.count:
-                raise ValueError(f"strengths: expected 1 or {job.count} columns, got {columns}")
+            if columns != 1 and columns != learning.count:
+                raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
             numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 3*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1)
-            if job.curvature > 0:
-                job.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
+            if learning.curvature > 0:
+                learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
             margins, slopes = np.empty(self.t.width), np.empty(2*self.t.width, samples.data.dtype)
-            job.margins, job.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
-            if self.t.width == 1:  # room for at least one feature, since a sample may have none
-                missed = np.empty((job.longest + 1)*sizeof(Missed), np.uint8)
-                tile = np.empty(4*job.longest + 1, slopes.dtype)
-                job.missed, job.tile = PyArray_DATA(missed), PyArray_DATA(tile)
-            if samples.borrowed:
-                room = min(batch.starts[rows], max(<Py_ssize_t>BORROWED, job.longest))
-                borrowed = np.empty(room*PyArray_ITEMSIZE(samples.indices), np.uint8)
+            learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
+            if self.t.width == 1:  # space for at least one feature, since a sample may have none
+                missed = np.empty((learning.longest + 1)*sizeof(Missed), np.uint8)
+                tile = np.empty(4*learning.longest + 1, slopes.dtype)
+                learning.missed, learning.tile = PyArray_DATA(missed), PyArray_DATA(tile)
+            if samples.shares_indices:
+                capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
+                index_buffer = np.empty(capacity*PyArray_ITEMSIZE(samples.indices), np.uint8)
             self.section.lock(True)
-            job.intercept, job.intercept_a, job.intercept_b = self.own[0], self.own[1], self.own[2]
+            learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
+            learning.intercept_b = self.intercept_data[2]
             with nogil:
-                if room > 0:
-                    learn_in_parts(&self.t, &batch, &schedule, &job, PyArray_DATA(borrowed), room)
+                if capacity > 0:
+                    learn_in_parts(&self.t, &batch, &schedule, &learning, PyArray_DATA(index_buffer), capacity)
                 else:
-                    kernels.linear_learn(&self.t, &batch, &schedule, &job)
-            self.n = n
+                    kernels.linear_learn(&self.t, &batch, &schedule, &learning)
+            self.counts = counts
             self.section.unlock()
         finally:
             self.section.end()
-        return job.total
+        return learning.total
 
     def exchange(self, work):
-        """What work(copy) makes of a copy, all or nothing: for calls that take long, and may be interrupted."""
+        """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises.
+
+        For calls that take long and may be interrupted.
+        """
         cdef Learner other
         self.section.begin("partial_fit")
         try:
@@ -205,9 +210,9 @@ cdef class Learner:
             result = work(other)
             self.section.lock(True)
             self.t, other.t = other.t, self.t
-            self.n, other.n = other.n, self.n
+            self.counts, other.counts = other.counts, self.counts
             self.start, other.start = other.start, self.start
-            self.own, other.own = other.own, self.own
+            self.intercept_data, other.intercept_data = other.intercept_data, self.intercept_data
             self.records, other.records = other.records, self.records
             self.direction, other.direction = other.direction, self.direction
             self.intercept, other.intercept = other.intercept, self.intercept
@@ -222,35 +227,35 @@ cdef class Learner:
         return 0
 
     def read(self, Py_ssize_t features, ndarray indices=None):
-        """At one moment: the version, the weights, (features, columns), and the intercept, an entry a column.
+        """A consistent copy: the version, the weights (features, columns), and the intercept (columns,).
 
-        The weights are those of all features, or of those at int64 `indices`. `features` is how many the caller
-        believes in.
+        The weights are those of all features, or of the features at int64 `indices`. `features` is the number of
+        features that the caller expects.
         """
         cdef ndarray out, intercept
-        cdef const void* given = NULL
+        cdef const void* index_data = NULL
         cdef Py_ssize_t i, count = self.t.rows
         cdef long long k
         self.check_width(features)
         if indices is not None:
             count = PyArray_SIZE(indices)
-            given = pointer_to(indices, NPY_INT64, count, "X")
+            index_data = pointer_to(indices, NPY_INT64, count, "X")
             for i in range(count):
-                k = (<const long long*>given)[i]
+                k = (<const long long*>index_data)[i]
                 if k < 0 or k >= self.t.rows:
                     raise ValueError(f"X: expected indices from 0 to {self.t.rows - 1}, got {k}")
         out = np.empty((count, self.t.width), self.records.dtype["w"].base)
         intercept = np.zeros(self.t.width, out.dtype)
         self.section.lock(False)
         with nogil:
-            kernels.lazy_read(&self.t, INT64, given, count, PyArray_DATA(out))
+            kernels.lazy_read(&self.t, INT64, index_data, count, PyArray_DATA(out))
         self.copy_intercept(intercept)
         version = self.section.version
         self.section.unlock()
         return version, out, intercept
 
     def read_intercept(self):
-        """A copy; zero for none."""
+        """A copy of the intercept; zeros if there is none."""
         cdef ndarray intercept = np.zeros(self.t.width, self.records.dtype["w"].base)
         self.section.lock(False)
         self.copy_intercept(intercept)
@@ -258,12 +263,13 @@ cdef class Learner:
         return intercept
 
     cdef void copy_intercept(self, ndarray out) noexcept:
-        if self.own[0] != NULL:
-            memcpy(PyArray_DATA(out), self.own[0], PyArray_NBYTES(out))
+        if self.intercept_data[0] != NULL:
+            memcpy(PyArray_DATA(out), self.intercept_data[0], PyArray_NBYTES(out))
 
     def copy(self):
-        """All of it, at one moment."""
-        cdef Py_ssize_t i, size = PyArray_NBYTES(self.records), own = self.t.width*self.records.dtype["w"].base.itemsize
+        """A consistent copy of everything."""
+        cdef Py_ssize_t i, size = PyArray_NBYTES(self.records)
+        cdef Py_ssize_t intercept_size = self.t.width*self.records.dtype["w"].base.itemsize
         cdef Rows now
         cdef Learner new = Learner(np.empty_like(self.records), self.direction,
                                    list(map(np.empty_like, self.intercept)))
@@ -271,9 +277,9 @@ cdef class Learner:
         with nogil:
             memcpy(new.start, self.start, size)
         for i in range(3):
-            if self.own[i] != NULL:
-                memcpy(new.own[i], self.own[i], own)
-        now, new.n = self.t, self.n
+            if self.intercept_data[i] != NULL:
+                memcpy(new.intercept_data[i], self.intercept_data[i], intercept_size)
+        now, new.counts = self.t, self.counts
         self.section.unlock()
         new.restore(&now)
         return new
@@ -285,10 +291,10 @@ cdef class Learner:
         return self.copy()
 
     def __reduce__(self):
-        cdef Learner x = self.copy()  # while it is pickled, another thread may train
+        cdef Learner x = self.copy()  # since another thread may train while it is pickled
         cdef Clock c = x.t.clock
         record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2)
-        numbers = x.n.size, x.n.sized, x.n.scale, x.n.epochs
+        numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
         return _rebuild, (x.records, x.direction, x.intercept, record, numbers)
 
     def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2):
@@ -296,28 +302,29 @@ cdef class Learner:
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2 = lr, l1, l2
 
     def _count(self, size, sized, scale, epochs):
-        self.n = Numbers(size, sized, scale, epochs)
+        self.counts = Counts(size, sized, scale, epochs)
 
 
 cdef object check_records(ndarray records, object direction, list intercept):
-    """The dtype of the weights. What comes from a file may be anything."""
+    """The dtype of the weights; ValueError unless records and intercept fit each other. A file may contain anything."""
     try:
         w = records.dtype["w"]
         base, columns = w.base, w.shape[0]
-        fits = (base in (np.float32, np.float64) and columns > 0 and records.ndim == 1
-                and records.dtype == record_type(direction, base, columns) and PyArray_ISCARRAY(records)
-                and len(intercept) in (0, len(FIELDS[type(direction)])))
-        fits = fits and all(x.dtype == base and x.shape == (columns,) and x.flags.carray for x in intercept)
+        is_valid = (base in (np.float32, np.float64) and columns > 0 and records.ndim == 1
+                    and records.dtype == record_type(direction, base, columns) and PyArray_ISCARRAY(records)
+                    and len(intercept) in (0, len(FIELDS[type(direction)])))
+        is_valid = is_valid and all(x.dtype == base and x.shape == (columns,) and x.flags.carray for x in intercept)
     except (AttributeError, IndexError, KeyError, TypeError):
-        fits = False
-    if not fits:
-        kind = type(direction).__name__
-        raise ValueError(f"records: expected those of {kind}, got others; the file is damaged or of another kind")
+        is_valid = False
+    if not is_valid:
+        raise ValueError(
+            f"records: expected those of {type(direction).__name__}, got others; the file is damaged or of another kind"
+        )
     return base
 
 
 def _rebuild(records, direction, intercept, record, numbers):
-    """For pickle, which may have mapped arrays into memory, read-only (joblib)."""
+    """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
     records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))
     learner = Learner(records, direction, intercept)
     learner._restore(*record)

@@ -1,6 +1,6 @@
-# Layer 4, the check for overlap among many arrays; included by tensors.pyx, with its cimports.
+# Layer 4, the check for overlap among many arrays. Included by tensors.pyx; uses its cimports.
 
-cdef struct Block:  # the bytes of one array that steps write: a tensor's weights or its state
+cdef struct Block:  # the memory of one array that steps write: weights or state of a tensor
     const char* start
     const char* end
     Py_ssize_t index  # of the tensor
@@ -11,7 +11,7 @@ cdef struct Blocks:  # sorted by address
 
 
 cdef int sort_blocks(Blocks* sorted_blocks, list names, list weights, list states) except -1:
-    """The memory that steps write; ValueError where two arrays overlap. An empty array has no block."""
+    """Collects the memory that steps write; ValueError if two arrays overlap. An empty array has no block."""
     cdef Py_ssize_t i
     cdef ndarray x
     cdef Block* last = NULL
@@ -33,7 +33,7 @@ cdef int sort_blocks(Blocks* sorted_blocks, list names, list weights, list state
 
 
 cdef Py_ssize_t overlapped(const Blocks* x, const char* start, Py_ssize_t size) noexcept:
-    """The index of a tensor with weights or state in these `size` bytes, or -1."""
+    """The index of a tensor with weights or state among the `size` bytes from `start`, or -1."""
     cdef Py_ssize_t low = 0, high = x.count, middle
     while low < high:  # the first block that ends after the start
         middle = (low + high) // 2

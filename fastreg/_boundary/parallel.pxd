@@ -1,5 +1,5 @@
-# Layers 3 and 4 of threads: the kernels' work in slices, in as many threads as are allowed and useful. The argument
-# `threads` is None for the default of the process. Called with the GIL, which is released inside.
+# Layer 4, threads: the kernels' work in slices, in as many threads as are allowed and useful. `threads` is None for the
+# default of the process. Call these functions with the GIL; they release it.
 from fastreg._kernels.table cimport DType, Task
 
 cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1

@@ -1,4 +1,4 @@
-"""Layers 3 and 4 of threads, below Python but for what the pool calls."""
+"""Layer 4, work in several threads; for cimport only, except the job that the pool calls."""
 
 from typing import Any, final
 

@@ -1,9 +1,10 @@
-"""Layers 3 and 4 of threads: work in slices (no formula, no element loop), and the job whose parts are slices.
+"""Layer 4, threads: the kernels' work in slices (no formula, no element loop), and jobs, which consist of slices.
 
-The parts of a job are taken one by one, by the threads of the pool and by the caller, who waits only for parts that
-other threads work on. So a job is always complete when its caller continues, even if the pool is gone or something was
-raised meanwhile. That includes KeyboardInterrupt, since the last wait cannot be interrupted; a wait for futures is
-Python code and can. Slices are not compiled once per instruction set: they contain no loop over weights.
+The threads of the pool and the caller take the parts of a job one by one. The caller then waits only for parts that
+other threads work on. So a job is always complete when its caller continues, even if the pool has been shut down or an
+exception was raised meanwhile, including KeyboardInterrupt: the last wait cannot be interrupted. A wait for futures was
+rejected, since it is Python code, which can be. This module contains no loop over weights, so one version of it serves
+all instruction sets.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pythread cimport (
@@ -18,10 +19,10 @@ from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Task
 from fastreg._boundary import threads as thread_pool
 
 cdef enum:
-    GRAIN = 4096               # coordinates: slices start at its multiples, as do the blocks of a sum
-    MIN_BYTES = 1 << 21        # below it, one thread; above it, threads.py decides
-    MAX_BYTES_PER_WEIGHT = 72  # three numbers of float64 state, the weight and the gradient
-    PARTS_PER_THREAD = 4       # so that nobody waits for a thread that starts late or runs slowly
+    GRAIN = 4096               # coordinates: slices and the blocks of a sum start at its multiples
+    MIN_BYTES = 1 << 21        # smaller work uses one thread; for larger work threads.py decides
+    MAX_BYTES_PER_WEIGHT = 72  # three numbers of float64 state, read and written, the weight and the gradient
+    PARTS_PER_THREAD = 4       # several, so that a slow or late thread delays the others little
     PARTS = 256                # at most
 
 ctypedef void (*Work)(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil
@@ -31,14 +32,14 @@ ctypedef void (*Work)(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
 
 @final
 cdef class Job:
-    """Parts that are done once each. Its locks are C locks, held briefly and never while Python code runs."""
+    """Parts of work, each done once. Its locks are C locks, held briefly and never while Python code runs."""
 
     cdef Work work
     cdef void* context
     cdef Py_ssize_t parts, taken
-    cdef Py_ssize_t busy  # parts that other threads than the caller work on
-    cdef bint awaited
-    cdef PyThread_type_lock guard     # of all the numbers above
+    cdef Py_ssize_t busy  # number of parts that threads other than the caller work on
+    cdef bint awaited     # whether the caller waits for them
+    cdef PyThread_type_lock guard     # protects the numbers above
     cdef PyThread_type_lock finished  # held until no other thread works on a part
 
     def __cinit__(self):
@@ -55,7 +56,7 @@ cdef class Job:
             PyThread_free_lock(self.finished)
 
     def __call__(self):
-        """Help, in a thread of the pool."""
+        """Work on parts until all are taken; called by a thread of the pool."""
         with nogil:
             while self.help():
                 pass
@@ -85,7 +86,7 @@ cdef class Job:
         return True
 
     cdef void finish(self) noexcept nogil:
-        """Does what is left, then waits for the parts that other threads work on."""
+        """Works on the parts that are left, then waits for those that other threads work on."""
         cdef Py_ssize_t part = self.take(0)
         cdef bint awaited
         while part >= 0:
@@ -99,16 +100,16 @@ cdef class Job:
 
 
 cdef int run(Work work, void* context, Py_ssize_t size, object threads) except -1:
-    """Calls work for all parts of a job that moves `size` bytes; they are done even where this raises."""
-    cdef Job job = None, made
+    """Calls `work` for all parts of a job that moves `size` bytes; all are done even if this raises."""
+    cdef Job job = None, new_job
     cdef Py_ssize_t n_threads
     try:
         n_threads = thread_pool.usable(threads, size) if size >= MIN_BYTES else 1
         if n_threads > 1:
-            made = Job()
-            made.work, made.context = work, context
-            made.parts = min(PARTS_PER_THREAD*n_threads, <Py_ssize_t>PARTS)
-            job = made
+            new_job = Job()
+            new_job.work, new_job.context = work, context
+            new_job.parts = min(PARTS_PER_THREAD*n_threads, <Py_ssize_t>PARTS)
+            job = new_job
             thread_pool.pool.call(job, n_threads - 1)
     finally:
         with nogil:
@@ -129,16 +130,16 @@ cdef struct Tasks:
 
 
 cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
-    """Bytes of a stored number."""
+    """The size of a stored number in bytes."""
     return 8 if dtype == FLOAT64 else 2 if dtype == BFLOAT16 else 4
 
 
 cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
-    """The bytes that are read and written for one coordinate."""
+    """The number of bytes that are read and written for one coordinate."""
     return 3*bytes_of(t.dtype) + 2*max(4, bytes_of(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
 
 
-cdef Py_ssize_t total(Task* tasks, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t total_bytes(Task* tasks, Py_ssize_t count) noexcept nogil:
     cdef Py_ssize_t i, size = 0
     for i in range(count):
         if tasks[i].g != NULL:
@@ -146,85 +147,85 @@ cdef Py_ssize_t total(Task* tasks, Py_ssize_t count) noexcept nogil:
     return size
 
 
-cdef inline Py_ssize_t edge(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Where a part of n begins, and the part before it ends; n is too large to be multiplied by part."""
+cdef inline Py_ssize_t part_start(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """The start of a part of n, which is the end of the part before it. Written so that n*part cannot overflow."""
     return n // parts*part + n % parts*part // parts
 
 
 cdef inline Py_ssize_t coordinate_at(const Task* t, Py_ssize_t size) noexcept nogil:
-    """The coordinate before which `size` bytes of a task lie: a multiple of GRAIN, or its end."""
+    """The coordinate after the first `size` bytes of a task's work, rounded down to a multiple of GRAIN, or the end."""
     cdef Py_ssize_t i = max(size, <Py_ssize_t>0) // bytes_per_weight(t)
     return t.n if i >= t.n else i - i % GRAIN
 
 
-cdef inline void* after(const void* start, Py_ssize_t size) noexcept nogil:
+cdef inline void* offset(const void* start, Py_ssize_t size) noexcept nogil:
     return <char*>start + size if start != NULL else NULL
 
 
 cdef inline Task shifted(const Task* t, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
-    """The task for n coordinates from `start` on."""
+    """The task for the n coordinates from `start`."""
     cdef Py_ssize_t stored = start*bytes_of(t.dtype), computed = start*max(4, bytes_of(t.dtype))
     cdef Task s = t[0]
     s.n = n
-    s.w, s.g = after(t.w, stored), after(t.g, stored)
-    s.a, s.b, s.c, s.f = after(t.a, computed), after(t.b, computed), after(t.c, computed), after(t.f, computed)
+    s.w, s.g = offset(t.w, stored), offset(t.g, stored)
+    s.a, s.b, s.c, s.f = offset(t.a, computed), offset(t.b, computed), offset(t.c, computed), offset(t.f, computed)
     return s
 
 
-cdef bint slice_of(const Tasks* all, Py_ssize_t i, Py_ssize_t before, Py_ssize_t part, Py_ssize_t parts,
+cdef bint slice_of(const Tasks* work, Py_ssize_t i, Py_ssize_t before, Py_ssize_t part, Py_ssize_t parts,
                    Task* s) noexcept nogil:
-    """The slice of task i that belongs to a part, `before` bytes of other tasks before it; False where it is empty."""
-    cdef const Task* t = &all.tasks[i]
-    cdef Py_ssize_t start = coordinate_at(t, edge(all.size, part, parts) - before)
-    s[0] = shifted(t, start, coordinate_at(t, edge(all.size, part + 1, parts) - before) - start)
+    """The slice of task i in a part, with `before` bytes in the tasks before it; False if the slice is empty."""
+    cdef const Task* t = &work.tasks[i]
+    cdef Py_ssize_t start = coordinate_at(t, part_start(work.size, part, parts) - before)
+    s[0] = shifted(t, start, coordinate_at(t, part_start(work.size, part + 1, parts) - before) - start)
     return s.n > 0
 
 
 cdef void update_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef const Tasks* all = <const Tasks*>context
+    cdef const Tasks* work = <const Tasks*>context
     cdef Py_ssize_t i, before = 0
     cdef Task s
     if parts == 1:
-        kernels.update(all.tasks, all.count)
+        kernels.update(work.tasks, work.count)
         return
-    for i in range(all.count):
-        if all.tasks[i].g != NULL:
-            if slice_of(all, i, before, part, parts, &s):
+    for i in range(work.count):
+        if work.tasks[i].g != NULL:
+            if slice_of(work, i, before, part, parts, &s):
                 kernels.update(&s, 1)
-            before += all.tasks[i].n*bytes_per_weight(&all.tasks[i])
+            before += work.tasks[i].n*bytes_per_weight(&work.tasks[i])
 
 
 cdef void finite_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    cdef const Tasks* all = <const Tasks*>context
+    cdef const Tasks* work = <const Tasks*>context
     cdef Py_ssize_t i, before = 0
     cdef Task s
-    all.found[part] = -1
-    for i in range(all.count):
-        if all.tasks[i].g != NULL:
-            if slice_of(all, i, before, part, parts, &s) and not kernels.finite(s.dtype, s.g, s.n):
-                all.found[part] = i
+    work.found[part] = -1
+    for i in range(work.count):
+        if work.tasks[i].g != NULL:
+            if slice_of(work, i, before, part, parts, &s) and not kernels.finite(s.dtype, s.g, s.n):
+                work.found[part] = i
                 return
-            before += all.tasks[i].n*bytes_per_weight(&all.tasks[i])
+            before += work.tasks[i].n*bytes_per_weight(&work.tasks[i])
 
 
 cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
-    """One step of all tasks, n coordinates together."""
+    """One step of all tasks, which have n coordinates in total."""
     if n*MAX_BYTES_PER_WEIGHT < MIN_BYTES:  # computing the size takes a tenth of a step of many small tensors
         with nogil:
             kernels.update(tasks, count)
         return 0
-    cdef Tasks all = Tasks(tasks, count, total(tasks, count), NULL)
-    return run(update_part, &all, all.size, threads)
+    cdef Tasks work = Tasks(tasks, count, total_bytes(tasks, count), NULL)
+    return run(update_part, &work, work.size, threads)
 
 
 cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except -2:
-    """The index of the first task whose gradient holds an infinity or a NaN, or -1."""
+    """The index of the first task with an infinity or a NaN in its gradient, or -1."""
     cdef Py_ssize_t[PARTS] found
     cdef Py_ssize_t part
-    cdef Tasks all = Tasks(tasks, count, total(tasks, count), &found[0])
+    cdef Tasks work = Tasks(tasks, count, total_bytes(tasks, count), &found[0])
     for part in range(PARTS):
         found[part] = -1
-    run(finite_part, &all, all.size, threads)
+    run(finite_part, &work, work.size, threads)
     for part in range(PARTS):
         if found[part] >= 0:
             return found[part]
@@ -233,9 +234,9 @@ cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except 
 
 # -- Slices of one array ----------------------------------------------------------------------------------------------
 
-cdef inline Py_ssize_t block_edge(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Where a part of n coordinates begins: a multiple of GRAIN, or n."""
-    return min(n, GRAIN*edge((n + GRAIN - 1) // GRAIN, part, parts))
+cdef inline Py_ssize_t block_start(Py_ssize_t n, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
+    """The start of a part of n coordinates: a multiple of GRAIN, or n."""
+    return min(n, GRAIN*part_start((n + GRAIN - 1) // GRAIN, part, parts))
 
 
 cdef struct Values:
@@ -244,11 +245,11 @@ cdef struct Values:
 
 
 cdef void penalty_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
-    """Block by block, to be added in order afterwards: the bits are those of one thread."""
+    """Block by block; the caller adds the blocks in order, so that the bits are those of one thread."""
     cdef const Values* x = <const Values*>context
-    cdef Py_ssize_t i = block_edge(x.task.n, part, parts)
+    cdef Py_ssize_t i = block_start(x.task.n, part, parts)
     cdef Task s
-    while i < block_edge(x.task.n, part + 1, parts):
+    while i < block_start(x.task.n, part + 1, parts):
         s = shifted(x.task, i, min(<Py_ssize_t>GRAIN, x.task.n - i))
         x.blocks[i // GRAIN] = kernels.penalty(&s)
         i += GRAIN
@@ -286,8 +287,8 @@ cdef struct Array:
 
 cdef void scale_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef const Array* x = <const Array*>context
-    cdef Py_ssize_t start = block_edge(x.n, part, parts)
-    kernels.scale(x.dtype, <char*>x.w + start*bytes_of(x.dtype), block_edge(x.n, part + 1, parts) - start, x.factor)
+    cdef Py_ssize_t start = block_start(x.n, part, parts)
+    kernels.scale(x.dtype, <char*>x.w + start*bytes_of(x.dtype), block_start(x.n, part + 1, parts) - start, x.factor)
 
 
 cdef int scale(DType dtype, void* w, Py_ssize_t n, double factor) except -1:

@@ -1,19 +1,19 @@
-# Layer 4, samples of the linear models: checked memory, fingerprints and losses; included by linear.pyx and
-# with its cimports.
+# Layer 4, samples of the linear models: checked memory, fingerprints and losses. Included by linear.pyx; uses its
+# cimports.
 
 def keep(arrays):
-    """As long as the result is kept, nobody can resize these arrays, or those that they are views of."""
+    """An object that prevents a resize of these arrays and their bases as long as it exists."""
     return guard(arrays)
 
 
-cdef int point_to(Batch* batch, samples, int number) except -1:
-    """The samples as the kernels read them, with values of NumPy's type `number`."""
+cdef int point_to(Batch* batch, samples, int type_num) except -1:
+    """Fills the batch with checked samples, with values of NumPy's type `type_num`."""
     cdef ndarray indices = samples.indices, starts = samples.starts
     cdef Py_ssize_t entries
     batch.shared, batch.count = samples.shared, PyArray_SIZE(starts) - 1
     batch.starts = <Py_ssize_t*>pointer_to(starts, NPY_INTP, 1, "X")
     entries = batch.starts[batch.count]
-    batch.data = pointer_to(samples.data, number, entries, "X")
+    batch.data = pointer_to(samples.data, type_num, entries, "X")
     batch.index = INT32 if PyArray_ITEMSIZE(indices) == 4 else INT64
     batch.indices = pointer_to(indices, NPY_INT32 if batch.index == INT32 else NPY_INT64,
                                samples.features if batch.shared else entries, "X")
@@ -21,49 +21,49 @@ cdef int point_to(Batch* batch, samples, int number) except -1:
 
 
 def take_indices(ndarray indices, ndarray starts, Py_ssize_t columns, bint copied):
-    """The indices of a matrix in compressed rows, checked, and whether it is canonical.
+    """The checked indices of a CSR matrix, and whether it is canonical: they strictly increase within each row.
 
-    It is where all rows' are strictly increasing. ValueError where one lies outside. If `copied`, they are a copy,
-    which is what is checked: nobody else can change it.
+    ValueError if an index is out of range. If `copied`, the result is a copy, and the copy is what is checked: nothing
+    else can change it.
     """
     cdef bint narrow = PyArray_ITEMSIZE(indices) == 4
-    cdef int number = NPY_INT32 if narrow else NPY_INT64
+    cdef int type_num = NPY_INT32 if narrow else NPY_INT64
     cdef Py_ssize_t rows = PyArray_SIZE(starts) - 1
-    cdef const Py_ssize_t* places = <const Py_ssize_t*>pointer_to(starts, NPY_INTP, 1, "X")
-    cdef Py_ssize_t entries = places[rows]
-    cdef const void* given = pointer_to(indices, number, entries, "X")
+    cdef const Py_ssize_t* row_starts = <const Py_ssize_t*>pointer_to(starts, NPY_INTP, 1, "X")
+    cdef Py_ssize_t entries = row_starts[rows]
+    cdef const void* index_data = pointer_to(indices, type_num, entries, "X")
     cdef ndarray out = np.empty(entries, np.int32 if narrow else np.int64) if copied else indices
     cdef int found
     with nogil:
         if narrow:
-            found = take_rows(<const int*>given, <int*>PyArray_DATA(out), places, rows, columns)
+            found = take_rows(<const int*>index_data, <int*>PyArray_DATA(out), row_starts, rows, columns)
         else:
-            found = take_rows(<const long long*>given, <long long*>PyArray_DATA(out), places, rows, columns)
+            found = take_rows(<const long long*>index_data, <long long*>PyArray_DATA(out), row_starts, rows, columns)
     if found & 1:
-        raise ValueError(f"X: expected a CSR matrix with indices from 0 to {columns - 1}, got others")
+        raise ValueError(f"X: expected a CSR matrix with indices from 0 to {columns - 1}, got an index out of range")
     return out, found == 0
 
 
 cdef int take_rows(const index* indices, index* out, const Py_ssize_t* starts, Py_ssize_t rows,
                    Py_ssize_t columns) noexcept nogil:
-    """1 where an index lies outside, plus 2 where those of a row are not strictly increasing."""
+    """1 if an index is out of range, plus 2 if the indices of a row are not strictly increasing."""
     cdef index last = last_index(columns, <index>0)
     cdef index outside = 0, unsorted = 0
     cdef Py_ssize_t s, k, n
-    cdef const index* own
+    cdef const index* row
     for s in range(rows):
-        own, n = out + starts[s], starts[s + 1] - starts[s]
-        if out != indices:  # what comes after finds the row in cache
+        row, n = out + starts[s], starts[s + 1] - starts[s]
+        if out != indices:  # row by row, so that the loops below find it in cache
             memcpy(out + starts[s], indices + starts[s], n*sizeof(index))
         for k in range(n):
-            outside |= (own[k] < 0) | (own[k] > last)
+            outside |= (row[k] < 0) | (row[k] > last)
         for k in range(1, n):
-            unsorted |= own[k] <= own[k - 1]
+            unsorted |= row[k] <= row[k - 1]
     return (outside != 0) + 2*(unsorted != 0)
 
 
 cdef inline index last_index(Py_ssize_t columns, index zero) noexcept nogil:
-    """The largest one that this type can tell from those beyond."""
+    """The largest valid index, or the largest number of this type if that is smaller."""
     if index is int:
         return <int>min(columns - 1, <Py_ssize_t>0x7FFFFFFF)
     else:
@@ -71,7 +71,7 @@ cdef inline index last_index(Py_ssize_t columns, index zero) noexcept nogil:
 
 
 cdef void copy_in_range(const index* indices, index* out, Py_ssize_t n, Py_ssize_t columns) noexcept nogil:
-    """A copy of indices that have been checked; one that somebody has changed since is the first feature's, inside."""
+    """Copies indices that were in range when they were checked; one that was changed since then becomes 0."""
     cdef index last = last_index(columns, <index>0)
     cdef index outside = 0
     cdef Py_ssize_t k
@@ -84,28 +84,30 @@ cdef void copy_in_range(const index* indices, index* out, Py_ssize_t n, Py_ssize
 
 
 def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode loss, double epsilon):
-    """The mean loss of samples with these margins, (samples, columns), and targets, by weight if there are any."""
+    """The mean loss of samples with these margins (samples, columns) and targets, weighted if there are weights."""
     cdef Py_ssize_t rows = PyArray_DIM(margins, 0), columns = PyArray_DIM(margins, 1), i, c
     cdef const double* m = <const double*>pointer_to(margins, NPY_DOUBLE, rows*columns, "margins")
     cdef const double* y = <const double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
     cdef const double* weight = NULL
-    cdef double sum = 0, total = 0, own
+    cdef double sum = 0, total = 0, sample_loss
     if weights is not None:
         weight = <const double*>pointer_to(weights, NPY_DOUBLE, rows, "sample_weight")
     with nogil:
         for i in range(rows):
-            own = 0
+            sample_loss = 0
             for c in range(columns):
-                own += loss_of(loss, epsilon, m[i*columns + c], y[i] if columns == 1 else 1 if y[i] == c else -1)
-            sum += own if weight == NULL else weight[i]*own
+                sample_loss += loss_of(loss, epsilon, m[i*columns + c],
+                                       y[i] if columns == 1 else 1 if y[i] == c else -1)
+            sum += sample_loss if weight == NULL else weight[i]*sample_loss
             total += 1 if weight == NULL else weight[i]
     return sum/total
 
 
 def survey(samples, bint fingerprinted):
-    """Of each sample the squared length, how many features are not zero, and a number that depends on them alone.
+    """For each sample its squared length, its number of non-zero features, and its fingerprint.
 
-    That number, None if it is not asked for, is the inner product with a vector of pseudo-random numbers.
+    The fingerprint depends on the features only: it is the inner product with a vector of pseudo-random numbers. None
+    instead of fingerprints if they are not wanted.
     """
     cdef Batch batch
     cdef bint single = dtype_of(samples.data) == FLOAT32
@@ -133,7 +135,7 @@ cdef void survey_values(const Batch* batch, const floating* x, double* squares, 
 
 cdef void survey_samples(const Batch* batch, const floating* x, const index* indices, double* squares, double* counts,
                          double* fingerprints) noexcept nogil:
-    cdef double[LANES] square, count, sum  # lanes, so that no addition waits for the last
+    cdef double[LANES] square, count, sum  # independent sums, so that no addition waits for the one before
     cdef Py_ssize_t s, i, j, k, n
     for s in range(batch.count):
         k, n = batch.starts[s], batch.starts[s + 1] - batch.starts[s]
@@ -165,33 +167,33 @@ cdef void survey_samples(const Batch* batch, const floating* x, const index* ind
 
 
 cdef inline double random(index i) noexcept nogil:
-    """Knuth's multiplicative hash, by 2³²/phi."""
+    """Knuth's multiplicative hash, with the factor 2³²/phi."""
     return <double><int32_t>(<uint32_t>(i + 1)*<uint32_t>2654435769)
 
 
-cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* job, void* room,
-                         Py_ssize_t size) noexcept nogil:
-    """An epoch over samples in the order in which they lie, with indices that others can change meanwhile.
+cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* learning, void* buffer,
+                         Py_ssize_t capacity) noexcept nogil:
+    """An epoch over samples in memory order, with indices that other threads can change meanwhile.
 
-    They are copied part by part. A private copy of all of them takes new memory, 5 % of an epoch (Epoch in
-    benchmarks/suite/linear.py).
+    The indices are copied in parts, into a buffer that is used again. To copy them all at once takes new memory, and
+    5 % of an epoch (Epoch in benchmarks/suite/linear.py).
     """
-    cdef Py_ssize_t count = job.count, first = 0, last, start, n
+    cdef Py_ssize_t count = learning.count, first = 0, last, start, n
     cdef Py_ssize_t bytes_per_index = sizeof(int) if batch.index == INT32 else sizeof(long long)
     cdef const char* indices = <const char*>batch.indices
     while first < count:
-        start, last = batch.starts[job.order[0]], 1
-        while first + last < count and batch.starts[job.order[last] + 1] - start <= size:
+        start, last = batch.starts[learning.order[0]], 1
+        while first + last < count and batch.starts[learning.order[last] + 1] - start <= capacity:
             last += 1
-        n = batch.starts[job.order[last - 1] + 1] - start
+        n = batch.starts[learning.order[last - 1] + 1] - start
         if batch.index == INT32:
-            copy_in_range(<const int*>(indices + start*bytes_per_index), <int*>room, n, t.rows)
+            copy_in_range(<const int*>(indices + start*bytes_per_index), <int*>buffer, n, t.rows)
         else:
-            copy_in_range(<const long long*>(indices + start*bytes_per_index), <long long*>room, n, t.rows)
-        batch.indices, job.count = <const char*>room - start*bytes_per_index, last
-        kernels.linear_learn(t, batch, schedule, job)
-        job.order, first = job.order + last, first + last
-        if job.weights != NULL:
-            job.weights = job.weights + last
+            copy_in_range(<const long long*>(indices + start*bytes_per_index), <long long*>buffer, n, t.rows)
+        batch.indices, learning.count = <const char*>buffer - start*bytes_per_index, last
+        kernels.linear_learn(t, batch, schedule, learning)
+        learning.order, first = learning.order + last, first + last
+        if learning.weights != NULL:
+            learning.weights = learning.weights + last
         if schedule.stride:
             schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last

@@ -1,16 +1,17 @@
-# Layer 4, critical sections: see section.pyx. A Section belongs to one object that is changed in place.
+# Layer 4, critical sections: see section.pyx. An object that is changed in place has one Section.
 #
-#     self.section.begin("step")      one call that writes at a time; another one gets a RuntimeError
+#     self.section.begin("step")      RuntimeError if another call that writes is under way
 #     try:
-#         ...                         everything that may raise, and everything that may run a caller's code
-#         self.section.lock(True)     the commit: no caller's code, nothing that can fail halfway
+#         ...                         everything that may raise or run code of the caller
+#         self.section.lock(True)     the commit: runs no code of the caller and cannot fail
 #         ...
 #         self.section.unlock()
 #     finally:
 #         self.section.end()
 #
-# What only reads does it between lock(False) and unlock(), and waits for a commit under way. What holds the GIL from
-# beginning to end needs no lock while nobody has it: `enter` and `leave`, for small steps (CallOfStep, Lazy).
+# Code that only reads does so between lock(False) and unlock(), and waits for a commit under way. A commit that never
+# releases the GIL needs no lock if no other thread holds it: `enter` and `leave` skip it then, which makes small steps
+# faster (benchmarks CallOfStep and Lazy).
 
 cimport cython
 
@@ -28,14 +29,14 @@ cdef extern from *:
 
 @cython.final
 cdef class Section:
-    cdef readonly unsigned long long version  # how many commits there were
+    cdef readonly unsigned long long version  # number of commits so far
     cdef bint writing                         # whether a call that writes is under way
-    cdef unsigned long long next_ticket       # the data are locked by ticket, first come, first served
+    cdef unsigned long long next_ticket       # threads get the lock in the order in which they asked for it
     cdef unsigned long long serving
-    cdef unsigned long holder                 # the thread that has locked the data, or 0
-    cdef long long forks                      # of the process, when all of this was last reset
+    cdef unsigned long holder                 # the thread that holds the lock, or 0
+    cdef long long forks                      # of the process, when the fields above were last reset
 
-    cdef void renew(self) noexcept
+    cdef void reset_after_fork(self) noexcept
     cdef int begin(self, str method) except -1
     cdef void end(self) noexcept
     cdef int lock(self, bint write) except -1
@@ -44,7 +45,7 @@ cdef class Section:
 
 
 cdef inline int enter(Section section, bint write, bint keeps_gil) except -1:
-    """Lock the data, unless that is needless; whether it was done."""
+    """Lock the data if that is necessary; whether it was."""
     if keeps_gil and not FREE_THREADED and section.serving == section.next_ticket:
         section.version += write
         return False

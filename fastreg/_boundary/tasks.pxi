@@ -1,22 +1,22 @@
-# Layer 4, from arrays and Plans to tasks; included by tensors.pyx, with its cimports.
+# Layer 4, from arrays and Plans to tasks. Included by tensors.pyx; uses its cimports.
 
-cdef struct Slot:  # what the boundary knows of one tensor, beside its task
-    PyObject* w       # the ndarray, held by Tensors.weights
-    void* descr       # its dtype, held by Tensors.dtypes
-    Py_ssize_t kind   # the index of its penalty among those of its group
+cdef struct Slot:  # what the boundary stores for one tensor, in addition to its task
+    PyObject* w            # the ndarray, kept alive by Tensors.weights
+    void* descr            # its dtype, kept alive by Tensors.dtypes
+    Py_ssize_t kind        # the index of its penalty among those of its group
     long long steps
     Powers powers
-    Powers next       # after the next step
-    bint settled      # whether the task's direction holds until its group changes
+    Powers next            # after the next step
+    bint is_direction_set  # whether the task's direction is valid until the settings of its group change
 
 cdef struct Span:  # one group
     Py_ssize_t start
     Py_ssize_t stop
     DirectionCode direction
-    AnyDirection first  # that of a tensor's first step
-    AnyDirection later
-    bint is_corrected   # whether it changes with the steps that a tensor has taken
-    double largest      # of the numbers in both
+    AnyDirection first  # for the first step of a tensor
+    AnyDirection later  # for its other steps
+    bint is_corrected   # whether the direction depends on the number of steps that a tensor has taken
+    double largest      # the largest number in both directions
 
 
 cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
@@ -26,11 +26,11 @@ cdef void* allocate(Py_ssize_t count, size_t size) except NULL:
     return memory
 
 
-cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
-    """Whether w is still what it was when it was taken in, and can be updated with g; is_pair, less what is known."""
+cdef bint can_update(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
+    """Whether w was not changed since the construction, and can be updated with g: is_pair, without its known parts."""
     cdef int order = PyArray_FLAGS(w) & PyArray_FLAGS(g) & (NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
-    cdef const npy_intp* mine = PyArray_DIMS(w)
-    cdef const npy_intp* theirs = PyArray_DIMS(g)
+    cdef const npy_intp* w_shape = PyArray_DIMS(w)
+    cdef const npy_intp* g_shape = PyArray_DIMS(g)
     cdef Py_ssize_t n = 1
     cdef int i
     if (descr_of(w) != slot.descr or PyArray_DATA(w) != t.w
@@ -39,13 +39,13 @@ cdef bint fits(const Task* t, const Slot* slot, ndarray w, ndarray g) noexcept:
             or PyArray_FLAGS(g) & NPY_ARRAY_ALIGNED == 0 or order == 0 or PyArray_NDIM(w) != PyArray_NDIM(g)):
         return False
     for i in range(PyArray_NDIM(w)):
-        if mine[i] != theirs[i]:
+        if w_shape[i] != g_shape[i]:
             return False
-        n *= mine[i]
+        n *= w_shape[i]
     return n == t.n
 
 
-cdef Task task(name, ndarray w, list states, object factors) except *:
+cdef Task make_task(name, ndarray w, list states, object factors) except *:
     cdef Task t
     cdef (void*)[3] state
     cdef ndarray s
@@ -66,16 +66,16 @@ cdef Task task(name, ndarray w, list states, object factors) except *:
     return t
 
 
-cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, made) except -1:
-    """Gives the tasks of a group the penalties and the mode of a Plan; `penalties` has room for one a tensor."""
-    cdef Py_ssize_t i, n = len(made.penalties)
-    cdef double theta = made.theta, largest
+cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, plan) except -1:
+    """Gives the tasks of a group the penalties and the mode of a Plan; `penalties` has space for one per tensor."""
+    cdef Py_ssize_t i, n = len(plan.penalties)
+    cdef double theta = plan.theta, largest
     cdef Powers powers = Powers(1, 1, False)
-    cdef ModeCode mode = mode_code(made.mode)
+    cdef ModeCode mode = mode_code(plan.mode)
     cdef PenaltyCode code = <PenaltyCode>0
     cdef Task trial
-    span.direction = fill_direction(&span.later, made.later, &span.largest)
-    fill_direction(&span.first, made.first, &largest)
+    span.direction = fill_direction(&span.later, plan.later, &span.largest)
+    fill_direction(&span.first, plan.first, &largest)
     span.largest = max(span.largest, largest)
     trial.direction, trial.d = span.direction, span.later
     kernels.correct(&trial, &powers)
@@ -83,20 +83,20 @@ cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, 
     if n > span.stop - span.start:
         raise ValueError(f"penalties: expected at most {span.stop - span.start}, got {n}")
     for i in range(n):
-        code = fill_penalty(&penalties[i], made.penalties[i])
+        code = fill_penalty(&penalties[i], plan.penalties[i])
     for i in range(span.start, span.stop):
         if slots[i].kind >= n:
             raise ValueError(f"penalties: expected more than {slots[i].kind}, got {n}")
         tasks[i].mode, tasks[i].theta = mode, theta
         tasks[i].penalty, tasks[i].p = code, penalties[slots[i].kind]
-        slots[i].settled = False
+        slots[i].is_direction_set = False
     return 0
 
 
-cdef int direct(Task* tasks, Slot* slots, const Span* span) except -1:
-    """Gives the group's tasks their direction for the next step, which differs for a tensor's first step.
+cdef int set_directions(Task* tasks, Slot* slots, const Span* span) except -1:
+    """Gives the tasks of a group their directions for the next step; a tensor's first step has its own direction.
 
-    It holds until the settings change, but for bias corrections: those depend on the steps that a tensor has taken.
+    A direction is valid until the settings change, unless it has a bias correction, which changes at every step.
     """
     cdef Py_ssize_t i
     cdef Task* t
@@ -106,14 +106,14 @@ cdef int direct(Task* tasks, Slot* slots, const Span* span) except -1:
         t, slot = &tasks[i], &slots[i]
         if t.g == NULL:
             continue
-        if not slot.settled:
+        if not slot.is_direction_set:
             if not (isfinite(span.largest) and (t.dtype == FLOAT64 or isfinite(<float>span.largest))):
                 raise ValueError(
-                    "lr: expected settings that give numbers within the range of the weights' dtype, got numbers up"
-                    f" to {span.largest}"
+                    "lr: expected settings that lead to numbers within the range of the weights' dtype, got numbers"
+                    f" up to {span.largest}"
                 )
             t.direction, t.d = span.direction, span.later if slot.steps else span.first
-            slot.settled = slot.steps > 0
+            slot.is_direction_set = slot.steps > 0
         if span.is_corrected:
             if last != NULL and slot.powers.power1 == last.powers.power1 and slot.powers.power2 == last.powers.power2:
                 t.d, slot.next = tasks[last - slots].d, last.next
@@ -124,8 +124,8 @@ cdef int direct(Task* tasks, Slot* slots, const Span* span) except -1:
     return 0
 
 
-cdef void tick(const Task* tasks, Slot* slots, const Span* span) noexcept:
-    """Counts the next step."""
+cdef void count_steps(const Task* tasks, Slot* slots, const Span* span) noexcept:
+    """Counts a step of each tensor that has a gradient."""
     cdef Py_ssize_t i
     cdef Slot* slot
     for i in range(span.start, span.stop):

@@ -1,11 +1,11 @@
-"""Layer 4, the boundary of the optimizers: many tensors in one call, all of them checked before the first is written.
+"""Layer 4, the tensors of an optimizer: many in one call, and all are checked before the first one is written.
 
-`Tensors` holds all that a step or a loaded file changes: the buffers of weights and state, the steps that each tensor
-has taken, the counts of the optimizer and the settings of its groups. So one commit, which no interrupt divides, makes
-all of it new (section.pyx). What a step means is decided by the optimizers: for each group they hand over a `Plan`
-(optimizers/settings.py) with directions and penalties as tuples of the reference.
+`Tensors` holds everything that a step or a loaded file changes: the buffers of weights and state, the steps of each
+tensor, the counters of the optimizer and the settings of its groups. So one commit changes all of it, and no interrupt
+can stop it halfway (section.pyx). The optimizers define what a step does: for each group they pass a `Plan`
+(optimizers/groups.py) with directions and penalties as tuples of the reference.
 
-No list comprehension here makes its entries: where memory runs out in one, Cython 3.3.1 releases an entry twice.
+List comprehensions here do not create their entries: if memory runs out in one, Cython 3.3.1 releases an entry twice.
 """
 from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -35,17 +35,17 @@ import cython
 from fastreg._boundary import errors
 
 cdef extern from "Python.h":
-    PyObject* PyList_GetItem(object t, Py_ssize_t i) except NULL  # borrowed, which Cython's own declaration is not
+    PyObject* PyList_GetItem(object t, Py_ssize_t i) except NULL  # borrowed, unlike in Cython's own declaration
 
 cdef extern from "numpy/arrayobject.h":
-    void* descr_of "PyArray_DESCR"(ndarray a) noexcept  # borrowed likewise
+    void* descr_of "PyArray_DESCR"(ndarray a) noexcept  # borrowed, too
 
 import_array()
 
 include "tasks.pxi"
 include "overlap.pxi"
 
-cdef struct Clock:  # what a slot counts
+cdef struct Clock:  # the counters of one tensor
     long long steps
     double power1
     double power2
@@ -63,35 +63,35 @@ cdef class Tensors:
     Parameters
     ----------
     names : list of str
-        What errors call the tensors.
+        The names of the tensors in error messages.
     weights : list of ndarray
-        Float32, float64 or bfloat16, dense, writable, no two with memory in common.
+        Float32, float64 or bfloat16, contiguous and writable. No two may share memory.
     states : list of lists of up to three ndarray
-        The state of each tensor, like its weights; of bfloat16, float32.
+        The state of each tensor, like its weights; float32 for bfloat16 weights.
     factors : list of ndarray or None
-        The penalty factors of each tensor, likewise.
+        The penalty factors of each tensor, like its state; None for none.
     kinds : list of int
-        The index of each tensor's penalty among those of its group's Plan.
+        For each tensor the index of its penalty in the Plan of its group.
     spans : list of (int, int)
         The first tensor of each group, and the one after its last.
     settings : tuple of dict
-        Those of each group. Nobody changes such a dict: new settings are another one.
+        The settings of each group. The dicts are never changed: new settings are a new dict.
     """
 
     cdef readonly list names, weights, states, factors
     cdef readonly long long completed, skipped
     cdef readonly tuple settings
     cdef Section section
-    cdef list planned  # by group the settings that the tasks were given, or None
+    cdef list planned  # by group, the settings that its tasks are configured with, or None
     cdef list dtypes, guards
     cdef list bound, bound_guards
     cdef bint is_bound  # whether the tasks point to the bound gradients
     cdef Py_ssize_t count, size, groups
     cdef Task* tasks
     cdef Slot* slots
-    cdef Blocks written  # where gradients may not lie
+    cdef Blocks written  # the memory that gradients must not overlap
     cdef Span* spans
-    cdef AnyPenalty* penalties  # of the group that is configured
+    cdef AnyPenalty* penalties  # space for those of the group that is being configured
 
     def __cinit__(self, list names, list weights, list states, list factors, list kinds, list spans, tuple settings):
         cdef Py_ssize_t i
@@ -111,7 +111,7 @@ cdef class Tensors:
         for i, w in enumerate(weights):
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
-            self.tasks[i] = task(names[i], w, states[i], factors[i])
+            self.tasks[i] = make_task(names[i], w, states[i], factors[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
             self.size += PyArray_SIZE(w)
         sort_blocks(&self.written, names, weights, states)
@@ -126,29 +126,29 @@ cdef class Tensors:
     # -- Gradients ----------------------------------------------------------------------------------------------------
 
     cdef list point(self, list grads):
-        """Checks all gradients and points the tasks to them; returns what holds them."""
+        """Checks all gradients and points the tasks to them; returns the list that keeps them alive."""
         cdef Py_ssize_t i, other
         cdef Task* t
         cdef Slot* slot
         cdef PyObject* g
         cdef void* data
         if len(grads) != self.count:
-            raise ValueError(f"grads: expected {self.count} gradients, one a tensor, got {len(grads)}")
+            raise ValueError(f"grads: expected {self.count} gradients, one per tensor, got {len(grads)}")
         self.is_bound = False
         for i in range(self.count):
             t, slot, g = &self.tasks[i], &self.slots[i], PyList_GetItem(grads, i)
             if g == <PyObject*>None:
                 t.g = NULL
                 continue
-            if type(<object>g) is not ndarray:  # start again with arrays: making them may run Python code
+            if type(<object>g) is not ndarray:  # start again with arrays: creating them may run Python code
                 return self.point(as_arrays(grads, self.names))
-            if not fits(t, slot, <ndarray>slot.w, <ndarray>g):
+            if not can_update(t, slot, <ndarray>slot.w, <ndarray>g):
                 name = self.names[i]
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
-                    raise ValueError(f"params[{name}]: expected the memory of the construction, got a resized array")
+                    raise ValueError(f"params[{name}]: expected memory as at construction, got a resized array")
                 raise errors.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
             data = PyArray_DATA(<ndarray>g)
-            if data != t.g:  # or else it was found apart from all weights at an earlier step
+            if data != t.g:  # else an earlier step found that it overlaps nothing
                 t.g = NULL
                 other = overlapped(&self.written, <const char*>data, PyArray_NBYTES(<ndarray>slot.w))
                 if other >= 0:
@@ -157,7 +157,7 @@ cdef class Tensors:
         return grads
 
     def bind(self, grads):
-        """Check gradients once and hold them; None lets go of those that are held."""
+        """Check gradients once and keep them for later steps; None releases them."""
         cdef list arrays, guards
         self.section.begin("bind")
         try:
@@ -170,7 +170,7 @@ cdef class Tensors:
             self.section.end()
 
     cdef int check_weights(self) except -1:
-        """What can change while gradients are bound: guards keep arrays from being resized, not from being frozen."""
+        """Check what can change while gradients are bound: guards only prevent that an array is resized."""
         cdef Py_ssize_t i
         cdef PyObject* w
         for i in range(self.count):
@@ -184,15 +184,15 @@ cdef class Tensors:
     def step(self, grads, plan, str on_nonfinite, threads=None):
         """One step of all tensors that have a gradient.
 
-        `plan` is called with a group's number, its settings, the completed steps, and whether some tensor of it has
-        made no step yet; it returns a Plan. `grads` is a list that nobody else can change on the way, or None.
+        `plan` is called with a group's index, its settings, the completed steps, and whether a tensor of the group has
+        not made a step yet. It returns a Plan. `grads` is a list that nothing else refers to, or None for those bound.
         """
         cdef Py_ssize_t i
         cdef bint locked
         self.section.begin("step")
         try:
             self.make_plans(plan)
-            _held = self.point_to_gradients(grads)  # until the end: a buffer that is let go of may be resized
+            _held = self.point_to_gradients(grads)  # until the end: a buffer that is released may be resized
             if on_nonfinite != "propagate":
                 i = nonfinite(self.tasks, self.count, threads)
                 if i >= 0 and on_nonfinite == "skip":
@@ -202,42 +202,42 @@ cdef class Tensors:
                     name = self.names[i]
                     raise FloatingPointError(f"grads[{name}]: expected finite numbers, got an infinity or a NaN")
             for i in range(self.groups):
-                direct(self.tasks, self.slots, &self.spans[i])
+                set_directions(self.tasks, self.slots, &self.spans[i])
             locked = enter(self.section, True, self.size < GIL_FREE)
             try:
                 self.completed += 1
                 for i in range(self.groups):
-                    tick(self.tasks, self.slots, &self.spans[i])
+                    count_steps(self.tasks, self.slots, &self.spans[i])
                 if self.size < GIL_FREE:
                     kernels.update(self.tasks, self.count)
                 else:
-                    update(self.tasks, self.count, self.size, threads)  # done whole, even where it raises
+                    update(self.tasks, self.count, self.size, threads)  # completed even if it raises
             finally:
                 leave(self.section, locked)
         finally:
             self.section.end()
 
     cdef int make_plans(self, plan) except -1:
-        """Takes over the numbers of each group whose settings have changed or hold callables."""
+        """Configures each group if its settings have changed or contain callables."""
         cdef Py_ssize_t k, i
-        cdef bint fresh
-        cdef tuple settings = self.settings  # what a callable sets on the way is for the step after this one
+        cdef bint has_first_step
+        cdef tuple settings = self.settings  # settings that a callable changes apply to the next step
         for k in range(self.groups):
-            own = settings[k]
-            if self.planned[k] is own:
+            group_settings = settings[k]
+            if self.planned[k] is group_settings:
                 continue
-            self.planned[k] = None  # while the tasks are between the old numbers and the new
-            fresh = False
+            self.planned[k] = None  # while the tasks are only partly configured
+            has_first_step = False
             for i in range(self.spans[k].start, self.spans[k].stop):
-                fresh |= self.slots[i].steps == 0
-            made = plan(k, own, self.completed, fresh)
-            configure(self.tasks, self.slots, &self.spans[k], self.penalties, made)
-            if made.holds:
-                self.planned[k] = own
+                has_first_step |= self.slots[i].steps == 0
+            new_plan = plan(k, group_settings, self.completed, has_first_step)
+            configure(self.tasks, self.slots, &self.spans[k], self.penalties, new_plan)
+            if new_plan.holds:
+                self.planned[k] = group_settings
         return 0
 
     cdef list point_to_gradients(self, grads):
-        """Points the tasks to these gradients, or to the bound ones; returns what holds them."""
+        """Points the tasks to these gradients, or to the bound ones; returns the list that keeps them alive."""
         if grads is not None:
             return self.point(grads)
         if self.bound is None:
@@ -252,7 +252,7 @@ cdef class Tensors:
     # -- Settings and state -------------------------------------------------------------------------------------------
 
     def set_settings(self, Py_ssize_t k, dict old, dict new):
-        """Put a group's settings in the place of the old ones; whether these were still the present ones."""
+        """Replace the settings of group k; False, with nothing changed, if `old` is not the present dict any more."""
         cdef tuple before = self.settings
         cdef tuple after = (*before[:k], new, *before[k + 1:])
         with cython.critical_section(self):
@@ -276,7 +276,7 @@ cdef class Tensors:
         return penalty(&t)
 
     def read(self, function):
-        """What a function finds while nobody steps: it waits for those who do, and they for it."""
+        """Call a function while no step commits, and return its result."""
         self.section.lock(False)
         try:
             return function()
@@ -284,7 +284,7 @@ cdef class Tensors:
             self.section.unlock()
 
     def write(self, str method, prepare):
-        """Call `prepare`, and restore what it returns; RuntimeError where another call that writes is under way."""
+        """Call `prepare`, and restore what it returns; RuntimeError if another call that writes is under way."""
         self.section.begin(method)
         try:
             settings, completed, skipped, clocks, states = prepare()
@@ -293,43 +293,43 @@ cdef class Tensors:
             self.section.end()
 
     cdef int restore(self, tuple settings, long long completed, long long skipped, list clocks, list states) except -1:
-        """Take over settings of the groups, counts, and the clock and the state of each tensor.
+        """Restore the settings of the groups, the counters, and the clock and the state of each tensor.
 
-        `states` are arrays that nobody else has, or None where the state is right as it is.
-
-        All was checked but what can change at any time: whether our arrays may be written.
+        `states` are arrays that nothing else refers to, or None if the state is not to change. The caller has checked
+        everything, except what can change at any time: whether the present arrays are still valid and writable.
         """
         cdef Py_ssize_t i, count = 0
-        cdef tuple _before = (self.settings, self.planned)  # kept until all is new: what is let go of may run code
+        # kept until everything is replaced: releasing an object may run code
+        cdef tuple _before = (self.settings, self.planned)
         cdef list planned = [None]*self.groups
-        cdef ndarray mine, theirs
-        cdef Clock* times = NULL
+        cdef ndarray current, saved
+        cdef Clock* new_clocks = NULL
         cdef Copy* copies = NULL
         try:
-            times = <Clock*>allocate(self.count, sizeof(Clock))
+            new_clocks = <Clock*>allocate(self.count, sizeof(Clock))
             copies = <Copy*>allocate(3*self.count, sizeof(Copy))
             for i in range(self.count):
-                times[i].steps, times[i].power1, times[i].power2 = clocks[i]
-                for mine, theirs in zip(self.states[i], states[i] if states is not None else ()):
-                    if not (is_target(mine) and is_plain(theirs) and is_alike(mine, theirs, dtype_of(mine))):
-                        raise errors.bad_pair(mine, theirs, f"state[{self.names[i]!r}]", "saved")
-                    copies[count] = Copy(PyArray_DATA(mine), PyArray_DATA(theirs), PyArray_NBYTES(mine))
+                new_clocks[i].steps, new_clocks[i].power1, new_clocks[i].power2 = clocks[i]
+                for current, saved in zip(self.states[i], states[i] if states is not None else ()):
+                    if not (is_target(current) and is_plain(saved) and is_alike(current, saved, dtype_of(current))):
+                        raise errors.bad_pair(current, saved, f"state[{self.names[i]!r}]", "saved")
+                    copies[count] = Copy(PyArray_DATA(current), PyArray_DATA(saved), PyArray_NBYTES(current))
                     count += 1
             self.section.lock(True)
             for i in range(count):
                 memcpy(copies[i].to, copies[i].source, copies[i].size)
             for i in range(self.count):
-                self.slots[i].steps, self.slots[i].settled = times[i].steps, False
-                self.slots[i].powers = Powers(times[i].power1, times[i].power2, False)
+                self.slots[i].steps, self.slots[i].is_direction_set = new_clocks[i].steps, False
+                self.slots[i].powers = Powers(new_clocks[i].power1, new_clocks[i].power2, False)
             self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
             self.section.unlock()
         finally:
-            PyMem_Free(times)
+            PyMem_Free(new_clocks)
             PyMem_Free(copies)
         return 0
 
     def replace(self, optimizer, dict attributes):
-        """Give an optimizer, whose tensors these are, all of its attributes anew, among them other tensors."""
+        """Replace all attributes of the optimizer that has these tensors; among them are its new tensors."""
         self.section.begin("__init__")
         try:
             optimizer.__dict__ = attributes
@@ -337,5 +337,5 @@ cdef class Tensors:
             self.section.end()
 
     def seal(self):
-        """What follows the arrays in a pickle: see section.pyx."""
+        """To be pickled after the arrays: see section.pyx."""
         return self.section.seal()

@@ -1,10 +1,10 @@
-"""Layer 5, how many threads, and the one pool of the process, whose threads start when they are first needed.
+"""Layer 4, the number of threads, and the pool of the process. Its threads start when they are first needed.
 
-Nobody waits for the pool: parallel.pyx hands it jobs whose parts are taken by whoever is free, the caller first. A
-pool that cannot be had, is busy, or is shut down with the interpreter therefore costs speed and nothing else. After a
-fork the child has the parent's pool but none of its threads, so it makes another. No OpenMP: it hangs in such a child.
-No concurrent.futures: an interrupt in the middle of its submit() left a lock held, and hung the process at its end
-(tried). What stands here in its place is one call of C each, which no interrupt divides, and wakes a thread sooner.
+No result depends on the pool: the caller of a job (parallel.pyx) does all parts that no thread of the pool takes. If
+threads cannot start, are busy, or end with the interpreter, the job only takes longer. A forked child has none of the
+threads of its parent, so it creates a new pool. OpenMP was rejected, because it hangs in a forked child, and so was
+concurrent.futures: an interrupt during its submit() left a lock held, so that the process hung at exit (tried). The
+queue used here needs one C call for each job, which cannot be interrupted, and wakes a thread sooner.
 """
 
 import atexit
@@ -22,55 +22,58 @@ import numpy as np
 from fastreg._boundary.environment import read, shown, warn
 
 VARIABLE = "FASTREG_NUM_THREADS"
-MOST = 2**31 - 1
-WORTH = 1 << 22  # bytes a thread: some 200 µs in cache, where to wake one takes up to 100 (Threads in benchmarks/suite)
+MAX_THREADS = 2**31 - 1
+MIN_BYTES_PER_THREAD = 1 << 22  # 200 µs of work in cache; waking a thread takes up to 100 (benchmarks: Threads)
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def count(name, n):
-    """A number of threads, checked."""
+    """Check a number of threads, and return it as an int."""
     try:
         number = None if isinstance(n, (bool, np.bool_)) else index(n)
     except TypeError:
         number = None
     if number is None:
         raise TypeError(f"{name}: expected a positive whole number, got {type(n).__name__} ({shown(n)})")
-    if not 1 <= number <= MOST:
-        raise ValueError(f"{name}: expected a positive whole number, got {shown(number)}, at most {MOST} is possible")
+    if not 1 <= number <= MAX_THREADS:
+        raise ValueError(
+            f"{name}: expected a positive whole number, got {shown(number)}; at most {MAX_THREADS} is possible"
+        )
     return number
 
 
 def from_environment():
-    """The number that the environment variable gives, and who says so."""
+    """The number of threads from the environment variable, and its name; 1 and None if it is not set."""
     text = read(VARIABLE)
-    if re.fullmatch("0*[1-9][0-9]{,9}", text) and int(text) <= MOST:
+    if re.fullmatch("0*[1-9][0-9]{,9}", text) and int(text) <= MAX_THREADS:
         return int(text), VARIABLE
     if text:
         warn(VARIABLE, "a positive whole number", text)
     return 1, None
 
 
-# -- How many ---------------------------------------------------------------------------------------------------------
+# -- Number of threads ------------------------------------------------------------------------------------------------
 
 
 def set_num_threads(n):
-    """Set how many threads fastreg may use where nothing else is said; one, unless ``FASTREG_NUM_THREADS`` says more.
+    """Set the default number of threads. It is 1 at first, or the value of ``FASTREG_NUM_THREADS``.
 
     Parameters
     ----------
     n : int
-        Positive. No more are used than there are processors that the process may run on (its affinity, and the quota of
-        its control groups), which are counted anew by this call. One means that no thread is started.
+        Positive. fastreg never uses more threads than processors that the process may run on (by its affinity, and the
+        quota of its control groups); this call counts them again. With 1, no thread is started.
 
     Raises
     ------
     TypeError, ValueError
-        Where n is no positive whole number.
+        If n is not a positive whole number.
 
     Notes
     -----
-    It holds for the update functions, the values of the penalties, :func:`clip_grad_norm`, and the optimizers whose
-    `threads` is None; for arrays large enough to repay it, some megabytes. Results have the same bits with any number.
+    The default applies to the update functions, the values of the penalties, :func:`clip_grad_norm`, and optimizers
+    with `threads` None. Only arrays of several megabytes use more than one thread, since smaller ones gain nothing.
+    Results have the same bits with any number of threads.
     """
     global _default
     setting = count("n", n), "set_num_threads"
@@ -79,25 +82,25 @@ def set_num_threads(n):
 
 
 def get_num_threads():
-    """How many threads fastreg may use where nothing else is said.
+    """Return the default number of threads.
 
     Returns
     -------
     int
-        The number as it was set: fewer are used where the process may run on fewer processors.
+        The number as it was set. Fewer threads are used if the process may run on fewer processors.
     """
     return _default[0]
 
 
 def usable(threads, size):
-    """How many threads to use for so many bytes, of those asked for; None asks for the default."""
-    asked = _default[0] if threads is None else threads
-    return asked if asked == 1 else max(1, min(asked, available(), size // WORTH))
+    """The number of threads to use for `size` bytes of work, at most `threads`; None for the default."""
+    limit = _default[0] if threads is None else threads
+    return limit if limit == 1 else max(1, min(limit, available(), size // MIN_BYTES_PER_THREAD))
 
 
 @cache
 def available():
-    """How many processors this process may run on."""
+    """The number of processors that this process may run on."""
     if hasattr(os, "process_cpu_count"):
         processors = os.process_cpu_count()
     elif hasattr(os, "sched_getaffinity"):
@@ -108,12 +111,12 @@ def available():
 
 
 def quota():
-    """How many processors' time the control groups allow, of this process and of all above it; infinity without any."""
+    """The number of processors that the control groups of this process and their parents allow, or infinity."""
     try:
         lines = MEMBERSHIP.read_text(encoding="utf-8").splitlines()
     except OSError:
         return math.inf
-    shares = [math.inf]
+    quotas = [math.inf]
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
@@ -121,12 +124,12 @@ def quota():
         roots = [CGROUPS] if not controllers else [CGROUPS / controllers, CGROUPS / "cpu"]
         for root in roots:
             group = root / path.lstrip("/")
-            shares += [share(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)]
-    return min(shares)
+            quotas += [group_quota(folder) for folder in (group, *group.parents) if folder.is_relative_to(root)]
+    return min(quotas)
 
 
-def share(folder):
-    """The quota over the period of one control group, of version 2 or else of version 1."""
+def group_quota(folder):
+    """Quota divided by period of one control group, of version 2 or 1; infinity for no limit."""
     for names in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
         try:
             limit, period = " ".join((folder / name).read_text(encoding="utf-8") for name in names).split()
@@ -137,7 +140,7 @@ def share(folder):
 
 
 def origin():
-    """What set the number: the name of the environment variable or of the function; None for the default."""
+    """What set the default: the name of the environment variable or of the function; None for neither."""
     return _default[1]
 
 
@@ -145,17 +148,17 @@ def origin():
 
 
 class Pool:
-    """Threads that call what comes out of a queue.
+    """Threads that call the jobs in a queue.
 
-    Without a lock, which an interrupt could leave locked: where two callers make it grow at once, a thread too many
-    starts, and waits like the others.
+    It has no lock, since an interrupt could leave that locked. If two callers let it grow at once, one thread too many
+    may start, which does no harm.
     """
 
     def __init__(self):
         self.queue, self.threads, self.closed = SimpleQueue(), 0, False
 
     def call(self, job, helpers):
-        """Have so many threads call the job, at most; those that come late find nothing left to do."""
+        """Let up to `helpers` threads call the job. A thread that comes late finds no part left."""
         if self.threads < helpers:
             self.grow(helpers)
         for _ in range(min(helpers, self.threads)):
@@ -165,12 +168,12 @@ class Pool:
         while self.threads < helpers and not self.closed:
             try:
                 start_new_thread(work, (self.queue,))
-            except RuntimeError:  # the system has none left, or the interpreter is at its end
+            except RuntimeError:  # no more threads available, or the interpreter is shutting down
                 return
             self.threads += 1
 
     def close(self):
-        """Let the threads end."""
+        """Tell the threads to end."""
         self.closed = True
         for _ in range(self.threads):
             self.queue.put(None)
@@ -178,21 +181,21 @@ class Pool:
 
 
 def work(queue):
-    """What a thread of a pool does."""
+    """The loop of a thread of the pool."""
     while (job := queue.get()) is not None:
         job()
         del job
 
 
-def renew():
-    """Another pool, in a forked child."""
+def reset_after_fork():
+    """Create a new pool in a forked child."""
     global pool
     pool = Pool()
     available.cache_clear()
 
 
-_default = from_environment()  # a number, and who set it: None, the variable, or the function
+_default = from_environment()  # the number, and what set it: None, the variable, or the function
 pool = Pool()
 atexit.register(lambda: pool.close())
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=renew)
+    os.register_at_fork(after_in_child=reset_after_fork)

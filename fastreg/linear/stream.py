@@ -42,7 +42,7 @@ class Samples:
 
     def __init__(self, x):
         self.shared, self.features = not sparse.issparse(x), x.shape[1]
-        self.borrowed = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
+        self.shares_indices = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
         if self.shared:
             values, self.indices = x.ravel(), np.arange(x.shape[1])
             self.starts = np.arange(x.shape[0] + 1) * x.shape[1]

@@ -211,7 +211,7 @@ def _update(w, grad, lr, l1, l2, mode, theta):
         raise ValueError(f"mode: expected one of {', '.join(map(repr, MODES))}, got {mode!r}")
     theta = theta if theta <= LARGEST else inf  # an int may be larger
     if theta != inf and mode != "truncated":
-        raise ValueError(f"theta: has a meaning only with mode='truncated', got {theta!r} with mode={mode!r}")
+        raise ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
     m = Truncated(theta) if mode == "truncated" else MODES[mode]()
     with np.errstate(all="ignore"):
         w[...] = step(Plain(lr), m, without_l1(ElasticNet(l1, l2)), w, grad)

@@ -12,7 +12,7 @@ from fastreg._boundary import threads
 def seven_processors(monkeypatch):
     """Seven processors and a new pool; afterwards the default number of threads and the pool are as before."""
     default = threads._default
-    monkeypatch.setattr(threads, "WORTH", SLICE)
+    monkeypatch.setattr(threads, "MIN_BYTES_PER_THREAD", SLICE)
     monkeypatch.setattr(threads, "available", cache(lambda: 7))
     monkeypatch.setattr(threads, "pool", threads.Pool())
     yield

@@ -108,7 +108,7 @@ def test_messages_give_the_index_outside_and_its_position(name):
         for bad, place in ((-1, 0), (9, 3), (2**40, 1)):
             indices = np.array([3, 1, 2, 0])
             indices[place] = bad
-            text = f"indices: expected numbers from 0 to below 9, got {bad} at position {place}"
+            text = f"indices: expected integers from 0 to 8, got {bad} at position {place}"
             with pytest.raises(ValueError, match=f"^{text}$"):
                 call(lazy, indices, np.ones(4))
     with pytest.raises(ValueError, match=r"got 9 at position 0$"):
