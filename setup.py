@@ -11,6 +11,7 @@ import sysconfig
 import time
 from pathlib import Path
 
+import Cython
 import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -59,6 +60,7 @@ if SANITIZE:
     VARIANTS = {name: variant for name, variant in VARIANTS.items() if variant is KERNELS["BASELINE"]}
 
 TRANSLATED, COMPILED = Path("build/cython"), Path("build/extensions")
+ISOLATED = re.compile(r"[^\s\"]*pip-build-env-\w+")  # in comments and in names of files
 
 
 def extension(name, source=None):
@@ -72,6 +74,34 @@ def extension(name, source=None):
         define_macros=macros,
         py_limited_api=ABI3,
     )
+
+
+def translated(names):
+    """An extension for each module, from its C. Cython is not called where the sources are those of the last call.
+
+    It would go by times, and in an isolated build its own files and NumPy's are new each time.
+    """
+    sources = {name: TRANSLATED / f"{name.replace('.', '/')}.c" for name in names}
+    versions = f"Cython {Cython.__version__} NumPy {np.__version__}"
+    digest = hashlib.sha256(Path("setup.py").read_bytes())
+    for path in sorted(path for path in Path("fastreg").rglob("*") if path.suffix in (".pyx", ".pxd", ".pxi")):
+        digest.update(str(path).encode() + path.read_bytes())
+    stamp, state = TRANSLATED / "state", [versions, digest.hexdigest()]
+    last = stamp.read_text().split("\n") if stamp.exists() else state[:1]
+    if last != state or not all(source.exists() for source in sources.values()):
+        directives = {
+            "auto_pickle": False,
+            "autotestdict": False,
+            "cdivision": True,
+            "freethreading_compatible": True,
+            "language_level": 3,
+        }
+        extensions = map(extension, names)
+        cythonize(
+            list(extensions), build_dir=str(TRANSLATED), compiler_directives=directives, force=last[0] != versions
+        )
+        stamp.write_text("\n".join(state))
+    return [extension(name, str(source)) for name, source in sources.items()]
 
 
 def variants_of(kernels):
@@ -140,7 +170,8 @@ class BuildExt(build_ext):
         commands = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so", "compiler_type")]
         versions = sys.version, np.__version__
         digest = hashlib.sha256(repr((commands, ext.extra_compile_args, ext.define_macros, versions)).encode())
-        digest.update(Path(ext.sources[0]).read_bytes())
+        text = Path(ext.sources[0]).read_text(encoding="utf-8")
+        digest.update(ISOLATED.sub("", text.partition("END: Cython Metadata")[2] or text).encode())
         return COMPILED / ext.name / digest.hexdigest() / Path(self.get_ext_fullpath(ext.name)).name
 
 
@@ -154,17 +185,7 @@ class BdistWheel(bdist_wheel):
 
 modules = [f"fastreg._boundary.{path.stem}" for path in sorted(Path("fastreg/_boundary").glob("*.pyx"))]
 
-kernels, *others = cythonize(
-    [extension(f"fastreg._kernels.{KERNELS['SOURCE']}"), *map(extension, modules)],
-    build_dir=str(TRANSLATED),
-    compiler_directives={
-        "auto_pickle": False,
-        "autotestdict": False,
-        "cdivision": True,
-        "freethreading_compatible": True,
-        "language_level": 3,
-    },
-)
+kernels, *others = translated([f"fastreg._kernels.{KERNELS['SOURCE']}", *modules])
 
 setup(
     ext_modules=[*variants_of(kernels), *others],  # the variants take longest, so they start first
