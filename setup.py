@@ -134,6 +134,7 @@ class BuildExt(build_ext):
     def finalize_options(self):
         super().finalize_options()
         self.parallel = self.parallel or os.cpu_count()  # the kernels, which take longest, side by side
+        self.force = True  # setuptools would go by times, and not see other flags: see `kept`
 
     def build_extensions(self):
         ignored = set()

@@ -105,6 +105,12 @@ def build(folder, **environment):
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(SOURCE / name, source)
     (source / f"fastreg/_kernels/{variants.SOURCE}.pyx").write_text(PROBE)
+    return build_again(folder, **environment)
+
+
+def build_again(folder, **environment):
+    """The finished build of sources that are there."""
+    source = folder / "source"
     return subprocess.run(
         [sys.executable, "setup.py", "build_ext", "--build-lib", str(folder / "lib")],
         cwd=source,
@@ -139,6 +145,30 @@ def test_the_shown_flags_include_those_of_the_environment(tmp_path):
     flags = python("-c", USE, str(tmp_path / "lib/fastreg/_kernels")).stdout.split()
     assert {"-fwrapv", "-frounding-math", "-O3"} <= set(flags)
     assert not [flag for flag in flags if flag == "-O1" or "map" in flag or "NAME" in flag]
+
+
+def commands_of(done):
+    return [line for line in done.stdout.splitlines() if " -shared " in line or " -c " in line]
+
+
+@needs_compiler
+def test_what_has_not_changed_is_neither_translated_nor_compiled(tmp_path):
+    """Files that are only newer have not changed: an isolated build has NumPy's and Cython's anew each time."""
+    first = build(tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert commands_of(first)
+    module, kernels = tmp_path / "lib/fastreg/_kernels", tmp_path / f"source/fastreg/_kernels/{variants.SOURCE}.pyx"
+    shutil.rmtree(module)
+    for touched in (tmp_path / "source/fastreg").rglob("*.pxd"):
+        touched.touch()
+    again = build_again(tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert not commands_of(again)
+    assert "ythonizing" not in again.stdout
+    assert python("-c", "import sys; sys.path.insert(0, sys.argv[1]); import baseline", str(module)).returncode == 0
+    kernels.write_text(PROBE + "\nmore = 1\n")
+    assert commands_of(build_again(tmp_path))
+    assert commands_of(build_again(tmp_path, CFLAGS="-fwrapv -DNAME=1"))
 
 
 @needs_compiler
