@@ -75,7 +75,7 @@ def main(folder):
         if edits(patch) > limit:
             sys.exit(1)
         subprocess.run(
-            ["git", "apply", "--unsafe-paths", f"--directory={folder}", "-"],
+            ["git", "apply", "-C1", "--unsafe-paths", f"--directory={folder}", "-"],
             cwd="/",
             input=patch,
             text=True,
