@@ -62,7 +62,7 @@ class Lazy(Sequence):
         ok = self.unchanged_by(f"step, {kind}", lambda: self.it.step(INDICES[kind](indices), forms))
         self.require(ok or kind not in TAKEN_INDICES or not taken or values.ndim > 1, "a good gradient was refused")
         if ok:
-            self.step_dense(indices, values)
+            self.step_dense(indices, np.asarray(forms))  # some forms have other numbers
 
     def step_csr(self):
         indices, values = self.gradient(self.draw.choice([0, 1, 5, 40, 300]))
