@@ -163,7 +163,9 @@ class BuildExt(build_ext):
             super().build_extension(ext)
             shutil.rmtree(kept.parent.parent, ignore_errors=True)
             kept.parent.mkdir(parents=True)
-            shutil.copyfile(built, kept)
+            partial = kept.with_suffix(".partial")  # an interrupted copy must not be taken for a result
+            shutil.copyfile(built, partial)
+            partial.replace(kept)
         print(f"{ext.name}: ready after {time.monotonic() - start:.0f} s", flush=True)
 
     def kept(self, ext):
