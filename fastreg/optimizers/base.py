@@ -142,7 +142,7 @@ class Optimizer:
             states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
         else:
             states = restored[-1]
-        kinds = [group.scales.index(scale) for group in groups for scale in group.factors]
+        kinds = [kind for group in groups for kind in group.kinds]
         spans = [(group.start, group.stop) for group in groups]
         tensors = Tensors(names, weights, states, factors, kinds, spans, tuple(settings))
         if restored is not None:
@@ -158,9 +158,9 @@ class Optimizer:
     def _first_states(self, group, settings, factors):
         """The initial state of each tensor of a group. Callables are called here, so that bad ones fail early."""
         now = group.numbers(settings, 0)
-        for i, w, scalar in zip(group.range, group.weights, group.factors):
-            penalty = group.penalties(now)[group.scales.index(scalar)]
-            yield self._init_state(now, as_float32(w), penalty, factors[i])
+        penalties = group.penalties(now)
+        for i, w, kind in zip(group.range, group.weights, group.kinds):
+            yield self._init_state(now, as_float32(w), penalties[kind], factors[i])
 
     @property
     def completed(self):

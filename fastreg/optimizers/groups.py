@@ -45,6 +45,7 @@ class Group(MutableMapping):
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self.factors = factors  # one number for each tensor, 1.0 where each weight has a factor of its own
         self.scales = sorted(set(factors))  # the different ones
+        self.kinds = [self.scales.index(factor) for factor in factors]  # of each tensor, the index of its scale
         self._float32 = any(w.dtype != np.float64 for w in weights)  # some of its tensors are computed in float32
 
     def attach(self, tensors, k):

@@ -19,7 +19,7 @@ def penalties(optimizer):
         tuples = []
         for group, own in zip(optimizer.param_groups, settings):
             scaled = group.penalties(group.numbers(own, completed))
-            tuples += [scaled[group.scales.index(scale)] for scale in group.factors]
+            tuples += [scaled[kind] for kind in group.kinds]
         if weights is not None:
             return [tensors.penalty(i, p, w) for i, (p, w) in enumerate(zip(tuples, weights))]
         values = _read_values(tensors, settings, tuples)
