@@ -1,13 +1,14 @@
 """Tables for the tests of linear models: estimators, data in several forms, and an equivalent loop of dense steps."""
 
+from functools import partial
 from itertools import product
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
 
 import fastreg
 from fastreg.linear import StreamingClassifier, StreamingRegressor
+from fastreg.reference.losses import slope
 
 OPTIMIZERS = ("ftrl", "sgd", "adagrad")
 LOSSES = {loss: kind for kind in (StreamingClassifier, StreamingRegressor) for loss in kind._losses}
@@ -17,13 +18,8 @@ DENSE = {
     "adagrad": (fastreg.Adagrad, {"mode": "proximal", "initial_accumulator_value": 0.1, "eps": 1e-10}),
     "ftrl": (fastreg.FTRL, {"beta": 1.0, "initial_accumulator_value": 0.0}),
 }
-SLOPES = {  # derivatives of the losses with respect to the margin
-    "log_loss": lambda m, y: -y * expit(-y * m),
-    "hinge": lambda m, y: np.where(y * m < 1, -y, 0.0),
-    "squared_hinge": lambda m, y: -2 * y * np.maximum(0, 1 - y * m),
-    "squared_error": lambda m, y: m - y,
-    "huber": lambda m, y: np.clip(m - y, -0.1, 0.1),
-}
+EPSILON = 0.1  # the default of the estimators
+SLOPES = {loss: partial(slope, loss, EPSILON) for loss in LOSSES}
 
 
 def make(loss, optimizer="ftrl", **options):

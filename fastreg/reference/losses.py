@@ -15,6 +15,7 @@ LOSSES = {  # in the order of LossCode, with the largest second derivative by th
 }
 
 
+@np.errstate(over="ignore")
 def loss(name, epsilon, margin, y):
     """log(1 + e⁻ᶻ), max(0, 1 − z) or its square; r²/2, or that up to abs(r) = epsilon and linear beyond."""
     z, r = y * margin, margin - y
@@ -29,6 +30,7 @@ def loss(name, epsilon, margin, y):
     return np.where(np.abs(r) <= epsilon, 0.5 * r * r, epsilon * (np.abs(r) - 0.5 * epsilon))
 
 
+@np.errstate(over="ignore")
 def slope(name, epsilon, margin, y):
     """The derivative of the loss by the margin."""
     z, r = y * margin, margin - y
