@@ -101,8 +101,8 @@ class _Lazy(Lazy):
                 raise ValueError(f"saved[{key!r}]: expected {x!r}, as at construction, got {as_plain(saved[key])!r}")
         arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
         completed = checked_count("completed", saved["completed"])
-        product, inverse, total, lost = clock = arrays["clock"]
-        if not (0 < product <= 1 and inverse == 1 / product and 0 <= total < np.inf and np.isfinite(lost)):
+        product, inverse, total, compensation = clock = arrays["clock"]
+        if not (0 < product <= 1 and inverse == 1 / product and 0 <= total < np.inf and np.isfinite(compensation)):
             raise ValueError(f"saved['clock']: expected a product from 0 to 1, its inverse and a total, got {clock}")
         last = arrays["last"]
         if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_positive_lr and completed and last[0] == 0):

@@ -45,10 +45,9 @@ import_array()
 include "tasks.pxi"
 include "overlap.pxi"
 
-cdef struct Clock:  # the counters of one tensor
+cdef struct Counters:  # of one tensor
     long long steps
-    double power1
-    double power2
+    Powers powers
 
 cdef struct Copy:  # of one array of state
     void* to
@@ -303,13 +302,13 @@ cdef class Tensors:
         cdef tuple _before = (self.settings, self.planned)
         cdef list planned = [None]*self.groups
         cdef ndarray current, saved
-        cdef Clock* new_clocks = NULL
+        cdef Counters* counters = NULL
         cdef Copy* copies = NULL
         try:
-            new_clocks = <Clock*>allocate(self.count, sizeof(Clock))
+            counters = <Counters*>allocate(self.count, sizeof(Counters))
             copies = <Copy*>allocate(3*self.count, sizeof(Copy))
             for i in range(self.count):
-                new_clocks[i].steps, new_clocks[i].power1, new_clocks[i].power2 = clocks[i]
+                counters[i].steps, counters[i].powers.power1, counters[i].powers.power2 = clocks[i]
                 for current, saved in zip(self.states[i], states[i] if states is not None else ()):
                     if not (is_target(current) and is_plain(saved) and is_alike(current, saved, dtype_of(current))):
                         raise errors.bad_pair(current, saved, f"state[{self.names[i]!r}]", "saved")
@@ -319,12 +318,12 @@ cdef class Tensors:
             for i in range(count):
                 memcpy(copies[i].to, copies[i].source, copies[i].size)
             for i in range(self.count):
-                self.slots[i].steps, self.slots[i].is_direction_set = new_clocks[i].steps, False
-                self.slots[i].powers = Powers(new_clocks[i].power1, new_clocks[i].power2, False)
+                self.slots[i].steps, self.slots[i].powers = counters[i].steps, counters[i].powers
+                self.slots[i].is_direction_set = False
             self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
             self.section.unlock()
         finally:
-            PyMem_Free(new_clocks)
+            PyMem_Free(counters)
             PyMem_Free(copies)
         return 0
 
