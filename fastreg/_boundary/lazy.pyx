@@ -17,7 +17,7 @@ from fastreg._boundary.checks cimport (
 from fastreg._boundary.codes cimport fill_direction, mode_code
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
 from fastreg._kernels.table cimport (
-    ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, INT64, IndexType, Merging, PLAIN, Rows, Schedule, TRUNCATED,
+    ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, Indices, Merging, PLAIN, Rows, Schedule, TRUNCATED,
 )
 from fastreg.structs cimport Clock, Stamp
 
@@ -40,15 +40,15 @@ cdef class Lazy(_LazyData):
         """Sets the indices of the batch: a private copy if other threads run during the step and could change them."""
         cdef size_t bytes = PyArray_NBYTES(indices)
         cdef void* memory
-        batch.indices, batch.index = PyArray_DATA(indices), index_type(indices)
+        batch.indices = Indices(index_type(indices), PyArray_DATA(indices))
         if size >= GIL_FREE or FREE_THREADED:
             if bytes > self.capacity:
                 memory = PyMem_Realloc(self.indices, bytes)
                 if memory == NULL:
                     raise MemoryError
                 self.indices, self.capacity = memory, bytes
-            memcpy(self.indices, batch.indices, bytes)
-            batch.indices = self.indices
+            memcpy(self.indices, batch.indices.data, bytes)
+            batch.indices.data = self.indices
         return 0
 
     cdef int commit(self, const Batch* batch, const Schedule* schedule, const Merging* merging,
@@ -198,8 +198,8 @@ cdef class Lazy(_LazyData):
         """The up-to-date weights; the caller holds the lock."""
         cdef Py_ssize_t[2] starts
         cdef Batch batch
-        cdef IndexType index = INT64
-        cdef const void* indices = NULL
+        cdef Indices indices
+        cdef const Indices* wanted = NULL
         cdef Py_ssize_t count = self.t.rows
         cdef ndarray out
         self.check_weights()
@@ -207,16 +207,17 @@ cdef class Lazy(_LazyData):
             if PyArray_SIZE(index_array)*self.t.width >= GIL_FREE or FREE_THREADED:
                 index_array = index_array.copy()  # other threads run below and could change it
             count = PyArray_DIM(index_array, 0)
-            index, indices = index_type(index_array), PyArray_DATA(index_array)
+            indices = Indices(index_type(index_array), PyArray_DATA(index_array))
+            wanted = &indices
             starts = [0, count]
-            batch = Batch(1, index, indices, &starts[0], NULL, False)  # as one gradient
+            batch = Batch(1, indices, &starts[0], NULL, False)  # as one gradient
             self.check_range(&batch, index_array, NULL)
         out = np.empty((count, *np.shape(self.w)[1:]), self.w.dtype)
         if PyArray_SIZE(out) < GIL_FREE:
-            kernels.lazy_read(&self.t, index, indices, count, PyArray_DATA(out))
+            kernels.lazy_read(&self.t, wanted, count, PyArray_DATA(out))
         else:
             with nogil:
-                kernels.lazy_read(&self.t, index, indices, count, PyArray_DATA(out))
+                kernels.lazy_read(&self.t, wanted, count, PyArray_DATA(out))
         return out
 
     @property

@@ -267,5 +267,5 @@ cdef class _LazyData:
                 self.sums = np.empty(longest*self.t.width, self.w.dtype)
                 self.merged = np.empty(longest, np.int64)  # last: its length tells whether both are large enough
             merging.places = <Py_ssize_t*>PyArray_DATA(self.places)
-            merging.rows, merging.sums = PyArray_DATA(self.merged), PyArray_DATA(self.sums)
+            merging.rows, merging.sums = <long long*>PyArray_DATA(self.merged), PyArray_DATA(self.sums)
         return 0

@@ -17,7 +17,7 @@ from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport (
-    Batch, FLOAT32, index, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
+    Batch, FLOAT32, index, Indices, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
 )
 from fastreg.structs cimport Clock, floating, Missed
 from fastreg.losses cimport loss as loss_of, LossCode
@@ -233,22 +233,22 @@ cdef class Learner:
         features that the caller expects.
         """
         cdef ndarray out, intercept
-        cdef const void* index_data = NULL
+        cdef Indices wanted = Indices(INT64, NULL)
         cdef Py_ssize_t i, count = self.t.rows
         cdef long long k
         self.check_width(features)
         if indices is not None:
             count = PyArray_SIZE(indices)
-            index_data = pointer_to(indices, NPY_INT64, count, "X")
+            wanted.data = pointer_to(indices, NPY_INT64, count, "X")
             for i in range(count):
-                k = (<const long long*>index_data)[i]
+                k = (<const long long*>wanted.data)[i]
                 if k < 0 or k >= self.t.rows:
                     raise ValueError(f"X: expected indices from 0 to {self.t.rows - 1}, got {k}")
         out = np.empty((count, self.t.width), self.records.dtype["w"].base)
         intercept = np.zeros(self.t.width, out.dtype)
         self.section.lock(False)
         with nogil:
-            kernels.lazy_read(&self.t, INT64, index_data, count, PyArray_DATA(out))
+            kernels.lazy_read(&self.t, NULL if indices is None else &wanted, count, PyArray_DATA(out))
         self.copy_intercept(intercept)
         version = self.section.version
         self.section.unlock()

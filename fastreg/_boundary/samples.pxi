@@ -14,9 +14,9 @@ cdef int point_to(Batch* batch, samples, int type_num) except -1:
     batch.starts = <Py_ssize_t*>pointer_to(starts, NPY_INTP, 1, "X")
     entries = batch.starts[batch.count]
     batch.data = pointer_to(samples.data, type_num, entries, "X")
-    batch.index = INT32 if PyArray_ITEMSIZE(indices) == 4 else INT64
-    batch.indices = pointer_to(indices, NPY_INT32 if batch.index == INT32 else NPY_INT64,
-                               samples.features if batch.shared else entries, "X")
+    batch.indices.type = INT32 if PyArray_ITEMSIZE(indices) == 4 else INT64
+    batch.indices.data = pointer_to(indices, NPY_INT32 if batch.indices.type == INT32 else NPY_INT64,
+                                    samples.features if batch.shared else entries, "X")
     return 0
 
 
@@ -127,10 +127,10 @@ def survey(samples, bint fingerprinted):
 
 cdef void survey_values(const Batch* batch, const floating* x, double* squares, double* counts,
                         double* fingerprints) noexcept nogil:
-    if batch.index == INT32:
-        survey_samples(batch, x, <const int*>batch.indices, squares, counts, fingerprints)
+    if batch.indices.type == INT32:
+        survey_samples(batch, x, <const int*>batch.indices.data, squares, counts, fingerprints)
     else:
-        survey_samples(batch, x, <const long long*>batch.indices, squares, counts, fingerprints)
+        survey_samples(batch, x, <const long long*>batch.indices.data, squares, counts, fingerprints)
 
 
 cdef void survey_samples(const Batch* batch, const floating* x, const index* indices, double* squares, double* counts,
@@ -179,18 +179,18 @@ cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* le
     5 % of an epoch (Epoch in benchmarks/suite/linear.py).
     """
     cdef Py_ssize_t count = learning.count, first = 0, last, start, n
-    cdef Py_ssize_t bytes_per_index = sizeof(int) if batch.index == INT32 else sizeof(long long)
-    cdef const char* indices = <const char*>batch.indices
+    cdef Py_ssize_t bytes_per_index = sizeof(int) if batch.indices.type == INT32 else sizeof(long long)
+    cdef const char* indices = <const char*>batch.indices.data
     while first < count:
         start, last = batch.starts[learning.order[0]], 1
         while first + last < count and batch.starts[learning.order[last] + 1] - start <= capacity:
             last += 1
         n = batch.starts[learning.order[last - 1] + 1] - start
-        if batch.index == INT32:
+        if batch.indices.type == INT32:
             copy_in_range(<const int*>(indices + start*bytes_per_index), <int*>buffer, n, t.rows)
         else:
             copy_in_range(<const long long*>(indices + start*bytes_per_index), <long long*>buffer, n, t.rows)
-        batch.indices, learning.count = <const char*>buffer - start*bytes_per_index, last
+        batch.indices.data, learning.count = <const char*>buffer - start*bytes_per_index, last
         kernels.linear_learn(t, batch, schedule, learning)
         learning.order, first = learning.order + last, first + last
         if learning.weights != NULL:

@@ -7,6 +7,21 @@ cdef enum:
     TILE = 16           # rows of one weight that are worked on together
 
 
+# -- Indices ----------------------------------------------------------------------------------------------------------
+#
+# Only the loops that copy rows are compiled for both types: all loops for both took a third of the compile time.
+
+cdef inline Py_ssize_t row_at(const Indices* x, Py_ssize_t k) noexcept nogil:
+    """The k-th index."""
+    return (<const int*>x.data)[k] if x.type == INT32 else (<const long long*>x.data)[k]
+
+
+cdef inline Indices indices_from(const Indices* x, Py_ssize_t start) noexcept nogil:
+    """The indices from `start` on."""
+    cdef Py_ssize_t size = sizeof(int) if x.type == INT32 else sizeof(long long)
+    return Indices(x.type, <const char*>x.data + start*size)
+
+
 # -- What a row has missed --------------------------------------------------------------------------------------------
 
 cdef inline Missed elapsed(const Lazy* d, const Rows* t, Py_ssize_t i) noexcept nogil:
@@ -79,6 +94,12 @@ cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Fact
         w[k] = apply_missed(&own, w[k])
 
 
+cdef void catch_up_each(const Lazy* d, const ElasticNet* p, const Factor* f, Py_ssize_t n, const Missed* since,
+                        floating* w, const floating* a, const floating* b) noexcept nogil:
+    """Weights that have missed steps of their own. Not inline: see gather_rows."""
+    catch_up_all(d, p, f, n, since, 1, w, a, b)
+
+
 cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, Py_ssize_t n,
                           const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
     """A step of weights that are up to date."""
@@ -128,9 +149,9 @@ cdef inline void prefetch_row(const Lazy* d, const Rows* t, const floating* w, P
 
 # -- Rows of one weight, gathered in a tile, where they lie side by side ----------------------------------------------
 
-cdef inline void gather(const Lazy* d, const Factor* f, const Rows* t, const index* rows, Py_ssize_t n, Missed* since,
-                        floating* w_, floating* a_, floating* b_, floating* f_) noexcept nogil:
-    """Copies the weights of these rows, and all that belongs to them, to the tile."""
+cdef void gather_rows(const Lazy* d, const Factor* f, const Rows* t, const index* rows, Py_ssize_t n, Missed* since,
+                      floating* w_, floating* a_, floating* b_, floating* f_) noexcept nogil:
+    """Not inline: registers are scarce where it is called."""
     cdef const floating* w = <const floating*>t.w
     cdef Py_ssize_t k
     if Lazy is FTRL:
@@ -147,6 +168,15 @@ cdef inline void gather(const Lazy* d, const Factor* f, const Rows* t, const ind
             f_[k] = factor_at(f, rows[k], w_)
 
 
+cdef inline void gather(const Lazy* d, const Factor* f, const Rows* t, const Indices* x, Py_ssize_t n, Missed* since,
+                        floating* w_, floating* a_, floating* b_, floating* f_) noexcept nogil:
+    """Copies the weights of these rows, and all that belongs to them, to the tile."""
+    if x.type == INT32:
+        gather_rows(d, f, t, <const int*>x.data, n, since, w_, a_, b_, f_)
+    else:
+        gather_rows(d, f, t, <const long long*>x.data, n, since, w_, a_, b_, f_)
+
+
 cdef inline Factor factors_in(const Factor* f, const floating* f_) noexcept nogil:
     """The factors of the rows in a tile."""
     cdef Factor own = f[0]
@@ -155,9 +185,8 @@ cdef inline Factor factors_in(const Factor* f, const floating* f_) noexcept nogi
     return own
 
 
-cdef inline void scatter(const Lazy* d, const Rows* t, const Clock* now, long long steps, const index* rows,
-                         Py_ssize_t n, const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
-    """Copies the tile back; its rows are up to date with the clock and the steps."""
+cdef void scatter_rows(const Lazy* d, const Rows* t, const Clock* now, long long steps, const index* rows,
+                       Py_ssize_t n, const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
     cdef floating* w = <floating*>t.w
     cdef Py_ssize_t k
     for k in range(n):
@@ -169,6 +198,15 @@ cdef inline void scatter(const Lazy* d, const Rows* t, const Clock* now, long lo
         stamp(d, t, now, steps, rows[k])
 
 
+cdef inline void scatter(const Lazy* d, const Rows* t, const Clock* now, long long steps, const Indices* x,
+                         Py_ssize_t n, const floating* w_, const floating* a_, const floating* b_) noexcept nogil:
+    """Copies the tile back; its rows are up to date with the clock and the steps."""
+    if x.type == INT32:
+        scatter_rows(d, t, now, steps, <const int*>x.data, n, w_, a_, b_)
+    else:
+        scatter_rows(d, t, now, steps, <const long long*>x.data, n, w_, a_, b_)
+
+
 # -- All rows ---------------------------------------------------------------------------------------------------------
 
 cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
@@ -178,6 +216,7 @@ cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
     cdef floating[TILE] w_, a_, b_, f_
     cdef long long[TILE] rows
     cdef Rows here = t[0]
+    cdef Indices indices = Indices(INT64, &rows[0])
     cdef Factor own = factors_in(&f, f_)
     cdef Py_ssize_t tile, i, k, n
     set_last(&d, &here)
@@ -187,9 +226,9 @@ cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
             n = min(here.rows - i, <Py_ssize_t>TILE)
             for k in range(n):
                 rows[k] = i + k
-            gather(&d, &f, &here, rows, n, since, w_, a_, b_, f_)
-            catch_up_all(&d, &here.p, &own, n, since, 1, w_, a_, b_)
-            scatter(&d, &here, &start, here.steps, rows, n, w_, a_, b_)
+            gather(&d, &f, &here, &indices, n, since, w_, a_, b_, f_)
+            catch_up_each(&d, &here.p, &own, n, since, w_, a_, b_)
+            scatter(&d, &here, &start, here.steps, &indices, n, w_, a_, b_)
     else:
         for i in range(here.rows):
             catch_up_row(&d, &here.p, &f, &here, w, i)
@@ -202,11 +241,12 @@ cdef inline void set_last(Lazy* d, const Rows* t) noexcept nogil:
     d.lr = t.d.plain.lr
 
 
-cdef void read(Lazy d, Factor f, const Rows* t, floating* out, const index* indices, Py_ssize_t count) noexcept nogil:
-    """Copies these rows, or the first `count` where indices is NULL, as they would be if they were up to date."""
+cdef void read(Lazy d, Factor f, const Rows* t, const Indices* indices, Py_ssize_t count, floating* out) noexcept nogil:
+    """Copies these rows, or the first ones if indices is NULL, as they would be if they were up to date."""
     cdef Missed[TILE] since
     cdef floating[TILE] w_, a_, b_, f_
     cdef long long[TILE] rows
+    cdef Indices these = Indices(INT64, &rows[0])
     cdef Factor own = factors_in(&f, f_)
     cdef Py_ssize_t tile, i, j, k, n, q
     if t.width == 1:
@@ -214,14 +254,14 @@ cdef void read(Lazy d, Factor f, const Rows* t, floating* out, const index* indi
             i = TILE*tile
             n = min(count - i, <Py_ssize_t>TILE)
             for k in range(n):
-                rows[k] = i + k if indices == NULL else indices[i + k]
-            gather(&d, &f, t, rows, n, since, w_, a_, b_, f_)
-            catch_up_all(&d, &t.p, &own, n, since, 1, w_, a_, b_)
+                rows[k] = i + k if indices == NULL else row_at(indices, i + k)
+            gather(&d, &f, t, &these, n, since, w_, a_, b_, f_)
+            catch_up_each(&d, &t.p, &own, n, since, w_, a_, b_)
             for k in range(n):
                 out[i + k] = w_[k]
     else:
         for k in range(count):
-            i = k if indices == NULL else indices[k]
+            i = k if indices == NULL else row_at(indices, k)
             q = i*t.pitch
             since[0] = elapsed(&d, t, i)
             own = factor_from(&f, i*t.width, out)

@@ -32,7 +32,7 @@ cdef inline void finish(const Lazy* d, const ElasticNet* p, const Factor* f, Row
             flush(d[0], f[0], t, w)
 
 
-cdef inline bint is_increasing(const index* indices, Py_ssize_t n) noexcept nogil:
+cdef inline bint strictly_increases(const index* indices, Py_ssize_t n) noexcept nogil:
     cdef int bad = 0
     cdef Py_ssize_t k
     for k in range(1, n):
@@ -40,18 +40,25 @@ cdef inline bint is_increasing(const index* indices, Py_ssize_t n) noexcept nogi
     return bad == 0
 
 
-cdef Py_ssize_t merge(const Merging* merging, const index* indices, const floating* g, Py_ssize_t n,
+cdef bint is_increasing(const Indices* x, Py_ssize_t n) noexcept nogil:
+    if x.type == INT32:
+        return strictly_increases(<const int*>x.data, n)
+    return strictly_increases(<const long long*>x.data, n)
+
+
+cdef Py_ssize_t merge(const Merging* merging, const Indices* indices, const floating* g, Py_ssize_t n,
                       Py_ssize_t width) noexcept nogil:
     """Each row once, and the sum of its values; returns their number."""
     cdef Py_ssize_t* places = merging.places
-    cdef index* rows = <index*>merging.rows
+    cdef long long* rows = merging.rows
     cdef floating* sums = <floating*>merging.sums
-    cdef Py_ssize_t j, k, place, count = 0
+    cdef Py_ssize_t i, j, k, place, count = 0
     for k in range(n):
-        place = places[indices[k]]
+        i = row_at(indices, k)
+        place = places[i]
         if place < 0:
-            places[indices[k]] = count
-            rows[count] = indices[k]
+            places[i] = count
+            rows[count] = i
             for j in range(width):
                 sums[count*width + j] = g[k*width + j]
             count += 1
@@ -64,10 +71,11 @@ cdef Py_ssize_t merge(const Merging* merging, const index* indices, const floati
 
 
 cdef inline void step_vector(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
-                             const Clock* next, const floating* g, const index* rows, Py_ssize_t n) noexcept nogil:
+                             const Clock* next, const floating* g, const Indices* indices, Py_ssize_t n) noexcept nogil:
     """The rows of one gradient, of one weight each; t holds the strengths of the step before."""
     cdef Missed[TILE] since
     cdef floating[TILE] w_, a_, b_, f_
+    cdef Indices rows
     cdef const floating* w = <const floating*>t.w
     cdef Factor own = factors_in(f, f_)
     cdef Lazy last = d[0]
@@ -75,48 +83,49 @@ cdef inline void step_vector(const Lazy* d, const LazyMode* m, const ElasticNet*
     set_last(&last, t)
     for tile in range(tiles(n)):
         i = TILE*tile
-        count = min(n - i, <Py_ssize_t>TILE)
+        count, rows = min(n - i, <Py_ssize_t>TILE), indices_from(indices, i)
         for k in range(i + TILE, min(n, i + 2*TILE)):
-            prefetch_row(d, t, w, rows[k])
-        gather(d, f, t, rows + i, count, since, w_, a_, b_, f_)
-        catch_up_all(&last, &t.p, &own, count, since, 1, w_, a_, b_)
+            prefetch_row(d, t, w, row_at(indices, k))
+        gather(d, f, t, &rows, count, since, w_, a_, b_, f_)
+        catch_up_each(&last, &t.p, &own, count, since, w_, a_, b_)
         step_all(d, m, p, &own, count, g + i, w_, a_, b_)
-        scatter(d, t, next, t.steps + 1, rows + i, count, w_, a_, b_)
+        scatter(d, t, next, t.steps + 1, &rows, count, w_, a_, b_)
 
 
 cdef inline void step_matrix(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
-                             const Clock* next, const floating* g, const index* rows, Py_ssize_t n) noexcept nogil:
+                             const Clock* next, const floating* g, const Indices* indices, Py_ssize_t n) noexcept nogil:
     """The rows of one gradient; t holds the strengths of the step before."""
     cdef floating* w = <floating*>t.w
     cdef Lazy last = d[0]
-    cdef Py_ssize_t k
+    cdef Py_ssize_t i, k
     set_last(&last, t)
     for k in range(n):
         if k + PREFETCH_ROWS < n:
-            prefetch_row(d, t, w, rows[k + PREFETCH_ROWS])
-        catch_up_row(&last, &t.p, f, t, w, rows[k])
-        step_row(d, m, p, f, t, next, w, g + k*t.width, rows[k])
+            prefetch_row(d, t, w, row_at(indices, k + PREFETCH_ROWS))
+        i = row_at(indices, k)
+        catch_up_row(&last, &t.p, f, t, w, i)
+        step_row(d, m, p, f, t, next, w, g + k*t.width, i)
 
 
 cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const Schedule* schedule,
-                const Merging* merging, floating* w, const index* indices) noexcept nogil:
+                const Merging* merging, floating* w) noexcept nogil:
     cdef const floating* g
-    cdef const index* rows
+    cdef Indices indices
     cdef ElasticNet p = t.p
     cdef Rows here  # a copy that no store to a weight can change
     cdef Clock next
     cdef Py_ssize_t s, n
     for s in range(batch.count):
         n = batch.starts[s + 1] - batch.starts[s]
-        rows = indices + batch.starts[s]
+        indices = indices_from(&batch.indices, batch.starts[s])
         g = <const floating*>batch.data + batch.starts[s]*t.width
-        if merging.places != NULL and not is_increasing(rows, n):
-            n = merge(merging, rows, g, n, t.width)
-            rows, g = <const index*>merging.rows, <const floating*>merging.sums
+        if merging.places != NULL and not is_increasing(&indices, n):
+            n = merge(merging, &indices, g, n, t.width)
+            indices, g = Indices(INT64, merging.rows), <const floating*>merging.sums
         next = prepare(&d, &m, &p, &f, t, schedule, s, INFINITY, w)
         here = t[0]
         if here.width == 1:
-            step_vector(&d, &m, &p, &f, &here, &next, g, rows, n)
+            step_vector(&d, &m, &p, &f, &here, &next, g, &indices, n)
         else:
-            step_matrix(&d, &m, &p, &f, &here, &next, g, rows, n)
+            step_matrix(&d, &m, &p, &f, &here, &next, g, &indices, n)
         finish(&d, &p, &f, t, &next, w)

@@ -13,37 +13,28 @@ cdef struct Job:
     const Schedule* schedule
     const Merging* merging
     Learning* learning
-    IndexType index         # of `indices`
-    const void* indices
-    Py_ssize_t count        # of rows to read
+    const Indices* indices  # of rows to read
+    Py_ssize_t count
     void* out
 
 
-cdef void with_index(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, floating* w,
-                     const index* indices) noexcept nogil:
+cdef void with_operation(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, floating* w) noexcept nogil:
     if job.operation == STEP:
-        steps(d, m, f, t, job.batch, job.schedule, job.merging, w, indices)
+        steps(d, m, f, t, job.batch, job.schedule, job.merging, w)
     elif LazyMode is Proximal:
         if job.operation == FLUSH:
             flush(d, f, t, w)
         elif job.operation == READ:
-            read(d, f, t, <floating*>job.out, indices, job.count)
+            read(d, f, t, job.indices, job.count, <floating*>job.out)
         elif Factor is NoFactor:
-            learn(d, t, job.batch, job.schedule, job.learning, w, indices)
-
-
-cdef void with_floating(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, floating* w) noexcept nogil:
-    if job.index == INT32:
-        with_index(d, m, f, t, job, w, <const int*>job.indices)
-    else:
-        with_index(d, m, f, t, job, w, <const long long*>job.indices)
+            learn(d, t, job.batch, job.schedule, job.learning, w)
 
 
 cdef void with_lazy_factor(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job) noexcept nogil:
     if t.dtype == FLOAT32:
-        with_floating(d, m, f, t, job, <float*>t.w)
+        with_operation(d, m, f, t, job, <float*>t.w)
     elif t.dtype == FLOAT64:
-        with_floating(d, m, f, t, job, <double*>t.w)
+        with_operation(d, m, f, t, job, <double*>t.w)
 
 
 cdef void with_lazy_mode(Lazy d, LazyMode m, Rows* t, const Job* job) noexcept nogil:
@@ -68,25 +59,25 @@ cdef void run(Rows* t, const Job* job) noexcept nogil:
 
 cdef void lazy_step(Rows* t, const Batch* batch, const Schedule* schedule, const Merging* merging) noexcept nogil:
     """A step for each sparse gradient."""
-    cdef Job job = Job(STEP, batch, schedule, merging, NULL, batch.index, batch.indices, 0, NULL)
+    cdef Job job = Job(STEP, batch, schedule, merging, NULL, NULL, 0, NULL)
     run(t, &job)
 
 
 cdef void lazy_flush(Rows* t) noexcept nogil:
     """Brings all rows up to date."""
-    cdef Job job = Job(FLUSH, NULL, NULL, NULL, NULL, INT32, NULL, 0, NULL)
+    cdef Job job = Job(FLUSH, NULL, NULL, NULL, NULL, NULL, 0, NULL)
     run(t, &job)
 
 
-cdef void lazy_read(Rows* t, IndexType index, const void* indices, Py_ssize_t count, void* out) noexcept nogil:
+cdef void lazy_read(Rows* t, const Indices* indices, Py_ssize_t count, void* out) noexcept nogil:
     """What `count` rows would be if they were up to date; indices is NULL for the first ones."""
-    cdef Job job = Job(READ, NULL, NULL, NULL, NULL, index, indices, count, out)
+    cdef Job job = Job(READ, NULL, NULL, NULL, NULL, indices, count, out)
     run(t, &job)
 
 
 cdef void linear_learn(Rows* t, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil:
     """A step for each sample of a linear model."""
-    cdef Job job = Job(LEARN, batch, schedule, NULL, learning, batch.index, batch.indices, 0, NULL)
+    cdef Job job = Job(LEARN, batch, schedule, NULL, learning, NULL, 0, NULL)
     run(t, &job)
 
 
@@ -102,11 +93,11 @@ cdef int survey_indices(const index* indices, const Batch* batch, Py_ssize_t row
         longest[0] = max(longest[0], stop - start)
         for k in range(start, stop):
             outside |= (indices[k] < 0) | (indices[k] >= rows)
-        unsorted |= not is_increasing(indices + start, stop - start)
+        unsorted |= not strictly_increases(indices + start, stop - start)
     return outside + 2*unsorted
 
 
 cdef int survey(const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil:
-    if batch.index == INT32:
-        return survey_indices(<const int*>batch.indices, batch, rows, longest)
-    return survey_indices(<const long long*>batch.indices, batch, rows, longest)
+    if batch.indices.type == INT32:
+        return survey_indices(<const int*>batch.indices.data, batch, rows, longest)
+    return survey_indices(<const long long*>batch.indices.data, batch, rows, longest)

@@ -4,13 +4,13 @@
 # An epoch is limited by memory: all that belongs to a feature lies in one record (_boundary/linear.pyx), and samples
 # are prefetched. Where the weights are a vector, features are gathered in a tile, where loops are vectorised.
 
-cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floating* x,
-                                 const index* indices) noexcept nogil:
+cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floating* x) noexcept nogil:
     """Samples in random order may lie anywhere."""
     cdef Py_ssize_t start = batch.starts[r], stop = batch.starts[r + 1]
     prefetch_range(<const char*>(x + start), <const char*>(x + stop))
     if not batch.shared:
-        prefetch_range(<const char*>(indices + start), <const char*>(indices + stop))
+        prefetch_range(<const char*>indices_from(&batch.indices, start).data,
+                       <const char*>indices_from(&batch.indices, stop).data)
 
 
 cdef inline double largest_rate(const Learning* job, Py_ssize_t r, double weight) noexcept nogil:
@@ -44,7 +44,7 @@ cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nog
 
 
 cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
-                              const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
+                              const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s; the features are in the tile from the margin to the step."""
     cdef NoFactor none = NoFactor(0)
     cdef Missed* since = <Missed*>job.missed
@@ -57,8 +57,8 @@ cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
     cdef Lazy last = d
     cdef Py_ssize_t k
     set_last(&last, t)
-    gather(&last, &none, t, rows, n, since, w_, a_, b_, <floating*>NULL)
-    catch_up_all(&last, &t.p, &none, n, since, 1, w_, a_, b_)
+    gather(&last, &none, t, indices, n, since, w_, a_, b_, <floating*>NULL)
+    catch_up_each(&last, &t.p, &none, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
     slopes[0] = <floating>loss_slope(job, margin, job.targets[job.order[s]], sample_weight(job, s))
     for k in range(n):
@@ -68,11 +68,11 @@ cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
             accumulate(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
         step_all(&d, &m, &p, &none, n, g, w_, a_, b_)
-    scatter(&d, t, next, t.steps + 1, rows, n, w_, a_, b_)
+    scatter(&d, t, next, t.steps + 1, indices, n, w_, a_, b_)
 
 
 cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
-                              const index* rows, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
+                              const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s, one class against the rest for each column; the target is the number of the sample's class."""
     cdef NoFactor none = NoFactor(0)
     cdef floating* w = <floating*>t.w
@@ -80,22 +80,23 @@ cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
     cdef floating* g = slopes + t.width
     cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s)
     cdef Lazy last = d
-    cdef Py_ssize_t c, k
+    cdef Py_ssize_t c, i, k
     set_last(&last, t)
     for c in range(t.width):
         job.margins[c] = 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
     for k in range(n):
         if k + PREFETCH_ROWS < n:
-            prefetch_row(&d, t, w, rows[k + PREFETCH_ROWS])
-        catch_up_row(&last, &t.p, &none, t, w, rows[k])
+            prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
+        i = row_at(indices, k)
+        catch_up_row(&last, &t.p, &none, t, w, i)
         for c in range(t.width):
-            job.margins[c] += <double>x[k]*<double>w[rows[k]*t.pitch + c]
+            job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
     for c in range(t.width):
         slopes[c] = <floating>loss_slope(job, job.margins[c], 1 if y == c else -1, weight)
     for k in range(n):
         for c in range(t.width):
             g[c] = slopes[c]*x[k]
-        step_row(&d, &m, &p, &none, t, next, w, g, rows[k])
+        step_row(&d, &m, &p, &none, t, next, w, g, row_at(indices, k))
 
 
 cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, const floating* slopes) noexcept nogil:
@@ -111,29 +112,29 @@ cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, 
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
 
 
-cdef void learn(Lazy d, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job, floating* w,
-                const index* indices) noexcept nogil:
+cdef void learn(Lazy d, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
+                floating* w) noexcept nogil:
     """For each sample: margins, derivatives of the loss, one lazy step of its features, and one of the intercept."""
     cdef const floating* data = <const floating*>batch.data
-    cdef const index* rows
     cdef Proximal m = Proximal(0)
     cdef NoFactor none = NoFactor(0)
     cdef ElasticNet p = t.p
     cdef Rows here
+    cdef Indices indices
     cdef Clock next
     cdef Py_ssize_t s, r, n
     for s in range(job.count):
         r = job.order[s]
         if s + 2 < job.count:
-            prefetch_sample(batch, job.order[s + 2], data, indices)
+            prefetch_sample(batch, job.order[s + 2], data)
         n = batch.starts[r + 1] - batch.starts[r]
-        rows = indices + (0 if batch.shared else batch.starts[r])
+        indices = batch.indices if batch.shared else indices_from(&batch.indices, batch.starts[r])
         next = prepare(&d, &m, &p, &none, t, schedule, s, largest_rate(job, r, sample_weight(job, s)), w)
         here = t[0]
         if here.width == 1:
-            learn_vector(d, m, p, &here, &next, job, rows, data + batch.starts[r], n, s)
+            learn_vector(d, m, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         else:
-            learn_matrix(d, m, p, &here, &next, job, rows, data + batch.starts[r], n, s)
+            learn_matrix(d, m, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
         finish(&d, &p, &none, t, &next, w)

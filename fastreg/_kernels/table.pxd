@@ -93,6 +93,10 @@ ctypedef fused index:  # the types of INT32 and INT64
     int
     long long
 
+cdef struct Indices:
+    IndexType type
+    const void* data
+
 cdef struct Rows:  # a matrix of weights under gradients that have few rows; a vector is a matrix of width 1
     DType dtype              # FLOAT32 or FLOAT64
     DirectionCode direction  # PLAIN, ADAGRAD or FTRL_PROXIMAL
@@ -113,8 +117,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
 
 cdef struct Batch:  # sparse gradients or samples in compressed rows (CSR)
     Py_ssize_t count           # of gradients or samples
-    IndexType index
-    const void* indices
+    Indices indices
     const Py_ssize_t* starts   # count + 1 positions in indices and data
     const void* data
     bint shared                # all have the same indices: dense samples
@@ -127,7 +130,7 @@ cdef struct Schedule:  # the strengths of each step
 
 cdef struct Merging:  # memory for gradients in which a row comes more than once; places is NULL where none does
     Py_ssize_t* places         # by row, where it is in `rows`; -1 between two gradients
-    void* rows                 # each row once
+    long long* rows            # each row once
     void* sums                 # and the sum of its values
 
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
@@ -162,5 +165,5 @@ cdef struct Kernels:
     int (*survey)(const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil
     void (*lazy_step)(Rows* t, const Batch* batch, const Schedule* schedule, const Merging* merging) noexcept nogil
     void (*lazy_flush)(Rows* t) noexcept nogil
-    void (*lazy_read)(Rows* t, IndexType index, const void* indices, Py_ssize_t count, void* out) noexcept nogil
+    void (*lazy_read)(Rows* t, const Indices* indices, Py_ssize_t count, void* out) noexcept nogil
     void (*linear_learn)(Rows* t, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil
