@@ -1,11 +1,13 @@
 """The extension modules. pyproject.toml has the rest of the build configuration."""
 
+import functools
 import hashlib
 import os
 import platform
 import re
 import runpy
 import shutil
+import subprocess
 import sys
 import sysconfig
 import time
@@ -128,6 +130,15 @@ def split_unsafe(command):
     return kept, dropped
 
 
+@functools.cache
+def compiler_version(command):
+    """What a compiler for Unix says of itself, after wrappers such as ccache; empty where it says nothing."""
+    try:
+        return subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
+    except OSError:  # a name that cannot be run: the build itself will say so
+        return ""
+
+
 class BuildExt(build_ext):
     """Sets the flags, which depend on the compiler; the kernels store them for `fastreg.show_config()`."""
 
@@ -171,7 +182,7 @@ class BuildExt(build_ext):
     def kept(self, ext):
         """The path of the result of an earlier build with the same source, commands, flags and versions."""
         commands = [getattr(self.compiler, name, None) for name in ("compiler_so", "linker_so", "compiler_type")]
-        versions = sys.version, np.__version__
+        versions = sys.version, np.__version__, compiler_version(tuple(commands[0] or ()))
         digest = hashlib.sha256(repr((commands, ext.extra_compile_args, ext.define_macros, versions)).encode())
         text = Path(ext.sources[0]).read_text(encoding="utf-8")
         digest.update(ISOLATED.sub("", text.partition("END: Cython Metadata")[2] or text).encode())

@@ -53,6 +53,8 @@ cdef inline floating subgradient(const Penalty* p, floating g, floating w, float
     """g plus a subgradient of the penalty at w: the one closest to zero at a corner."""
     if Penalty is Ridge:
         return g + <floating>p.l2*f*w
+    elif Penalty is MCP:
+        return g + mcp_slope(p, absolute(w), <floating>p.l1*f)*sign(w) + <floating>p.l2*f*w
     else:
         return g + <floating>p.l1*f*sign(w) + <floating>p.l2*f*w
 
@@ -61,6 +63,8 @@ cdef inline floating prox(const Penalty* p, floating x, floating eta, floating f
     """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
     if Penalty is Ridge:
         return x*l2_shrinkage(p, eta, f)
+    elif Penalty is MCP:
+        return mcp_prox(p, x*l2_shrinkage(p, eta, f), eta*l2_shrinkage(p, eta, f), <floating>p.l1*f)
     else:
         return soft(x, l1_threshold(p, eta, f))*l2_shrinkage(p, eta, f)
 
@@ -70,9 +74,35 @@ cdef inline double value(const Penalty* p, double w, double f) noexcept nogil:
     cdef double l1, l2 = 0.5*p.l2*f
     if Penalty is Ridge:
         return l2*(w*w) if l2 != 0 else 0
+    elif Penalty is MCP:
+        return mcp_value(p, absolute(w), p.l1*f) + (l2*(w*w) if l2 != 0 else 0)
     else:
         l1 = p.l1*f
         return (l1*absolute(w) if l1 != 0 else 0) + (l2*(w*w) if l2 != 0 else 0)
+
+
+# -- The parts of MCP (Zhang, "Nearly unbiased variable selection under minimax concave penalty", 2010) ---------------
+
+cdef inline floating mcp_slope(const MCP* p, floating size, floating l1) noexcept nogil:
+    """The derivative by |w| of MCP without its l2: from l1 down to 0 at gamma·l1."""
+    cdef floating slope = l1 - size/<floating>p.gamma
+    return <floating>0 if slope <= 0 else slope
+
+
+cdef inline floating mcp_prox(const MCP* p, floating x, floating eta, floating l1) noexcept nogil:
+    """The proximal operator of MCP without its l2: a firm threshold.
+
+    In a step as large as gamma the objective is concave below gamma·l1: a hard threshold, where both ends are equal.
+    """
+    cdef floating gamma = <floating>p.gamma
+    cdef floating firm = soft(x, eta*l1)/(<floating>1 - eta/gamma)
+    cdef floating hard = <floating>0 if absolute(x) <= l1*root(eta*gamma) else x
+    firm = x if absolute(x) > gamma*l1 else firm
+    return hard if eta >= gamma else firm
+
+
+cdef inline double mcp_value(const MCP* p, double size, double l1) noexcept nogil:
+    return 0.5*p.gamma*(l1*l1) if size > p.gamma*l1 else l1*size - size*size/(2*p.gamma)
 
 
 # -- The elastic net's parts, for its closed forms --------------------------------------------------------------------
@@ -107,6 +137,8 @@ cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating
     cdef floating curvature = (<floating>d.beta + root(n))/<floating>d.lr
     if Penalty is Ridge:
         return -z/(curvature + <floating>p.l2*f)
+    elif Penalty is MCP:
+        return prox(p, -z/curvature, <floating>1/curvature, f)
     else:
         return soft(-z, <floating>p.l1*f)/(curvature + <floating>p.l2*f)
 

@@ -139,9 +139,15 @@ cdef struct ElasticNet:  # l1·|w| + l2/2·w²
 cdef struct Ridge:  # l2/2·w²: the elastic net without l1 and its arithmetic
     double l2
 
+cdef struct MCP:  # l1·|w| − w²/(2·gamma) up to gamma·l1, from there the constant gamma·l1²/2; and l2/2·w²
+    double l1
+    double l2
+    double gamma
+
 ctypedef fused Penalty:
     ElasticNet
     Ridge
+    MCP
 
 
 # -- Steps without a gradient: see catch_up.pxd ----------------------------------------------------------------------

@@ -44,6 +44,7 @@ class Strengths(NamedTuple):
     l1: float
     l2: float
     theta: float = np.inf
+    gamma: float = np.inf
 
 
 STRENGTHS = {
@@ -57,6 +58,12 @@ STRENGTHS = {
     "negative zeros": Strengths(-0.0, -0.0, -0.0, -0.0),
     "subnormal": Strengths(0.1, 1e-40, 1e-41, 1e-42),
     "huge": Strengths(1e30, 1e30, 1e30, 1e30),
+    "MCP": Strengths(0.1, 0.7, 0.3, gamma=1.5),
+    "MCP in steps above gamma": Strengths(0.1, 0.7, 0.0, gamma=0.03),
+    "MCP in steps of gamma": Strengths(0.1, 0.7, 0.0, gamma=0.1),
+    "MCP without l1": Strengths(0.1, 0.0, 0.3, gamma=1.5),
+    "huge MCP": Strengths(1e30, 1e30, 1e30, gamma=1e30),
+    "subnormal MCP": Strengths(0.1, 1e-40, 1e-41, gamma=1e-42),
 }
 ORDINARY = STRENGTHS["ordinary"]
 
@@ -111,9 +118,10 @@ LAYOUTS = {  # name → an array over the memory of a flat one with 120 elements
 
 def update(implementation, rule, w, g, s):
     """One update by a rule of the registry."""
-    theta = {"theta": s.theta} if rule.mode == "truncated" and "l1" in rule.strengths else {}
+    options = {"theta": s.theta} if rule.mode == "truncated" and "l1" in rule.strengths else {}
+    options |= {"gamma": s.gamma} if rule.mode in reference.MODES_OF["MCP"] and "l1" in rule.strengths else {}
     strengths = [getattr(s, name) for name in rule.strengths]
-    assert rule.function(implementation)(w, g, s.lr, *strengths, mode=rule.mode, **theta) is None
+    assert rule.function(implementation)(w, g, s.lr, *strengths, mode=rule.mode, **options) is None
 
 
 def updated(implementation, rule, w, g, s):

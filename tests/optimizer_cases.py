@@ -103,19 +103,19 @@ def make(name, params, lr=0.1, mode=None, **options):
 class Twin:
     """A copy of one tensor and its state, with steps of the reference."""
 
-    def __init__(self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, **options):
+    def __init__(self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, gamma=np.inf, **options):
         self.case = DIRECTIONS[name]
         self.w, self.lr, self.f = w.copy(order="K"), lr, factor
         self.options = self.case.options | options
         self.mode = reference.Truncated(theta) if mode == "truncated" else reference.MODES[mode]()
-        elastic_net = reference.ElasticNet(l1, l2)
-        self.penalty = reference.without_l1(elastic_net, factor)
+        penalty = reference.penalty_with(l1, l2, gamma)
+        self.penalty = reference.without_l1(penalty, factor)
         wide = reference.as_float32(self.w)
         first = wide.dtype.type(self.options.get("initial_accumulator_value", 0))
         self.state = [np.full_like(wide, first if field in ("sum", "n") else 0) for field in self.case.fields]
         if self.options.get("warm_start"):
             with np.errstate(all="ignore"):
-                self.state[0][...] = reference.warm_start(self.direction(), elastic_net, wide, self.state[1], factor)
+                self.state[0][...] = reference.warm_start(self.direction(), penalty, wide, self.state[1], factor)
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
 
     def direction(self, t=0, power1=0.0, power2=0.0):

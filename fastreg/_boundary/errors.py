@@ -241,6 +241,13 @@ def bad_theta(theta, mode):
     return ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
 
 
+def bad_gamma(gamma, where=""):
+    """The error for a gamma that is not positive, or that is finite where MCP has no meaning."""
+    if where:
+        return ValueError(f"gamma: expected inf with {where}, which has no meaning for MCP, got {gamma!r}")
+    return ValueError(f"gamma: expected a positive number or inf, got {gamma!r}")
+
+
 def bad_call(function, args, kwargs):
     """The error for arguments that do not match the function's signature."""
     try:

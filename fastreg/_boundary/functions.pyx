@@ -15,8 +15,8 @@ from fastreg._boundary.checks cimport (
 )
 from fastreg._boundary.codes cimport mode_code, mode_name
 from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
-from fastreg._kernels.table cimport ELASTIC_NET, FLOAT64, PLAIN, Task, TRUNCATED
-from fastreg.structs cimport ElasticNet
+from fastreg._kernels.table cimport ELASTIC_NET, FLOAT64, MCP_PENALTY, PLAIN, Task, TRUNCATED
+from fastreg.structs cimport ElasticNet, MCP
 
 from inspect import signature
 from sys import intern
@@ -42,9 +42,9 @@ cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
 
 
 cdef enum:  # the parameters of all update functions, in the order of NAMES
-    W, GRAD, LR, L1, L2, MODE, THETA, PARAMETERS
+    W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, PARAMETERS
 
-cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "mode", "theta")))
+cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "gamma", "mode", "theta")))
 
 cdef struct Signature:
     int required  # how many parameters, from the first, have no default; only these may be positional
@@ -94,15 +94,17 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     cdef ndarray w = as_array(<object>given[W], "w")
     cdef ndarray g = as_array(<object>given[GRAD], "grad")
     cdef Task t
-    cdef double l1 = 0, l2 = 0
+    cdef double l1 = 0, l2 = 0, gamma = INFINITY
     memset(&t, 0, sizeof(t))
-    t.direction, t.penalty = PLAIN, ELASTIC_NET
+    t.direction = PLAIN
     t.d.plain.lr = as_double(<object>given[LR], "lr")
     t.theta = INFINITY
     if given[L1] != NULL:
         l1 = as_double(<object>given[L1], "l1")
     if given[L2] != NULL:
         l2 = as_double(<object>given[L2], "l2")
+    if given[GAMMA] != NULL:
+        gamma = as_double(<object>given[GAMMA], "gamma")
     if given[MODE] != NULL:
         t.mode = mode_code(<object>given[MODE])
     if given[THETA] != NULL:
@@ -118,17 +120,34 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     check(t.theta, "theta", single, False)
     if t.theta != INFINITY and t.mode != TRUNCATED:
         raise errors.bad_theta(t.theta, mode_name(t.mode))
-
-    t.p.elastic_net = ElasticNet(l1, l2)
+    if gamma != INFINITY:
+        check_gamma(gamma, single)
+        if mode_name(t.mode) not in reference.MODES_OF["MCP"]:
+            raise errors.bad_gamma(gamma, f"mode={mode_name(t.mode)!r}")
+    set_penalty(&t, l1, l2, gamma)
     if t.n < GIL_FREE:
         kernels.update(&t, 1)
     else:
         update_in_threads(&t, 1, t.n, None)
 
 
-cdef Signature L1_UPDATE = Signature(4, 6, [W, GRAD, LR, L1, MODE, THETA, 0])
-cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0])
-cdef Signature ELASTIC_NET_UPDATE = Signature(5, 7, [W, GRAD, LR, L1, L2, MODE, THETA])
+cdef int check_gamma(double gamma, bint single) except -1:
+    check(gamma, "gamma", single, False)
+    if gamma == 0:
+        raise errors.bad_gamma(gamma)
+    return 0
+
+
+cdef inline void set_penalty(Task* t, double l1, double l2, double gamma) noexcept:
+    if gamma == INFINITY:
+        t.penalty, t.p.elastic_net = ELASTIC_NET, ElasticNet(l1, l2)
+    else:
+        t.penalty, t.p.mcp = MCP_PENALTY, MCP(l1, l2, gamma)
+
+
+cdef Signature L1_UPDATE = Signature(4, 7, [W, GRAD, LR, L1, GAMMA, MODE, THETA, 0])
+cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0, 0])
+cdef Signature ELASTIC_NET_UPDATE = Signature(5, 8, [W, GRAD, LR, L1, L2, GAMMA, MODE, THETA])
 
 
 cdef object call_l1_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
@@ -175,29 +194,31 @@ elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_up
 
 # -- Values of the penalties ------------------------------------------------------------------------------------------
 
-cdef double penalty(object weights, object l1, object l2) except? -1:
+cdef double penalty(object weights, double l1, double l2, object gamma_number) except? -1:
     cdef ndarray w = as_array(weights, "w")
+    cdef double gamma = INFINITY if gamma_number is None else as_double(gamma_number, "gamma")
     cdef Task t
     memset(&t, 0, sizeof(t))
-    t.penalty, t.p.elastic_net = ELASTIC_NET, ElasticNet(as_double(l1, "l1"), as_double(l2, "l2"))
-    check(t.p.elastic_net.l1, "l1", False)
-    check(t.p.elastic_net.l2, "l2", False)
+    check(l1, "l1", False)
+    check(l2, "l2", False)
+    check_gamma(gamma, False)
+    set_penalty(&t, l1, l2, gamma)
     if not is_plain(w):
         raise errors.bad_array(w, "w")
     t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
     return penalty_in_threads(&t)
 
 
-def l1_penalty(w, l1):
-    return penalty(w, l1, 0.0)
+def l1_penalty(w, l1, *, gamma=float("inf")):
+    return penalty(w, as_double(l1, "l1"), 0, gamma)
 
 
 def l2_penalty(w, l2):
-    return penalty(w, 0.0, l2)
+    return penalty(w, 0, as_double(l2, "l2"), None)
 
 
-def elastic_net_penalty(w, l1, l2):
-    return penalty(w, l1, l2)
+def elastic_net_penalty(w, l1, l2, *, gamma=float("inf")):
+    return penalty(w, as_double(l1, "l1"), as_double(l2, "l2"), gamma)
 
 
 for function in (l1_penalty, l2_penalty, elastic_net_penalty):

@@ -37,7 +37,8 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
     cdef bint far = n > <Py_ssize_t>(BEYOND_L2//sizeof(floating))
     cdef Py_ssize_t i, j, k
     if ((Direction is FTRL and Mode is not Proximal) or (Direction is Lion and Mode is not Decoupled)
-            or (Direction not in Linear and Mode is Truncated) or (Penalty is Ridge and Factor is not NoFactor)):
+            or (Direction not in Linear and Mode is Truncated) or (Penalty is Ridge and Factor is not NoFactor)
+            or (Penalty is MCP and (Mode is Decoupled or Mode is Truncated))):
         pass  # without a meaning, or without a use: see with_mode and with_penalty; nothing is compiled
     else:
         for k in range(n // CHUNK):

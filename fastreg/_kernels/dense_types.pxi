@@ -35,6 +35,8 @@ cdef void with_penalty(Work d, Mode m, const Task* t) noexcept nogil:
             with_dtype(d, m, Ridge(t.p.elastic_net.l2), NoFactor(0), t)
         else:
             with_factor(d, m, t.p.elastic_net, t)
+    elif t.penalty == MCP_PENALTY:
+        with_factor(d, m, t.p.mcp, t)
 
 
 cdef void with_mode(Direction* d, const Task* t, Powers* powers) noexcept nogil:

@@ -57,9 +57,11 @@ cdef enum ModeCode:  # the order of reference.MODES
 
 cdef enum PenaltyCode:  # the order of reference.PENALTIES
     ELASTIC_NET
+    MCP_PENALTY
 
 cdef union AnyPenalty:
     ElasticNet elastic_net
+    MCP mcp
 
 cdef struct Task:  # one update of one tensor
     DType dtype

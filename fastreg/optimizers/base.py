@@ -37,6 +37,9 @@ class Optimizer:
         every step, and with 0 at construction.
     l1, l2 : float or callable, default 0.0
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂²; callables as for lr.
+    gamma : float, default inf
+        Positive. Finite: the minimax concave penalty (MCP) takes the place of l1·‖w‖₁. It does not shrink weights above
+        gamma·l1: see :func:`fastreg.elastic_net_update`. Modes "proximal" and "subgradient" only.
     mode : {"proximal", "subgradient", "decoupled", "truncated"}
         Where the penalty enters: see :func:`fastreg.elastic_net_update`. "proximal" gives exact zeros. "subgradient"
         adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
@@ -99,10 +102,10 @@ class Optimizer:
     _has_mode = True
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
-    def __init__(self, params, lr, settings, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads=None):
+    def __init__(self, params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads=None):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
-        defaults = {"lr": lr, **settings, "l1": l1, "l2": l2}
+        defaults = {"lr": lr, **settings, "l1": l1, "l2": l2, "gamma": gamma}
         if self._has_mode:
             defaults |= {"mode": mode, "theta": theta}
         groups, grouped = split_groups(params)
@@ -205,6 +208,8 @@ class Optimizer:
             raise ValueError(f"mode: expected one of {known} for {name} ({self._modes_reason}), got {mode!r}")
         if settings["theta"] != inf and mode != "truncated":
             raise errors.bad_theta(settings["theta"], mode)
+        if settings["gamma"] < inf and mode not in reference.MODES_OF["MCP"]:
+            raise errors.bad_gamma(settings["gamma"], f"mode={mode!r}")
 
     def _state_names(self, settings):
         """The names of the arrays that are the state of a tensor."""
@@ -219,7 +224,7 @@ class Optimizer:
 
     def _penalty(self, settings):
         """The penalty, as a tuple of fastreg.reference, for settings without callables."""
-        return reference.ElasticNet(settings["l1"], settings["l2"])
+        return reference.penalty_with(settings["l1"], settings["l2"], settings["gamma"])
 
     def _direction(self, settings, first):
         """The direction, as a tuple of fastreg.reference, for settings without callables.
@@ -283,7 +288,7 @@ class Optimizer:
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
     def penalty(self, by=None):
-        """The value of the penalty l1·‖w‖₁ + l2/2·‖w‖₂², with the factors, at the strengths of the next step.
+        """The value of the penalty with the factors, at the strengths of the next step.
 
         Parameters
         ----------

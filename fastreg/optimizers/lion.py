@@ -11,9 +11,9 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads
-        As for every :class:`Optimizer`, but the only mode is "decoupled": the others have no meaning for moves of a
-        fixed length.
+    params, lr, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads
+        As for every :class:`Optimizer`, but the only mode is "decoupled": the others, and so a finite gamma, have no
+        meaning for moves of a fixed length.
     betas : pair of float, default (0.9, 0.99)
         Weight of the mean in the sign, and decay rate of the mean; at least 0, below 1.
 
@@ -42,9 +42,11 @@ class Lion(Optimizer):
 
     def __init__(
         self, params, lr=1e-4, *, betas=(0.9, 0.99),
-        l1=0.0, l2=0.0, mode="decoupled", theta=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, gamma=inf, mode="decoupled", theta=inf,
+        penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        super().__init__(params, lr, {"betas": betas}, l1, l2, mode, theta, penalty_factor, on_nonfinite, threads)
+        settings = {"betas": betas}
+        super().__init__(params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads)
 
     def _state_names(self, settings):
         return ("exp_avg",)

@@ -22,6 +22,13 @@ def number(name, x, low=0.0, high=inf, *, below_high=False):
     return value
 
 
+def positive(name, x):
+    value = number(name, x)
+    if value == 0:
+        raise ValueError(f"{name}: expected a positive number or inf, got {x!r}")
+    return value
+
+
 def finite(name, x):
     value = number(name, x)
     if not isfinite(value):
@@ -68,6 +75,7 @@ def thread_count(name, x):
 
 
 CHECKS = dict.fromkeys(SCHEDULES, number_or_callable) | {
+    "gamma": positive,
     "mode": mode_name,
     "theta": number,
     "momentum": decay,

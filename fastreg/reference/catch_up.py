@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastreg.reference.rules import FTRL, Adagrad, Proximal, adaptive_rate, l1_threshold, l2_shrinkage, soft, solve
+from fastreg.reference.penalties import l1_threshold, l2_shrinkage
+from fastreg.reference.rules import FTRL, Adagrad, Proximal, adaptive_rate, solve
+from fastreg.reference.scalars import soft
 
 LAZY_MODES_OF = {"Plain": ("proximal", "truncated"), "Adagrad": ("proximal",), "FTRL": ("proximal",)}  # closed forms
 

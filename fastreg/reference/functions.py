@@ -1,17 +1,20 @@
 """The public functions in plain NumPy, with the docstrings and signatures of the compiled ones, which take them here.
 
-They check `mode` and `theta` alone.
+They check `mode`, `theta` and `gamma` alone.
 """
 
 import numpy as np
 
-from fastreg.reference.rules import MODES, ElasticNet, Plain, Truncated, as_float32, step, without_l1
+from fastreg.reference.penalties import ElasticNet, penalty_with, without_l1
+from fastreg.reference.rules import MODES, Plain, Truncated, step
+from fastreg.reference.scalars import as_float32
+from fastreg.reference.tables import MODES_OF
 
 inf = float("inf")
 LARGEST = float(np.finfo(float).max)
 
 
-def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
+def l1_update(w, grad, lr, l1, *, gamma=inf, mode="subgradient", theta=inf):
     """One L1-regularised (lasso) gradient step on E(w) + l1·‖w‖₁, in place.
 
     With the default mode this is the textbook rule ``w := w − lr·(grad + l1·sign(w))``, which makes weights small but
@@ -29,6 +32,8 @@ def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
         Learning rate: finite, not negative.
     l1 : float
         Strength of the L1 penalty: finite, not negative.
+    gamma : float, default inf
+        Finite: MCP in place of L1; see :func:`elastic_net_update`.
     mode : {"subgradient", "decoupled", "truncated", "proximal"}
         Where the penalty enters the update; see :func:`elastic_net_update`.
     theta : float, default inf
@@ -46,15 +51,16 @@ def l1_update(w, grad, lr, l1, *, mode="subgradient", theta=inf):
         number.
     ValueError
         Shapes or memory orders that differ, a strided, read-only, misaligned or byte-swapped array, arrays that
-        overlap, a number out of range (also after rounding to the dtype of the arithmetic), an unknown mode, or theta
-        without ``mode="truncated"``. Everything is checked before the first write.
+        overlap, a number out of range (also after rounding to the dtype of the arithmetic), an unknown mode, theta
+        without ``mode="truncated"``, or a finite gamma in a mode without MCP. Everything is checked before the first
+        write.
 
     References
     ----------
     R. Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58 (1996).
     J. Langford, L. Li, T. Zhang, "Sparse online learning via truncated gradient", JMLR 10 (2009).
     """
-    _update(w, grad, lr, l1, 0.0, mode, theta)
+    _update(w, grad, lr, l1, 0.0, gamma, mode, theta)
 
 
 def l2_update(w, grad, lr, l2, *, mode="subgradient"):
@@ -90,10 +96,10 @@ def l2_update(w, grad, lr, l2, *, mode="subgradient"):
     ----------
     A. Hoerl, R. Kennard, "Ridge regression: biased estimation for nonorthogonal problems", Technometrics 12 (1970).
     """
-    _update(w, grad, lr, 0.0, l2, mode, inf)
+    _update(w, grad, lr, 0.0, l2, inf, mode, inf)
 
 
-def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
+def elastic_net_update(w, grad, lr, l1, l2, *, gamma=inf, mode="subgradient", theta=inf):
     """One elastic-net regularised gradient step on E(w) + l1·‖w‖₁ + l2/2·‖w‖₂², in place.
 
     With S(x, t) = x − clip(x, −t, t) and sign(0) = 0, the new weight is
@@ -102,6 +108,10 @@ def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
     - ``"decoupled"``: w − lr·grad − lr·(l1·sign(w) + l2·w), the penalty beside the move; no exact zeros;
     - ``"truncated"``: S(x, lr·l1) where abs(x) ≤ theta, else x, with x = w − lr·grad − lr·l2·w; exact zeros;
     - ``"proximal"``: S(w − lr·grad, lr·l1)/(1 + lr·l2), the proximal gradient step; exact zeros.
+
+    With a finite gamma, "proximal" is the minimiser of (v − x)²/(2·η) + MCP(v), with η = lr/(1 + lr·l2) and x =
+    (w − lr·grad)/(1 + lr·l2). Where η < gamma: 0 up to η·l1, S(x, η·l1)/(1 − η/gamma) up to gamma·l1, from there x.
+    Where not: 0 up to l1·√(η·gamma), from there x.
 
     A NaN in a weight or its gradient gives a NaN in the weight. An infinite weight becomes NaN in every mode but
     "proximal", where l2·w is not multiplied out: 0·inf is NaN, so that holds for l2 = 0 too.
@@ -116,6 +126,10 @@ def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
         Learning rate: finite, not negative.
     l1, l2 : float
         Strengths of the two penalties: finite, not negative.
+    gamma : float, default inf
+        Positive. Where it is finite, the minimax concave penalty (MCP) takes the place of l1·abs(w): l1·abs(w) −
+        w²/(2·gamma) up to gamma·l1, from there the constant gamma·l1²/2. Weights above gamma·l1 are not shrunk by it.
+        Modes "subgradient" and "proximal" only.
     mode : {"subgradient", "decoupled", "truncated", "proximal"}
         Where the penalty enters the update.
     theta : float, default inf
@@ -136,11 +150,23 @@ def elastic_net_update(w, grad, lr, l1, l2, *, mode="subgradient", theta=inf):
     H. Zou, T. Hastie, "Regularization and variable selection via the elastic net", JRSS B 67 (2005).
     J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting", JMLR 10 (2009).
     I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR (2019).
+    C.-H. Zhang, "Nearly unbiased variable selection under minimax concave penalty", Annals of Statistics 38 (2010).
+
+    Examples
+    --------
+    MCP sets small weights to zero as L1 does, and leaves large ones unshrunk:
+
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w, zero = np.array([0.05, 0.2, 5.0]), np.zeros(3)
+    >>> fastreg.elastic_net_update(w, zero, 0.1, 1.0, 0.0, gamma=3.0, mode="proximal")
+    >>> w.round(3)
+    array([0.   , 0.103, 5.   ])
     """
-    _update(w, grad, lr, l1, l2, mode, theta)
+    _update(w, grad, lr, l1, l2, gamma, mode, theta)
 
 
-def l1_penalty(w, l1):
+def l1_penalty(w, l1, *, gamma=inf):
     """The L1 penalty l1·‖w‖₁ of the weights, a float accumulated in float64.
 
     Parameters
@@ -148,6 +174,8 @@ def l1_penalty(w, l1):
     w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
     l1 : float
         Strength: finite, not negative. Zero gives 0.0 whatever the weights.
+    gamma : float, default inf
+        Positive; where it is finite, the value of MCP (see :func:`elastic_net_update`).
 
     Returns
     -------
@@ -159,7 +187,7 @@ def l1_penalty(w, l1):
     TypeError, ValueError
         As :func:`l1_update`.
     """
-    return penalty_sum(ElasticNet(l1, 0.0), w)
+    return penalty_sum(penalty_with(l1, 0.0, gamma), w)
 
 
 def l2_penalty(w, l2):
@@ -184,7 +212,7 @@ def l2_penalty(w, l2):
     return penalty_sum(ElasticNet(0.0, l2), w)
 
 
-def elastic_net_penalty(w, l1, l2):
+def elastic_net_penalty(w, l1, l2, *, gamma=inf):
     """The elastic-net penalty l1·‖w‖₁ + l2/2·‖w‖₂² of the weights, a float accumulated in float64.
 
     Parameters
@@ -192,6 +220,8 @@ def elastic_net_penalty(w, l1, l2):
     w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
     l1, l2 : float
         Strengths: finite, not negative. A strength of zero adds nothing, whatever the weights.
+    gamma : float, default inf
+        Positive; where it is finite, MCP takes the place of l1·‖w‖₁ (see :func:`elastic_net_update`).
 
     Returns
     -------
@@ -203,18 +233,21 @@ def elastic_net_penalty(w, l1, l2):
     TypeError, ValueError
         As :func:`l1_update`.
     """
-    return penalty_sum(ElasticNet(l1, l2), w)
+    return penalty_sum(penalty_with(l1, l2, gamma), w)
 
 
-def _update(w, grad, lr, l1, l2, mode, theta):
+def _update(w, grad, lr, l1, l2, gamma, mode, theta):
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(map(repr, MODES))}, got {mode!r}")
     theta = theta if theta <= LARGEST else inf  # an int may be larger
     if theta != inf and mode != "truncated":
         raise ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
+    penalty = penalty_with(l1, l2, gamma if gamma <= LARGEST else inf)
+    if mode not in MODES_OF[type(penalty).__name__]:
+        raise ValueError(f"gamma: expected inf with mode={mode!r}, got {gamma!r}")
     m = Truncated(theta) if mode == "truncated" else MODES[mode]()
     with np.errstate(all="ignore"):
-        w[...] = step(Plain(lr), m, without_l1(ElasticNet(l1, l2)), w, grad)
+        w[...] = step(Plain(lr), m, without_l1(penalty), w, grad)
 
 
 # -- Values: float64, in blocks of 4096 elements, 16 lanes each, lanes added pairwise and blocks in order --------------

@@ -1,29 +1,16 @@
 """Layer 1', the reference of rules.pxd in plain NumPy: same names, same order of operations, over whole arrays.
 
 This is the contract of the compiled kernels: tests compare with it bit for bit (a NaN's payload and sign apart). It
-imports NumPy only, allocates freely and checks nothing.
+imports NumPy only, allocates freely and checks nothing. Penalties and scalar functions have files of their own.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-DIRECTIONS: dict[str, type] = {}
-PENALTIES: dict[str, type] = {}
-MODES_OF: dict[str, tuple[str, ...]] = {}  # of directions and penalties: the table that checks, tests and docs read
-LINEAR = "subgradient", "decoupled", "truncated", "proximal"
-ADAPTIVE = "subgradient", "decoupled", "proximal"  # coordinates differ in step size
-
-
-def registered(table, *modes):
-    """Lists a class in a table, and its modes."""
-
-    def register(cls):
-        table[cls.__name__], MODES_OF[cls.__name__] = cls, modes
-        return cls
-
-    return register
-
+from fastreg.reference.penalties import MCP, Ridge, l1_threshold
+from fastreg.reference.scalars import as_float32, sign, soft, times
+from fastreg.reference.tables import ADAPTIVE, DIRECTIONS, LINEAR, registered
 
 # -- Directions: `move` gives the move u, after the state has taken in the gradient g, and the step size eta -----------
 
@@ -177,95 +164,7 @@ class Proximal(NamedTuple):
 MODES = {"subgradient": Subgradient, "decoupled": Decoupled, "truncated": Truncated, "proximal": Proximal}
 
 
-# -- Penalties: `subgradient`, `prox` and `value`; f is the coordinates' factor, or None -------------------------------
-
-STRENGTHS = ("l1", "l2")  # the fields that a factor multiplies
-
-
-@registered(PENALTIES, *LINEAR)
-class ElasticNet(NamedTuple):
-    """l1·‖w‖₁ + l2/2·‖w‖₂² (Zou & Hastie 2005)."""
-
-    l1: float
-    l2: float
-
-    def subgradient(self, g, w, f=None):
-        """g plus a subgradient of the penalty at w: the one closest to zero at a corner."""
-        return g + times(self.l1, f, w.dtype) * sign(w) + times(self.l2, f, w.dtype) * w
-
-    def prox(self, x, eta, f=None):
-        """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
-        return soft(x, l1_threshold(self, eta, f)) * l2_shrinkage(self, eta, f)
-
-    def value(self, w, f=None):
-        """The penalty at each weight, in float64. A strength of zero adds nothing, even at an infinite weight."""
-        l1 = times(self.l1, f, w.dtype)
-        return np.where(l1 != 0, l1 * np.abs(w), 0.0) + Ridge(self.l2).value(w, f)
-
-
-class Ridge(NamedTuple):
-    """l2/2·‖w‖₂²: the elastic net without l1 and its arithmetic."""
-
-    l2: float
-
-    def subgradient(self, g, w, f=None):
-        return g + times(self.l2, f, w.dtype) * w
-
-    def prox(self, x, eta, f=None):
-        return x * l2_shrinkage(self, eta, f)
-
-    def value(self, w, f=None):
-        l2 = times(0.5 * self.l2, f, w.dtype)
-        return np.where(l2 != 0, l2 * (w * w), 0.0)
-
-
-def scaled(p, factor):
-    """A penalty with its strengths times a number."""
-    return p._replace(**{name: getattr(p, name) * factor for name in STRENGTHS if name in p._fields})
-
-
-def without_l1(p, f=None):
-    """Ridge in place of an elastic net without l1 and without factors, as the kernels choose: zeros differ in sign."""
-    return Ridge(p.l2) if isinstance(p, ElasticNet) and p.l1 == 0 and f is None else p
-
-
-# -- Scalar functions, over arrays ------------------------------------------------------------------------------------
-
-
-def as_float32(a):
-    """The array as float32 if it holds bfloat16, which is computed in float32."""
-    return a.astype(np.float32) if a.dtype.itemsize == 2 else a
-
-
-def times(x, f, dtype):
-    """A strength, rounded to dtype, as it applies to coordinates with the factors f, which are None for 1."""
-    return dtype.type(x) if f is None else dtype.type(x) * f.astype(dtype)
-
-
-def sign(w):
-    """-1, 0 or 1; 0 at both zeros."""
-    return np.where(w != 0, np.copysign(w.dtype.type(1), w), w.dtype.type(0))
-
-
-def soft(x, t):
-    """The soft threshold S(x, t) = x − clip(x, −t, t). In this form it keeps a NaN and its zeros are +0.0."""
-    c = np.where(x < t, x, t)
-    c = np.where(-t < c, c, -t)
-    return x - c
-
-
-# -- The elastic net's parts, for its closed forms --------------------------------------------------------------------
-
-
-def l1_threshold(p, eta, f=None):
-    """What l1 takes off |w| in a step of size eta."""
-    return eta.dtype.type(0) if isinstance(p, Ridge) else eta * times(p.l1, f, eta.dtype)
-
-
-def l2_shrinkage(p, eta, f=None):
-    """The factor by which l2 shrinks a weight in a proximal step of size eta."""
-    one = eta.dtype.type(1)
-    return one / (one + eta * times(p.l2, f, eta.dtype))
+# -- Closed forms -----------------------------------------------------------------------------------------------------
 
 
 def truncated(m, p, w, u, eta, f=None):
@@ -275,22 +174,28 @@ def truncated(m, p, w, u, eta, f=None):
     return x if isinstance(p, Ridge) else soft(x, l1_threshold(p, eta, f))
 
 
-def curvature(d, p, n, f):
-    """FTRL-Proximal: the second derivative of what `solve` minimises."""
-    return (d.beta + np.sqrt(n)) / d.lr + times(p.l2, f, n.dtype)
+def curvature(d, n):
+    """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
+    return (d.beta + np.sqrt(n)) / d.lr
 
 
 def solve(d, p, z, n, f=None):
     """FTRL-Proximal: the weights that minimise z·w + (beta + √n)/(2·lr)·w² + the penalty, in closed form."""
     d = rounded(d, z.dtype)
+    c = curvature(d, n)
+    if isinstance(p, MCP):
+        return p.prox(-z / c, z.dtype.type(1) / c, f)
     x = -z if isinstance(p, Ridge) else soft(-z, times(p.l1, f, z.dtype))
-    return x / curvature(d, p, n, f)
+    return x / (c + times(p.l2, f, z.dtype))
 
 
 def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
     d = rounded(d, w.dtype)
-    return -w * curvature(d, p, n, f) - times(p.l1, f, w.dtype) * sign(w)
+    c = curvature(d, n)
+    if isinstance(p, MCP):
+        return -p.subgradient(c * w, w, f)
+    return -w * (c + times(p.l2, f, w.dtype)) - times(p.l1, f, w.dtype) * sign(w)
 
 
 # -- Directions: one step ---------------------------------------------------------------------------------------------

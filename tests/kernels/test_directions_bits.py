@@ -83,6 +83,7 @@ def test_special_values_and_strengths(name, mode, dtype, strengths):
     if name == "FTRL" and not s.lr > 0:
         pytest.skip("FTRL divides by lr")
     options = {"theta": s.theta} if mode == "truncated" else {}
+    options |= {"gamma": s.gamma} if mode in reference.MODES_OF["MCP"] else {}
     l1, l2 = np.abs([s.l1, s.l2]).tolist()
     for weighted in (False, True):
         w, g = special_values(dtype)

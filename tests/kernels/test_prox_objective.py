@@ -1,4 +1,6 @@
-"""Each proximal step minimises its objective ½(x − v)²/eta + f·(l1·|x| + l2/2·x²), for every direction.
+"""Each proximal step minimises its objective ½(x − v)²/eta + penalty(x), for every direction.
+
+The penalty is f·(l1·|x| + l2/2·x²), with a finite gamma MCP in the place of f·l1·|x|.
 
 v = w − u and eta are computed here from the published formulas; the minimiser is found by a search, not by a formula.
 """
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 from optimizer_cases import DIRECTIONS, make
 from scipy.optimize import minimize_scalar
+
+import fastreg
 
 PROXIMAL = [name for name, case in DIRECTIONS.items() if "proximal" in case.modes and name != "FTRL"]
 LR = 0.1
@@ -44,16 +48,25 @@ class History:
         return eta * mean, eta
 
 
-def minimiser(v, eta, l1, l2):
-    """The best of 0, where the penalty has its kink, and of a search on either side."""
+def penalty(x, l1, l2, gamma):
+    size, ridge = abs(x), l2 / 2 * x * x
+    if l1 == 0:
+        return ridge
+    return ridge + (0.5 * gamma * l1**2 if size > gamma * l1 else l1 * size - size**2 / (2 * gamma))
+
+
+def minimiser(smooth, scale, l1, l2, gamma):
+    """The best of 0, where the penalty has its kink, and of searches on either side of where MCP becomes constant."""
 
     def objective(x):
-        return 0.5 * (x - v) ** 2 / eta + l1 * abs(x) + l2 / 2 * x * x
+        return smooth(x) + penalty(x, l1, l2, gamma)
 
-    far = 2 * abs(v) + 1e-6
+    far = 2 * scale + 1e-6
+    end = min(gamma * l1 if l1 else 0.0, far)
     found = [
         minimize_scalar(objective, bounds=b, method="bounded", options={"xatol": 1e-12}).x
-        for b in ((0, far), (-far, 0))
+        for b in ((0, end), (end, far), (-end, 0), (-far, -end))
+        if b[0] < b[1]
     ]
     return min([0.0, *found], key=objective), objective
 
@@ -64,13 +77,15 @@ def test_every_direction_with_a_proximal_mode_is_tested():
 
 @pytest.mark.parametrize("name", PROXIMAL)
 @pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.4), (0.3, 0.2), (3.0, 5.0)])
+@pytest.mark.parametrize("gamma", [np.inf, 0.5, 0.03])  # steps are smaller and larger than the last ones
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "factors"])
-def test_a_step_gives_the_minimiser_of_its_objective(name, l1, l2, weighted):
+def test_a_step_gives_the_minimiser_of_its_objective(name, l1, l2, gamma, weighted):
     rng = np.random.default_rng(3)
     n = 12
     w, f = rng.standard_normal(n), np.array([0, 0.5, 1, 4] * 3) if weighted else np.ones(n)
     histories = [History(name, DIRECTIONS[name].options) for _ in range(n)]
-    optimizer = make(name, w, LR, "proximal", l1=l1, l2=l2, penalty_factor=f if weighted else None)
+    options = {"l1": l1, "l2": l2, "gamma": gamma, "penalty_factor": f if weighted else None}
+    optimizer = make(name, w, LR, "proximal", **options)
     zeros = 0
     for _ in range(8):
         before, g = w.copy(), rng.standard_normal(n)
@@ -78,12 +93,44 @@ def test_a_step_gives_the_minimiser_of_its_objective(name, l1, l2, weighted):
         for i in range(n):
             u, eta = histories[i].move(g[i])
             v = before[i] - u
-            best, objective = minimiser(v, eta, l1 * f[i], l2 * f[i])
-            assert w[i] == pytest.approx(best, abs=1e-5)
-            assert objective(w[i]) <= objective(best) * (1 + 1e-12) + 1e-15
-            assert (w[i] == 0) == (abs(v) <= eta * l1 * f[i])
+            best, objective = minimiser(
+                lambda x, v=v, eta=eta: 0.5 * (x - v) ** 2 / eta, abs(v), l1 * f[i], l2 * f[i], gamma
+            )
+            assert objective(w[i]) <= objective(best) * (1 + 1e-12) + 1e-14
+            if gamma == np.inf:
+                assert w[i] == pytest.approx(best, abs=1e-5)
+                assert (w[i] == 0) == (abs(v) <= eta * l1 * f[i])
             zeros += w[i] == 0
-    assert zeros > 0 or l1 < 1
+    assert zeros > 0 or l1 < 1 or gamma < 0.1
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.7, 0.0), (0.3, 0.2), (1.5, 0.5)])
+@pytest.mark.parametrize("gamma", [np.inf, 5.0, 0.5, 0.03])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "factors"])
+def test_ftrl_gives_the_minimiser_of_its_objective(l1, l2, gamma, weighted):
+    """z·x + (beta + √n)/(2·lr)·x² + penalty(x), with the z and n that it has after the step."""
+    rng = np.random.default_rng(5)
+    w, f = rng.standard_normal(12), np.array([0, 0.5, 1, 4] * 3) if weighted else np.ones(12)
+    options = {"l1": l1, "l2": l2, "gamma": gamma, "penalty_factor": f if weighted else None}
+    optimizer = make("FTRL", w, LR, **options)
+    for _ in range(8):
+        optimizer.step(rng.standard_normal(12))
+        z, n = optimizer.state["0"].values()
+        for i in range(12):
+            curvature = (DIRECTIONS["FTRL"].options["beta"] + np.sqrt(n[i])) / LR
+            best, objective = minimiser(
+                lambda x, z=z[i], c=curvature: z * x + c / 2 * x * x,
+                abs(z[i]) / curvature, l1 * f[i], l2 * f[i], gamma,
+            )  # fmt: skip
+            assert objective(w[i]) <= objective(best) + 1e-12 * abs(objective(best)) + 1e-14
+
+
+@pytest.mark.parametrize("gamma", [np.inf, 5.0])
+def test_ftrl_starts_at_the_given_weights(gamma):
+    w = np.array([0.0, 0.1, -0.4, 3.0])
+    before = w.copy()
+    fastreg.FTRL(w, 0.5, beta=1.0, l1=0.3, l2=0.1, gamma=gamma).step(np.zeros(4))
+    np.testing.assert_allclose(w, before, rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", [name for name, case in DIRECTIONS.items() if "truncated" in case.modes])
