@@ -124,13 +124,20 @@ def test_other_buffers_are_used_without_a_copy():
 @classes
 def test_the_signature_has_the_common_parameters_and_the_own_options(cls):
     parameters = inspect.signature(cls).parameters
-    common = ["l1", "l2", "mode", "theta", "penalty_factor", "on_nonfinite", "threads"]
+    common = ["l1", "l2", "gamma", "mode", "theta", "penalty_factor", "on_nonfinite", "threads"]
     if cls is fastreg.FTRL:
         common = [name for name in common if name not in ("mode", "theta")]
     assert list(parameters)[:2] == ["params", "lr"]
     assert list(parameters)[-len(common) :] == common
     assert all(p.kind is p.KEYWORD_ONLY for p in list(parameters.values())[2:])
-    defaults = {"l1": 0.0, "l2": 0.0, "theta": np.inf, "penalty_factor": None, "on_nonfinite": "propagate"}
+    defaults = {
+        "l1": 0.0,
+        "l2": 0.0,
+        "gamma": np.inf,
+        "theta": np.inf,
+        "penalty_factor": None,
+        "on_nonfinite": "propagate",
+    }
     defaults["threads"] = None
     assert all(parameters[name].default == x for name, x in defaults.items() if name in parameters)
     if "mode" in parameters:

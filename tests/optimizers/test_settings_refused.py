@@ -34,6 +34,7 @@ BAD = {
         "one": ((0.9, 1.0), ValueError),
         "three": ((0.9, 0.9, 0.9), TypeError),
     },
+    "gamma": {key: NUMBER[key] for key in ("negative", "NaN", "text", "None", "list")} | {"zero": (0.0, ValueError)},
     "theta": {key: NUMBER[key] for key in ("negative", "NaN", "text", "None", "list")},
     "mode": {"unknown": ("ridge", ValueError), "None": (None, TypeError), "number": (0, TypeError)},
     **{key: {"text": ("yes", TypeError), "None": (None, TypeError)} for key in ("nesterov", "amsgrad", "warm_start")},
@@ -74,6 +75,7 @@ def test_bad_values_of_settings(key, case):
     [
         ({"nesterov": True}, "^nesterov: .*momentum"),
         ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "^nesterov: .*dampening"),
+        ({"gamma": 1.0, "mode": "truncated"}, "^gamma: .*truncated"),
         ({"theta": 1.0}, "^theta: .*truncated"),
         ({"theta": 1.0, "mode": "subgradient"}, "^theta: .*truncated"),
     ],
@@ -201,7 +203,7 @@ def test_messages_about_forms_that_do_not_fit():
         with pytest.raises(TypeError, match=match):
             fastreg.SGD(params).step(grads)
     with pytest.raises(TypeError, match="subclasses"):
-        fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, "proximal", np.inf, None, "propagate")
+        fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, np.inf, "proximal", np.inf, None, "propagate")
     with pytest.raises(ValueError, match=r"^on_nonfinite"):
         fastreg.SGD(w).on_nonfinite = "rais"
 
