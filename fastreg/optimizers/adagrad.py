@@ -49,6 +49,7 @@ class Adagrad(Optimizer):
 
     _directions = {"Adagrad": {}}
     _modes_reason = "coordinates differ in step size"
+    _squares = "sum"
 
     def __init__(
         self, params, lr=1e-2, *, initial_accumulator_value=0.0, eps=1e-10,

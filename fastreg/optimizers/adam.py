@@ -49,6 +49,7 @@ class Adam(Optimizer):
 
     _directions = {"Adam": {}, "AMSGrad": {"amsgrad": True}}
     _modes_reason = "coordinates differ in step size"
+    _squares = "exp_avg_sq"
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,

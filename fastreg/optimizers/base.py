@@ -15,15 +15,15 @@ from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
 from fastreg._boundary.tensors import Tensors
-from fastreg.optimizers import values
 from fastreg.optimizers.factors import split_factors
 from fastreg.optimizers.groups import Group, GroupSetting
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
 from fastreg.optimizers.settings import CHECKS, nonfinite_policy, thread_count
 from fastreg.optimizers.state import load, pickled, save
+from fastreg.optimizers.values import Values
 
 
-class Optimizer:
+class Optimizer(Values):
     """What all optimizers have in common; use one of the subclasses.
 
     Parameters
@@ -100,6 +100,7 @@ class Optimizer:
     _modes: tuple[str, ...] = ()  # the modes that have a meaning, by default those of the directions
     _modes_reason = ""  # why the others have none
     _has_mode = True
+    _squares: str | None = None  # the state that sums squared gradients, or averages them
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
     def __init__(self, params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads=None):
@@ -286,26 +287,6 @@ class Optimizer:
         """The state of each tensor by name: a dict of live arrays."""
         fields = [self._state_names(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
-
-    def penalty(self, by=None):
-        """The value of the penalty with the factors, at the strengths of the next step.
-
-        Parameters
-        ----------
-        by : {None, "group", "tensor"}
-            The total as a float, a list of floats by group, or a dict by name of tensor.
-        """
-        return values.summed(self, values.penalties(self), by)
-
-    def zeros(self, by=None):
-        """The number of weights that are exactly zero.
-
-        Parameters
-        ----------
-        by : {None, "group", "tensor"}
-            The total as an int, a list of ints by group, or a dict by name of tensor.
-        """
-        return values.summed(self, values.zero_counts(self), by)
 
     # State
 

@@ -54,6 +54,7 @@ class FTRL(Optimizer):
 
     _directions = {"FTRL": {}}
     _has_mode = False
+    _squares = "n"
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,

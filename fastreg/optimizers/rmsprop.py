@@ -44,6 +44,7 @@ class RMSprop(Optimizer):
 
     _directions = {"RMSprop": {}}
     _modes_reason = "coordinates differ in step size"
+    _squares = "square_avg"
 
     def __init__(
         self, params, lr=1e-2, *, alpha=0.99, eps=1e-8,

@@ -3,49 +3,116 @@
 The kernels add the values up, factors included, so that nothing here knows what a penalty is.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastreg._boundary.bfloat16 import as_float32
+from fastreg._boundary.functions import l2_penalty
+
+
+class Values:
+    """The methods of :class:`fastreg.Optimizer` that report values."""
+
+    def penalty(self, by=None):
+        """The value of the penalty with the factors, at the strengths of the next step.
+
+        Parameters
+        ----------
+        by : {None, "group", "tensor"}
+            The total as a float, a list of floats by group, or a dict by name of tensor.
+        """
+        return summed(self, penalties(self), by)
+
+    def zeros(self, by=None):
+        """The number of weights that are exactly zero.
+
+        Parameters
+        ----------
+        by : {None, "group", "tensor"}
+            The total as an int, a list of ints by group, or a dict by name of tensor.
+        """
+        return summed(self, zero_counts(self), by)
+
+    def report(self):
+        """What became of each tensor: a small table of zeros, norms and penalties.
+
+        Returns
+        -------
+        Report
+            A dict from the name of each tensor to a named tuple, which prints as a table, and has a `total`:
+
+            - `size`, `zeros`, `share`: the number of weights, of exact zeros among them, and their ratio;
+            - `untouched`: how many weights never had a gradient, as far as the state tells; None where it does not, as
+              in SGD. In an adaptive metric they go to zero at the first step, without having been selected;
+            - `norm`: ‖w‖₂;
+            - `penalty`: the value of the penalty, as :meth:`penalty` gives it.
+
+            All numbers are of the same moment.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> optimizer = fastreg.Adagrad({"W": np.ones((2, 3)), "b": np.ones(2)}, lr=0.1, l1=0.5)
+        >>> optimizer.step({"W": np.array([[0.0, 0.0, 1.0]] * 2), "b": np.ones(2)})
+        >>> optimizer.report()
+        tensor  size  zeros  share  untouched   norm  penalty
+        W          6      4  66.7%          4  1.202     0.85
+        b          2      0   0.0%          0  1.202     0.85
+        total      8      4  50.0%          4    1.7      1.7
+        """
+        return report(self)
 
 
 def penalties(optimizer):
-    """The value of each tensor's penalty. Weights and settings are those of the same moment.
+    """The value of each tensor's penalty."""
+    return _by_tensor(optimizer, lambda i, penalty, w, state: optimizer._tensors.penalty(i, penalty, w))
 
-    Callables must not run while other threads wait for the lock. Where there is one, the weights are copied instead.
+
+def _by_tensor(optimizer, measure):
+    """What `measure` returns for each tensor, called with its index, penalty, weights and state of the same moment.
+
+    Callables must not run while other threads wait for the lock. Where there is one, the arrays are copied instead.
     """
     tensors = optimizer._tensors
     while True:
-        completed, settings, weights = tensors.read(lambda: _snapshot(tensors))
-        tuples = []
+        completed, settings, copies = tensors.read(lambda: _snapshot(tensors))
+        penalties = []
         for group, own in zip(optimizer.param_groups, settings):
             scaled = group.penalties(group.numbers(own, completed))
-            tuples += [scaled[kind] for kind in group.kinds]
-        if weights is not None:
-            return [tensors.penalty(i, p, w) for i, (p, w) in enumerate(zip(tuples, weights))]
-        values = _read_values(tensors, settings, tuples)
+            penalties += [scaled[kind] for kind in group.kinds]
+        numbers = range(len(penalties))
+        if copies is not None:
+            return list(map(measure, numbers, penalties, *copies))
+
+        def read(settings=settings, penalties=penalties, numbers=numbers):
+            if tensors.settings is not settings:  # another thread has changed them
+                return None
+            return list(map(measure, numbers, penalties, tensors.weights, tensors.states))
+
+        values = tensors.read(read)
         if values is not None:
             return values
 
 
 def _snapshot(tensors):
     has_callables = any(callable(x) for settings in tensors.settings for x in settings.values())
-    weights = [w.copy(order="K") for w in tensors.weights] if has_callables else None
-    return tensors.completed, tensors.settings, weights
-
-
-def _read_values(tensors, settings, tuples):
-    """The values, or None if another thread has changed the settings."""
-
-    def read():
-        return [tensors.penalty(i, p) for i, p in enumerate(tuples)] if tensors.settings is settings else None
-
-    return tensors.read(read)
+    copies = None
+    if has_callables:
+        weights = [w.copy(order="K") for w in tensors.weights]
+        copies = weights, [[array.copy(order="K") for array in state] for state in tensors.states]
+    return tensors.completed, tensors.settings, copies
 
 
 def zero_counts(optimizer):
     """The number of zeros of each tensor."""
     tensors = optimizer._tensors
-    return tensors.read(lambda: [int(w.size - np.count_nonzero(as_float32(w))) for w in tensors.weights])
+    return tensors.read(lambda: list(map(zero_count, tensors.weights)))
+
+
+def zero_count(w):
+    return int(w.size - np.count_nonzero(as_float32(w)))
 
 
 def summed(optimizer, values, by):
@@ -57,3 +124,64 @@ def summed(optimizer, values, by):
     if by == "tensor":
         return dict(zip(optimizer._tensors.names, values))
     raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
+
+
+class TensorReport(NamedTuple):
+    """One row of a report."""
+
+    size: int
+    zeros: int  # weights that are exactly zero
+    share: float  # of zeros, from 0 to 1
+    untouched: int | None  # weights that never had a gradient, as far as the state tells; None where it does not
+    norm: float  # ‖w‖₂
+    penalty: float
+
+
+class Report(dict):
+    """A :class:`TensorReport` by name of tensor, in their order; prints as a table with a total."""
+
+    @property
+    def total(self):
+        """All tensors as one row."""
+        rows = list(self.values())
+        size, zeros = sum(row.size for row in rows), sum(row.zeros for row in rows)
+        counts = [row.untouched for row in rows]
+        norm = float(np.sqrt(sum(row.norm**2 for row in rows)))
+        untouched = None if None in counts else sum(counts)
+        return TensorReport(size, zeros, share_of(zeros, size), untouched, norm, sum(row.penalty for row in rows))
+
+    def __repr__(self):
+        cells = [["tensor", "size", "zeros", "share", "untouched", "norm", "penalty"]]
+        for name, row in [*self.items(), ("total", self.total)]:
+            untouched = "-" if row.untouched is None else f"{row.untouched:,}"
+            numbers = [f"{row.size:,}", f"{row.zeros:,}", f"{row.share:.1%}", untouched]
+            cells.append([name, *numbers, f"{row.norm:.4g}", f"{row.penalty:.4g}"])
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        return "\n".join(
+            "  ".join([row[0].ljust(widths[0]), *(x.rjust(n) for x, n in zip(row[1:], widths[1:]))]) for row in cells
+        )
+
+
+def report(optimizer):
+    """The report of an optimizer, all of it of the same moment."""
+    tensors, owners = optimizer._tensors, [group for group in optimizer.param_groups for _ in group.range]
+
+    def measure(i, penalty, w, state):
+        zeros, untouched = zero_count(w), untouched_count(optimizer, owners[i], state)
+        norm = float(np.sqrt(l2_penalty(w, 2.0)))
+        return TensorReport(w.size, zeros, share_of(zeros, w.size), untouched, norm, tensors.penalty(i, penalty, w))
+
+    return Report(zip(tensors.names, _by_tensor(optimizer, measure)))
+
+
+def untouched_count(optimizer, settings, state):
+    """The number of weights whose squared gradients still have their initial value; None without such a state."""
+    if optimizer._squares is None:
+        return None
+    squares = state[optimizer._state_names(settings).index(optimizer._squares)]
+    initial = squares.dtype.type(settings.get("initial_accumulator_value", 0))
+    return int(np.count_nonzero(squares == initial))
+
+
+def share_of(count, size):
+    return count / size if size else 0.0

@@ -1,0 +1,60 @@
+"""Optimizer.report(): the numbers of each tensor, their total, and the table that it prints."""
+
+import numpy as np
+import pytest
+from cases import STORED
+from optimizer_cases import DIRECTIONS, gradients, make, train
+
+import fastreg
+
+COUNTED = {"Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL"}  # whose state tells which weights had a gradient
+
+
+@pytest.mark.parametrize("name", DIRECTIONS)
+@pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
+def test_the_numbers_are_those_of_the_weights(name, dtype):
+    rng = np.random.default_rng(0)
+    params = {"W": rng.standard_normal((5, 7)).astype(dtype), "b": np.zeros(3, dtype), "none": np.zeros((0, 2), dtype)}
+    optimizer = make(name, params, l1=0.4, l2=0.1, penalty_factor={"W": 2.0, "b": 0.0, "none": 1.0})
+    train(optimizer, 0, 3)
+    report = optimizer.report()
+    assert list(report) == ["W", "b", "none"]
+    penalties, zeros = optimizer.penalty(by="tensor"), optimizer.zeros(by="tensor")
+    for key, row in report.items():
+        w = np.asarray(params[key]).astype(float)
+        assert (row.size, row.zeros, row.penalty) == (w.size, zeros[key], penalties[key])
+        assert row.share == (row.zeros / row.size if row.size else 0)
+        assert row.norm == pytest.approx(np.linalg.norm(w), rel=1e-14)
+        assert row.untouched == (0 if name in COUNTED else None)
+    total = report.total
+    assert (total.size, total.zeros, total.penalty) == (38, optimizer.zeros(), pytest.approx(optimizer.penalty()))
+    assert total.norm == pytest.approx(np.linalg.norm([row.norm for row in report.values()]))
+
+
+@pytest.mark.parametrize("name", sorted(COUNTED))
+def test_weights_that_never_had_a_gradient_are_counted_apart(name):
+    w = np.ones(6)
+    optimizer = make(name, w)
+    assert optimizer.report()["0"].untouched == 6
+    optimizer.step(np.array([1.0, 0, 0, -1, 0, 0]))
+    optimizer.step(np.array([0, 2.0, 0, -1, 0, 0]))
+    assert optimizer.report()["0"].untouched == 3
+
+
+def test_it_prints_as_a_table_with_a_total():
+    optimizer = fastreg.SGD({"first": np.ones(1200), "second": np.zeros(2)}, 0.1, l1=0.5)
+    assert repr(optimizer.report()).splitlines() == [
+        "tensor   size  zeros   share  untouched   norm  penalty",
+        "first   1,200      0    0.0%          -  34.64      600",
+        "second      2      2  100.0%          -      0        0",
+        "total   1,202      2    0.2%          -  34.64      600",
+    ]
+
+
+def test_callables_and_groups():
+    groups = [{"params": [np.ones(2)], "l1": lambda t: 0.5 * t}, {"params": [np.ones(2)]}]
+    optimizer = fastreg.Adam(groups, lambda t: 0.0)
+    optimizer.step(gradients(optimizer, 0))
+    report = optimizer.report()
+    assert [row.penalty for row in report.values()] == list(optimizer.penalty(by="tensor").values()) == [1.0, 0.0]
+    assert report.total.untouched == 0
