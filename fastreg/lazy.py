@@ -11,10 +11,12 @@ import numpy as np
 from fastreg import reference
 from fastreg._boundary.checks import guard
 from fastreg._boundary.errors import DTYPES
+from fastreg._boundary.functions import penalty_value
 from fastreg._boundary.lazy import Lazy
 from fastreg.optimizers.factors import check_products, split_factor
 from fastreg.optimizers.ftrl import init_ftrl_state
 from fastreg.optimizers.params import as_weights
+from fastreg.optimizers.reports import Report, row, zero_count
 from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules, mode_name
 from fastreg.optimizers.state import as_plain, checked_array, checked_count, own_entries
 
@@ -28,6 +30,7 @@ class _Lazy(Lazy):
 
     _direction: type  # a tuple of fastreg.reference
     _state_names: tuple[str, ...] = ()
+    _squares: str | None = None  # the state that sums squared gradients
     _needs_positive_lr = False
 
     def __init__(self, w, lr, settings, l1, l2, penalty_factor):
@@ -62,6 +65,25 @@ class _Lazy(Lazy):
         """What multiplies l1 and l2: a number, or an array like w."""
         number, array = self._factor
         return number if array is None else array.copy()
+
+    def zeros(self):
+        """The number of up-to-date weights that are exactly zero."""
+        return zero_count(self.weights())
+
+    def penalty(self):
+        """The value of the penalty with the factors, at the up-to-date weights and the strengths of the next step."""
+        return self._penalty_of(self.weights())
+
+    def report(self):
+        """Zeros, norm and penalty of the up-to-date weights, as one row "w": see :meth:`fastreg.Optimizer.report`."""
+        w, squares = self.weights(), self.state.get(self._squares)
+        return Report(w=row(w, self._penalty_of(w), squares, self._own.get("initial_accumulator_value", 0)))
+
+    def _penalty_of(self, w):
+        settings = {key: getattr(self, key) for key in SCHEDULES}
+        now = evaluate_schedules(settings, self.completed, w.dtype == np.float32)
+        scale, factors = self._factor
+        return penalty_value(w, reference.scaled(reference.ElasticNet(now["l1"], now["l2"]), scale), factors)
 
     def state_dict(self):
         """Everything that further steps depend on except w, penalty_factor and callables, as arrays and numbers.
@@ -244,6 +266,7 @@ class LazyAdagrad(_Lazy):
 
     _direction = reference.Adagrad
     _state_names = ("sum",)
+    _squares = "sum"
 
     def __init__(self, w, lr, *, initial_accumulator_value=0.1, eps=1e-10, l1=0.0, l2=0.0, penalty_factor=None):
         settings = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
@@ -291,6 +314,7 @@ class LazyFTRL(_Lazy):
 
     _direction = reference.FTRL
     _state_names = ("z", "n")
+    _squares = "n"
     _needs_positive_lr = True
 
     def __init__(

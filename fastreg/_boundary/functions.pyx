@@ -11,11 +11,11 @@ from libc.string cimport memset
 from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_NBYTES, PyArray_SIZE
 
 from fastreg._boundary.checks cimport (
-    address, as_array, as_arrays, as_double, check, dtype_of, GIL_FREE, is_plain, is_pair, is_target, kernels,
+    address, as_array, as_arrays, as_double, check, dtype_of, GIL_FREE, is_alike, is_plain, is_pair, is_target, kernels,
 )
-from fastreg._boundary.codes cimport mode_code, mode_name
+from fastreg._boundary.codes cimport fill_penalty, mode_code, mode_name
 from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
-from fastreg._kernels.table cimport ELASTIC_NET, FLOAT64, MCP_PENALTY, PLAIN, Task, TRUNCATED
+from fastreg._kernels.table cimport BFLOAT16, ELASTIC_NET, FLOAT32, FLOAT64, MCP_PENALTY, PLAIN, Task, TRUNCATED
 from fastreg.structs cimport ElasticNet, MCP
 
 from inspect import signature
@@ -206,6 +206,21 @@ cdef double penalty(object weights, double l1, double l2, object gamma_number) e
     if not is_plain(w):
         raise errors.bad_array(w, "w")
     t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
+    return penalty_in_threads(&t)
+
+
+def penalty_value(ndarray w, penalty, ndarray factors=None):
+    """The value of a penalty, as a tuple of the reference, with factors like w."""
+    cdef Task t
+    memset(&t, 0, sizeof(t))
+    t.penalty = fill_penalty(&t.p, penalty)
+    if not is_plain(w):
+        raise errors.bad_array(w, "w")
+    t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
+    if factors is not None:
+        if not (is_plain(factors) and is_alike(w, factors, FLOAT32 if t.dtype == BFLOAT16 else t.dtype)):
+            raise errors.bad_pair(w, factors, "w", "factors")
+        t.f = PyArray_DATA(factors)
     return penalty_in_threads(&t)
 
 

@@ -11,12 +11,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastreg._boundary.functions import elastic_net_penalty
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
 from fastreg.linear.labels import short
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples, Stream, Task
+from fastreg.optimizers.reports import Report, row, zero_count
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 DIVERGED = (
@@ -228,6 +230,22 @@ class StreamingBase(Parameters):
     def n_iter_(self):
         """The number of epochs of the last fit; 1 after partial_fit."""
         return self._fitted_stream("n_iter_").learner.epochs
+
+    def zeros(self):
+        """The number of weights in `coef_` that are exactly zero."""
+        return zero_count(self._fitted_stream("zeros").coef())
+
+    def penalty(self):
+        """alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) at `coef_`, the sum over all classes; no intercept."""
+        return self._penalty_of(self._fitted_stream("penalty").coef())
+
+    def report(self):
+        """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`."""
+        coef = self._fitted_stream("report").coef()
+        return Report(coef_=row(coef, self._penalty_of(coef)))
+
+    def _penalty_of(self, coef):
+        return elastic_net_penalty(coef, *from_sklearn(self.alpha, self.l1_ratio))
 
     def _fitted_stream(self, name):
         stream = vars(self).get("_stream")

@@ -3,12 +3,7 @@
 The kernels add the values up, factors included, so that nothing here knows what a penalty is.
 """
 
-from typing import NamedTuple
-
-import numpy as np
-
-from fastreg._boundary.bfloat16 import as_float32
-from fastreg._boundary.functions import l2_penalty
+from fastreg.optimizers.reports import Report, row, zero_count
 
 
 class Values:
@@ -111,10 +106,6 @@ def zero_counts(optimizer):
     return tensors.read(lambda: list(map(zero_count, tensors.weights)))
 
 
-def zero_count(w):
-    return int(w.size - np.count_nonzero(as_float32(w)))
-
-
 def summed(optimizer, values, by):
     """Values, one for each tensor, in the form that the argument `by` of a public method asks for."""
     if by is None:
@@ -126,62 +117,14 @@ def summed(optimizer, values, by):
     raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
 
 
-class TensorReport(NamedTuple):
-    """One row of a report."""
-
-    size: int
-    zeros: int  # weights that are exactly zero
-    share: float  # of zeros, from 0 to 1
-    untouched: int | None  # weights that never had a gradient, as far as the state tells; None where it does not
-    norm: float  # ‖w‖₂
-    penalty: float
-
-
-class Report(dict):
-    """A :class:`TensorReport` by name of tensor, in their order; prints as a table with a total."""
-
-    @property
-    def total(self):
-        """All tensors as one row."""
-        rows = list(self.values())
-        size, zeros = sum(row.size for row in rows), sum(row.zeros for row in rows)
-        counts = [row.untouched for row in rows]
-        norm = float(np.sqrt(sum(row.norm**2 for row in rows)))
-        untouched = None if None in counts else sum(counts)
-        return TensorReport(size, zeros, share_of(zeros, size), untouched, norm, sum(row.penalty for row in rows))
-
-    def __repr__(self):
-        cells = [["tensor", "size", "zeros", "share", "untouched", "norm", "penalty"]]
-        for name, row in [*self.items(), ("total", self.total)]:
-            untouched = "-" if row.untouched is None else f"{row.untouched:,}"
-            numbers = [f"{row.size:,}", f"{row.zeros:,}", f"{row.share:.1%}", untouched]
-            cells.append([name, *numbers, f"{row.norm:.4g}", f"{row.penalty:.4g}"])
-        widths = [max(map(len, column)) for column in zip(*cells)]
-        return "\n".join(
-            "  ".join([row[0].ljust(widths[0]), *(x.rjust(n) for x, n in zip(row[1:], widths[1:]))]) for row in cells
-        )
-
-
 def report(optimizer):
     """The report of an optimizer, all of it of the same moment."""
     tensors, owners = optimizer._tensors, [group for group in optimizer.param_groups for _ in group.range]
 
     def measure(i, penalty, w, state):
-        zeros, untouched = zero_count(w), untouched_count(optimizer, owners[i], state)
-        norm = float(np.sqrt(l2_penalty(w, 2.0)))
-        return TensorReport(w.size, zeros, share_of(zeros, w.size), untouched, norm, tensors.penalty(i, penalty, w))
+        settings = owners[i]._settings
+        names = optimizer._state_names(settings)
+        squares = state[names.index(optimizer._squares)] if optimizer._squares in names else None
+        return row(w, tensors.penalty(i, penalty, w), squares, settings.get("initial_accumulator_value", 0))
 
     return Report(zip(tensors.names, _by_tensor(optimizer, measure)))
-
-
-def untouched_count(optimizer, settings, state):
-    """The number of weights whose squared gradients still have their initial value; None without such a state."""
-    if optimizer._squares is None:
-        return None
-    squares = state[optimizer._state_names(settings).index(optimizer._squares)]
-    initial = squares.dtype.type(settings.get("initial_accumulator_value", 0))
-    return int(np.count_nonzero(squares == initial))
-
-
-def share_of(count, size):
-    return count / size if size else 0.0

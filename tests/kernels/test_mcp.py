@@ -127,3 +127,13 @@ def test_gamma_is_a_setting_of_groups_and_is_saved():
     other.load_state_dict(optimizer.state_dict())
     assert [group["gamma"] for group in other.param_groups] == [2.0, 4.0]
     assert optimizer.penalty(by="group") == [fastreg.l1_penalty(np.ones(4), 0.5, gamma=g) for g in (2.0, 4.0)]
+
+
+def test_a_state_file_from_before_mcp_can_be_loaded():
+    optimizer = fastreg.Adam(np.ones(4), 0.1, l1=0.5)
+    optimizer.step(np.ones(4))
+    saved = optimizer.state_dict()
+    del saved["group.0.gamma"]
+    other = fastreg.Adam(np.ones(4), 0.2)
+    other.load_state_dict(saved)
+    assert (other.completed, other.param_groups[0]["l1"], other.param_groups[0]["gamma"]) == (1, 0.5, np.inf)

@@ -1,4 +1,4 @@
-"""Optimizer.report(): the numbers of each tensor, their total, and the table that it prints."""
+"""report() of optimizers, lazy updates and linear models: the rows, their total, and the table that it prints."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,8 @@ from cases import STORED
 from optimizer_cases import DIRECTIONS, gradients, make, train
 
 import fastreg
+from fastreg import reference
+from fastreg.linear import StreamingClassifier, StreamingRegressor
 
 COUNTED = {"Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL"}  # whose state tells which weights had a gradient
 
@@ -58,3 +60,46 @@ def test_callables_and_groups():
     report = optimizer.report()
     assert [row.penalty for row in report.values()] == list(optimizer.penalty(by="tensor").values()) == [1.0, 0.0]
     assert report.total.untouched == 0
+
+
+@pytest.mark.parametrize("cls", [fastreg.LazySGD, fastreg.LazyAdagrad, fastreg.LazyFTRL])
+@pytest.mark.parametrize("factor", [None, 0.5, "array"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_lazy_updates_report_their_up_to_date_weights(cls, factor, dtype):
+    rng = np.random.default_rng(0)
+    factor = rng.integers(0, 2, (6, 3)).astype(dtype) if factor == "array" else factor
+    lazy = cls(
+        rng.standard_normal((6, 3)).astype(dtype), 0.1, l1=lambda t: 0.3 + 0.1 * t, l2=0.1, penalty_factor=factor
+    )
+    for i in range(4):
+        lazy.step(np.array([1, i]), np.ones((2, 3), dtype))
+    w, scale = lazy.weights(), factor if isinstance(factor, float) else 1.0
+    expected = reference.penalty_sum(
+        reference.ElasticNet((0.3 + 0.1 * 4) * scale, 0.1 * scale),
+        w,
+        factor if isinstance(factor, np.ndarray) else None,
+    )
+    assert lazy.penalty() == expected
+    assert lazy.zeros() == np.count_nonzero(w == 0)
+    row = lazy.report()["w"]
+    assert (row.size, row.zeros, row.penalty) == (18, lazy.zeros(), expected)
+    assert row.norm == pytest.approx(np.linalg.norm(w.astype(float)))
+    assert row.untouched == (None if cls is fastreg.LazySGD else 6)
+
+
+@pytest.mark.parametrize("labels", [2, 3, None], ids=["two classes", "three classes", "regression"])
+def test_linear_models_report_their_coefficients(labels):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((60, 8))
+    model = (
+        StreamingRegressor(alpha=0.3, l1_ratio=0.7) if labels is None else StreamingClassifier(alpha=0.1, l1_ratio=0.7)
+    )
+    with pytest.raises(AttributeError, match="fitted"):
+        model.report()
+    model.fit(x, x[:, 0] if labels is None else np.digitize(x[:, 0], [0.0, 0.7][: labels - 1]))
+    l1, l2 = fastreg.convert.from_sklearn(model.alpha, model.l1_ratio)
+    assert model.penalty() == pytest.approx(l1 * np.abs(model.coef_).sum() + l2 / 2 * (model.coef_**2).sum(), rel=1e-14)
+    assert model.zeros() == np.count_nonzero(model.coef_ == 0) > 0
+    row = model.report()["coef_"]
+    assert (row.size, row.zeros, row.penalty) == (model.coef_.size, model.zeros(), model.penalty())
+    assert row.norm == pytest.approx(np.linalg.norm(model.coef_))
