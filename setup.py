@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import json
 import os
 import platform
 import re
@@ -84,13 +85,16 @@ def translated(names):
     It would go by times, and in an isolated build its own files and NumPy's are new each time.
     """
     sources = {name: TRANSLATED / f"{name.replace('.', '/')}.c" for name in names}
-    versions = f"Cython {Cython.__version__} NumPy {np.__version__}"
-    digest = hashlib.sha256(Path("setup.py").read_bytes())
-    for path in sorted(path for path in Path("fastreg").rglob("*") if path.suffix in (".pyx", ".pxd", ".pxi")):
-        digest.update(str(path).encode() + path.read_bytes())
-    stamp, state = TRANSLATED / "state", [versions, digest.hexdigest()]
-    last = stamp.read_text().split("\n") if stamp.exists() else state[:1]
+    state = {"versions": f"Cython {Cython.__version__} NumPy {np.__version__}"}
+    sources_of_cython = (path for path in Path("fastreg").rglob("*") if path.suffix in (".pyx", ".pxd", ".pxi"))
+    for path in [Path("setup.py"), *sorted(sources_of_cython)]:
+        state[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    stamp = TRANSLATED / "state.json"
+    last = json.loads(stamp.read_text()) if stamp.exists() else {}
     if last != state or not all(source.exists() for source in sources.values()):
+        for path in state.keys() - {"versions"}:
+            if last and last.get(path) != state[path]:
+                os.utime(path)  # Cython goes by times, and a file that was restored or copied may have an old one
         directives = {
             "auto_pickle": False,
             "autotestdict": False,
@@ -98,11 +102,9 @@ def translated(names):
             "freethreading_compatible": True,
             "language_level": 3,
         }
-        extensions = map(extension, names)
-        cythonize(
-            list(extensions), build_dir=str(TRANSLATED), compiler_directives=directives, force=last[0] != versions
-        )
-        stamp.write_text("\n".join(state))
+        force = bool(last) and last["versions"] != state["versions"]
+        cythonize(list(map(extension, names)), build_dir=str(TRANSLATED), compiler_directives=directives, force=force)
+        stamp.write_text(json.dumps(state))
     return [extension(name, str(source)) for name, source in sources.items()]
 
 

@@ -47,6 +47,12 @@ cdef inline floating soft(floating x, floating t) noexcept nogil:
     return x - c
 
 
+cdef inline floating within(floating x, floating low, floating high) noexcept nogil:
+    """x, moved into the interval. After the proximal operator of a convex penalty: the minimiser over the interval."""
+    cdef floating c = low if x < low else x
+    return high if c > high else c
+
+
 # -- The interface of a penalty ---------------------------------------------------------------------------------------
 
 cdef inline floating subgradient(const Penalty* p, floating g, floating w, floating f) noexcept nogil:

@@ -103,9 +103,11 @@ def make(name, params, lr=0.1, mode=None, **options):
 class Twin:
     """A copy of one tensor and its state, with steps of the reference."""
 
-    def __init__(self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, gamma=np.inf, **options):
+    def __init__(
+        self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, gamma=np.inf, bounds=None, **options
+    ):
         self.case = DIRECTIONS[name]
-        self.w, self.lr, self.f = w.copy(order="K"), lr, factor
+        self.w, self.lr, self.f, self.bounds = w.copy(order="K"), lr, factor, bounds
         self.options = self.case.options | options
         self.mode = reference.Truncated(theta) if mode == "truncated" else reference.MODES[mode]()
         penalty = reference.penalty_with(l1, l2, gamma)
@@ -127,7 +129,8 @@ class Twin:
         direction = self.direction(self.t, self.power1, self.power2)
         state = [*self.state, None, None, None][:3]
         with np.errstate(all="ignore"):
-            self.w[...] = reference.step(direction, self.mode, self.penalty, self.w, g, *state, self.f)
+            w = reference.step(direction, self.mode, self.penalty, self.w, g, *state, self.f)
+            self.w[...] = w if self.bounds is None else reference.within(w, *self.bounds)
 
 
 def snapshot(optimizer):

@@ -14,7 +14,8 @@ from cpython.pythread cimport (
 from cython cimport final
 
 from fastreg._boundary.checks cimport GIL_FREE, kernels
-from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Task
+from fastreg._kernels.slices cimport bytes_of, shifted
+from fastreg._kernels.table cimport DType, Task
 
 from fastreg._boundary import threads as thread_pool
 
@@ -129,11 +130,6 @@ cdef struct Tasks:
     Py_ssize_t* found  # by part: the first task whose gradient is not finite, or -1
 
 
-cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
-    """The size of a stored number in bytes."""
-    return 8 if dtype == FLOAT64 else 2 if dtype == BFLOAT16 else 4
-
-
 cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
     """The number of bytes that are read and written for one coordinate."""
     return 3*bytes_of(t.dtype) + 2*max(4, bytes_of(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
@@ -156,20 +152,6 @@ cdef inline Py_ssize_t coordinate_at(const Task* t, Py_ssize_t size) noexcept no
     """The coordinate after the first `size` bytes of a task's work, rounded down to a multiple of GRAIN, or the end."""
     cdef Py_ssize_t i = max(size, <Py_ssize_t>0) // bytes_per_weight(t)
     return t.n if i >= t.n else i - i % GRAIN
-
-
-cdef inline void* offset(const void* start, Py_ssize_t size) noexcept nogil:
-    return <char*>start + size if start != NULL else NULL
-
-
-cdef inline Task shifted(const Task* t, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
-    """The task for the n coordinates from `start`."""
-    cdef Py_ssize_t stored = start*bytes_of(t.dtype), computed = start*max(4, bytes_of(t.dtype))
-    cdef Task s = t[0]
-    s.n = n
-    s.w, s.g = offset(t.w, stored), offset(t.g, stored)
-    s.a, s.b, s.c, s.f = offset(t.a, computed), offset(t.b, computed), offset(t.c, computed), offset(t.f, computed)
-    return s
 
 
 cdef bint slice_of(const Tasks* work, Py_ssize_t i, Py_ssize_t before, Py_ssize_t part, Py_ssize_t parts,

@@ -45,7 +45,7 @@ cdef bint can_update(const Task* t, const Slot* slot, ndarray w, ndarray g) noex
     return n == t.n
 
 
-cdef Task make_task(name, ndarray w, list states, object factors) except *:
+cdef Task make_task(name, ndarray w, list states, object factors, object bounds) except *:
     cdef Task t
     cdef (void*)[3] state
     cdef ndarray s
@@ -63,7 +63,20 @@ cdef Task make_task(name, ndarray w, list states, object factors) except *:
         if not (is_plain(s) and is_alike(w, s, dtype)):
             raise errors.bad_state(w, s, f"params[{name}]")
         t.f = PyArray_DATA(s)
+    t.low, t.high, t.bound_step = NULL, NULL, 0
+    if bounds is not None:
+        t.low, t.bound_step = pointer_to_bounds(name, w, bounds[0], dtype), PyArray_NDIM(bounds[0]) > 0
+        t.high = pointer_to_bounds(name, w, bounds[1], dtype)
+        if (PyArray_NDIM(bounds[1]) > 0) != t.bound_step:
+            raise errors.bad_state(bounds[0], bounds[1], f"params[{name}]")
     return t
+
+
+cdef const void* pointer_to_bounds(name, ndarray w, ndarray bounds, DType dtype) except? NULL:
+    """The data of bounds that are one number, without dimensions, or an array like w."""
+    if not (is_plain(bounds) and dtype_of(bounds) == dtype and (PyArray_NDIM(bounds) == 0 or is_alike(w, bounds, dtype))):
+        raise errors.bad_state(w, bounds, f"params[{name}]")
+    return PyArray_DATA(bounds)
 
 
 cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, plan) except -1:

@@ -14,6 +14,7 @@ class Tensors:
     weights: list[_Array]
     states: list[list[_Array]]
     factors: list[_Array | None]
+    bounds: list[tuple[_Array, _Array] | None]
     settings: tuple[dict[str, Any], ...]
     completed: int
     skipped: int
@@ -23,6 +24,7 @@ class Tensors:
         weights: list[_Array],
         states: list[list[_Array]],
         factors: list[_Array | None],
+        bounds: list[tuple[_Array, _Array] | None],
         kinds: list[int],
         spans: list[tuple[int, int]],
         settings: tuple[dict[str, Any], ...],

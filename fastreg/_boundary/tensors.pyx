@@ -69,6 +69,8 @@ cdef class Tensors:
         The state of each tensor, like its weights; float32 for bfloat16 weights.
     factors : list of ndarray or None
         The penalty factors of each tensor, like its state; None for none.
+    bounds : list of (ndarray, ndarray) or None
+        The bounds of each tensor, both without dimensions or both like its state; None for none.
     kinds : list of int
         For each tensor the index of its penalty in the Plan of its group.
     spans : list of (int, int)
@@ -77,7 +79,7 @@ cdef class Tensors:
         The settings of each group. The dicts are never changed: new settings are a new dict.
     """
 
-    cdef readonly list names, weights, states, factors
+    cdef readonly list names, weights, states, factors, bounds
     cdef readonly long long completed, skipped
     cdef readonly tuple settings
     cdef Section section
@@ -92,14 +94,16 @@ cdef class Tensors:
     cdef Span* spans
     cdef AnyPenalty* penalties  # space for those of the group that is being configured
 
-    def __cinit__(self, list names, list weights, list states, list factors, list kinds, list spans, tuple settings):
+    def __cinit__(self, list names, list weights, list states, list factors, list bounds, list kinds, list spans,
+                  tuple settings):
         cdef Py_ssize_t i
         cdef ndarray w
         cdef Powers start = Powers(1, 1, False)
-        self.names, self.weights, self.states, self.factors = names, list(weights), states, factors
+        self.names, self.weights, self.states, self.factors, self.bounds = names, list(weights), states, factors, bounds
         self.settings, self.planned, self.section = settings, [None]*len(spans), Section()
         self.dtypes = list(map(attrgetter("dtype"), weights))
-        self.guards = guard([*weights, *(s for state in states for s in state), *(f for f in factors if f is not None)])
+        read = [*(f for f in factors if f is not None), *(x for pair in bounds if pair is not None for x in pair)]
+        self.guards = guard([*weights, *(s for state in states for s in state), *read])
         self.count, self.groups = len(weights), len(spans)
         self.tasks = <Task*>allocate(self.count, sizeof(Task))
         self.slots = <Slot*>allocate(self.count, sizeof(Slot))
@@ -110,7 +114,7 @@ cdef class Tensors:
         for i, w in enumerate(weights):
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
-            self.tasks[i] = make_task(names[i], w, states[i], factors[i])
+            self.tasks[i] = make_task(names[i], w, states[i], factors[i], bounds[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
             self.size += PyArray_SIZE(w)
         sort_blocks(&self.written, names, weights, states)

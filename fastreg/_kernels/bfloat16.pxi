@@ -84,7 +84,7 @@ cdef inline Py_ssize_t pairs_with_penalty(Mode m, const Task* t) noexcept nogil:
 
 cdef Py_ssize_t pairs_with_mode(const Task* t) noexcept nogil:
     """How many coordinates, from the first on, have been updated in pairs."""
-    if t.direction != PLAIN or t.penalty != ELASTIC_NET or t.f != NULL:
+    if t.direction != PLAIN or t.penalty != ELASTIC_NET or t.f != NULL or t.low != NULL:
         return 0
     if t.mode == SUBGRADIENT:
         return pairs_with_penalty(Subgradient(0), t)
@@ -97,26 +97,23 @@ cdef Py_ssize_t pairs_with_mode(const Task* t) noexcept nogil:
     return 0
 
 
-cdef inline void* advanced(const void* start, Py_ssize_t n) noexcept nogil:
-    return <float*>start + n if start != NULL else NULL
-
-
 cdef void update_via_float32(Task* t) noexcept nogil:
     """A task of bfloat16, stripe by stripe as tasks of float32."""
     cdef float[STRIPE + PADDING] w_
     cdef float[STRIPE + PADDING] g_
-    cdef bfloat16* w = <bfloat16*>t.w
-    cdef const bfloat16* g = <const bfloat16*>t.g
+    cdef bfloat16* w
     cdef Py_ssize_t i = pairs_with_mode(t)
-    cdef Task s = t[0]
-    s.dtype, s.w, s.g = FLOAT32, w_, g_
+    cdef Task s
     while i < t.n:
-        s.n = min(t.n - i, <Py_ssize_t>STRIPE)
-        s.a, s.b, s.c, s.f = advanced(t.a, i), advanced(t.b, i), advanced(t.c, i), advanced(t.f, i)
-        bf16_to_f32(w + i, w_, s.n)
-        bf16_to_f32(g + i, g_, s.n)
+        s = shifted(t, i, min(t.n - i, <Py_ssize_t>STRIPE))
+        w = <bfloat16*>s.w
+        bf16_to_f32(w, w_, s.n)
+        bf16_to_f32(<const bfloat16*>s.g, g_, s.n)
+        s.dtype, s.w, s.g = FLOAT32, w_, g_
         with_direction(&s, NULL)
-        f32_to_bf16(w_, w + i, s.n)
+        if s.low != NULL:
+            clip(&s)
+        f32_to_bf16(w_, w, s.n)
         i += s.n
 
 
@@ -125,11 +122,11 @@ cdef double penalty_via_float32(const Task* t) noexcept nogil:
     cdef float[BLOCK] w_
     cdef Py_ssize_t start = 0
     cdef double total = 0
-    cdef Task s = t[0]
-    s.dtype, s.w = FLOAT32, w_
+    cdef Task s
     while start < t.n:
-        s.n, s.f = min(t.n - start, <Py_ssize_t>BLOCK), advanced(t.f, start)
-        bf16_to_f32(<const bfloat16*>t.w + start, w_, s.n)
+        s = shifted(t, start, min(t.n - start, <Py_ssize_t>BLOCK))
+        bf16_to_f32(<const bfloat16*>s.w, w_, s.n)
+        s.dtype, s.w = FLOAT32, w_
         total += penalty(&s)
         start += s.n
     return total

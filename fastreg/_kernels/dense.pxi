@@ -74,6 +74,17 @@ cdef void scale_all(floating* w, Py_ssize_t n, floating factor) noexcept nogil:
         w[i] = w[i]*factor
 
 
+cdef void clip_all(floating* w, const floating* low, const floating* high, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    cdef floating lowest = low[0], highest = high[0]
+    cdef Py_ssize_t i
+    if step == 0:
+        for i in range(n):
+            w[i] = within(w[i], lowest, highest)
+    else:
+        for i in range(n):
+            w[i] = within(w[i], low[i], high[i])
+
+
 cdef bint all_finite(const floating* w, Py_ssize_t n) noexcept nogil:
     """Without an early exit, which would keep the loop from being vectorised."""
     cdef int bad = 0

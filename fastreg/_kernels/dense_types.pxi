@@ -89,8 +89,29 @@ cdef void update(Task* tasks, Py_ssize_t count) noexcept nogil:
             continue
         if tasks[i].dtype == BFLOAT16:
             update_via_float32(&tasks[i])
+        elif tasks[i].low != NULL:
+            update_within_bounds(&tasks[i])
         else:
             with_direction(&tasks[i], NULL)
+
+
+cdef void update_within_bounds(Task* t) noexcept nogil:
+    """In stripes, so that the weights are still in the first-level cache when they are clipped."""
+    cdef Py_ssize_t start = 0
+    cdef Task s
+    while start < t.n:
+        s = shifted(t, start, min(t.n - start, <Py_ssize_t>STRIPE))
+        with_direction(&s, NULL)
+        clip(&s)
+        start += STRIPE
+
+
+cdef void clip(const Task* t) noexcept nogil:
+    """Moves the weights into their bounds."""
+    if t.dtype == FLOAT32:
+        clip_all(<float*>t.w, <const float*>t.low, <const float*>t.high, t.bound_step, t.n)
+    elif t.dtype == FLOAT64:
+        clip_all(<double*>t.w, <const double*>t.low, <const double*>t.high, t.bound_step, t.n)
 
 
 cdef double penalty(const Task* t) noexcept nogil:

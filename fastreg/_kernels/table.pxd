@@ -78,6 +78,9 @@ cdef struct Task:  # one update of one tensor
     void* b
     void* c
     const void* f  # factors; NULL for none
+    const void* low         # bounds; NULL for none
+    const void* high
+    Py_ssize_t bound_step   # 1, or 0 where all coordinates have the same bounds
 
 cdef struct Powers:  # what bias corrections depend on
     double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines

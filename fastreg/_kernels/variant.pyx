@@ -10,6 +10,7 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from fastreg._kernels.slices cimport shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.losses cimport loss, slope

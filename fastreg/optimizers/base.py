@@ -15,6 +15,7 @@ from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
 from fastreg._boundary.tensors import Tensors
+from fastreg.optimizers.bounds import checked_pair, split_bounds
 from fastreg.optimizers.factors import split_factors
 from fastreg.optimizers.groups import Group, GroupSetting
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
@@ -45,6 +46,11 @@ class Optimizer(Values):
         adds the penalty to the gradient, as torch's weight_decay does in SGD and Adam.
     theta : float, default inf
         With ``mode="truncated"``: weights with a larger magnitude are not truncated.
+    bounds : pair (low, high), default (-inf, inf)
+        The interval in which each weight stays: (0, inf) for weights that are not negative. Each side is a number, or
+        in the form of params, with a number or an array like the weights for each tensor. Each step ends by moving the
+        weights into it, which is exact for l1 and l2 in the proximal mode. Weights that start outside are moved in by
+        the first step. Copied, rounded to the dtype of the weights, and fixed at construction. Not with a finite gamma.
     penalty_factor : float or the form of params, optional
         Multiplies l1 and l2: an array like the weights gives each weight a factor, a number is for a whole tensor. 0
         means no penalty. Factors are copied, not rescaled, and fixed at construction.
@@ -103,7 +109,9 @@ class Optimizer(Values):
     _squares: str | None = None  # the state that sums squared gradients, or averages them
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
-    def __init__(self, params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads=None):
+    def __init__(
+        self, params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads=None
+    ):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
         defaults = {"lr": lr, **settings, "l1": l1, "l2": l2, "gamma": gamma}
@@ -112,10 +120,13 @@ class Optimizer(Values):
         groups, grouped = split_groups(params)
         layouts = [Layout(own, f"{i}." if grouped else "") for i, (own, _) in enumerate(groups)]
         shared = split_by_group(layouts, grouped, penalty_factor, "penalty_factor")
+        lows, highs = (
+            split_by_group(layouts, grouped, x, f"bounds[{k}]") for k, x in enumerate(checked_pair(bounds, "bounds"))
+        )
         parts = []
-        for (own, overrides), factors in zip(groups, shared):
-            factors = overrides.pop("penalty_factor", factors)
-            parts.append((own, defaults | overrides, factors))
+        for (own, overrides), factors, *pair in zip(groups, shared, lows, highs):
+            factors, pair = overrides.pop("penalty_factor", factors), overrides.pop("bounds", pair)
+            parts.append((own, defaults | overrides, factors, pair))
         attributes = {
             "_on_nonfinite": nonfinite_policy("on_nonfinite", on_nonfinite),
             "_threads": thread_count("threads", threads),
@@ -130,14 +141,16 @@ class Optimizer(Values):
 
         `restored` has the arguments of Tensors.restore except the settings. With None, the state is initialised.
         """
-        names, weights, factors, groups, settings, guards = [], [], [], [], [], []
-        for layout, (own_values, own_settings, own_factors) in zip(attributes["_layouts"], parts):
+        names, weights, factors, bounds, groups, settings, guards = [], [], [], [], [], [], []
+        for layout, (own_values, own_settings, own_factors, own_bounds) in zip(attributes["_layouts"], parts):
             own = []
             for name, x in zip(layout.names, layout.flatten(own_values, "params")):
                 own.append(as_weights(x, f"params[{name}]"))
                 guards += guard(own[-1:])  # at once: code of the caller that runs below could resize the memory
             scales, arrays = split_factors(layout, own, own_factors)
-            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales))
+            bounds += split_bounds(layout, own, own_bounds)
+            has_bounds = any(pair is not None for pair in bounds[len(weights) :])
+            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales, has_bounds))
             settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
         if not weights:
@@ -148,7 +161,7 @@ class Optimizer(Values):
             states = restored[-1]
         kinds = [kind for group in groups for kind in group.kinds]
         spans = [(group.start, group.stop) for group in groups]
-        tensors = Tensors(names, weights, states, factors, kinds, spans, tuple(settings))
+        tensors = Tensors(names, weights, states, factors, bounds, kinds, spans, tuple(settings))
         if restored is not None:
             tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
         for k, group in enumerate(groups):

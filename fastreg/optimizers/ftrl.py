@@ -13,7 +13,7 @@ class FTRL(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, gamma, bounds, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but lr, McMahan's alpha, must be positive. There is no mode: zeros are always
         exact.
     beta : float, default 1.0
@@ -58,10 +58,10 @@ class FTRL(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
-        l1=0.0, l2=0.0, gamma=inf, penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, gamma=inf, bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         settings = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
-        super().__init__(params, lr, settings, l1, l2, gamma, None, None, penalty_factor, on_nonfinite, threads)
+        super().__init__(params, lr, settings, l1, l2, gamma, None, None, bounds, penalty_factor, on_nonfinite, threads)
 
     def _check(self, settings):
         check_ftrl(settings)

@@ -11,11 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fastreg import reference
+from fastreg._boundary import errors
 from fastreg.optimizers.factors import check_products
 from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
 
 NOT_IN_GROUPS = {  # words for settings that are known, but not here
     "on_nonfinite": "of the whole optimizer, not of a group",
+    "bounds": "fixed at construction",
     "penalty_factor": "fixed at construction",
     "threads": "of the whole optimizer, not of a group",
     "weight_decay": "no setting here; torch's is l2 with mode='subgradient', for AdamW with mode='decoupled'",
@@ -40,9 +42,10 @@ class Group(MutableMapping):
     settings, so that they change together with the state.
     """
 
-    def __init__(self, optimizer, known, layout, start, weights, factors):
+    def __init__(self, optimizer, known, layout, start, weights, factors, has_bounds):
         self._optimizer, self._known, self._layout, self.weights = optimizer, known, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
+        self._has_bounds = has_bounds
         self.factors = factors  # one number for each tensor, 1.0 where each weight has a factor of its own
         self.scales = sorted(set(factors))  # the different ones
         self.kinds = [self.scales.index(factor) for factor in factors]  # of each tensor, the index of its scale
@@ -64,6 +67,8 @@ class Group(MutableMapping):
             raise TypeError(f"{name}: {NOT_IN_GROUPS.get(name, f'no setting of a group; those are {known}')}")
         checked = settings | checked_settings(changes, self._float32)
         self._optimizer._check(checked)
+        if self._has_bounds and checked["gamma"] < inf:
+            raise errors.bad_gamma(checked["gamma"], "bounds")
         return checked
 
     def numbers(self, settings, completed):

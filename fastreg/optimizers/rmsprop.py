@@ -11,7 +11,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but not ``mode="truncated"``.
     alpha : float, default 0.99
         Decay rate of the mean square, from 0 to 1.
@@ -49,10 +49,12 @@ class RMSprop(Optimizer):
     def __init__(
         self, params, lr=1e-2, *, alpha=0.99, eps=1e-8,
         l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        penalty_factor=None, on_nonfinite="propagate", threads=None,
+        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         settings = {"alpha": alpha, "eps": eps}
-        super().__init__(params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads)
+        super().__init__(
+            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+        )
 
     def _state_names(self, settings):
         return ("square_avg",)

@@ -11,7 +11,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`.
     momentum : float, default 0.0
         At least 0, below 1.
@@ -54,10 +54,12 @@ class SGD(Optimizer):
     def __init__(
         self, params, lr=1e-3, *, momentum=0.0, dampening=0.0, nesterov=False,
         l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        penalty_factor=None, on_nonfinite="propagate", threads=None,
+        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         settings = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(params, lr, settings, l1, l2, gamma, mode, theta, penalty_factor, on_nonfinite, threads)
+        super().__init__(
+            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+        )
 
     def _check(self, settings):
         super()._check(settings)

@@ -6,6 +6,7 @@ saved mapping serve dense and lazy optimizers.
 
 import numpy as np
 
+from fastreg.optimizers.bounds import joined
 from fastreg.optimizers.settings import SCHEDULES
 
 
@@ -40,7 +41,8 @@ def pickled(optimizer):
     for group in optimizer.param_groups:
         arrays = tensors.factors[group.start : group.stop]
         factors = group._layout.unflatten([x if f is None else f for x, f in zip(group.factors, arrays)])
-        groups.append((group["params"], dict(group._settings), factors))
+        bounds = tuple(map(group._layout.unflatten, joined(tensors.bounds[group.start : group.stop])))
+        groups.append((group["params"], dict(group._settings), factors, bounds))
     attributes = {key: x for key, x in vars(optimizer).items() if key not in ("_tensors", "param_groups")}
     restored = tensors.completed, tensors.skipped, clocks(optimizer), tensors.states
     return attributes | {"_groups": groups, "_restored": restored, "_seal": tensors.seal()}

@@ -18,6 +18,12 @@ def sign(w):
     return np.where(w != 0, np.copysign(w.dtype.type(1), w), w.dtype.type(0))
 
 
+def within(x, low, high):
+    """x, moved into the interval. After the proximal operator of a convex penalty: the minimiser over the interval."""
+    c = np.where(x < low, low, x)
+    return np.where(c > high, high, c)
+
+
 def soft(x, t):
     """The soft threshold S(x, t) = x − clip(x, −t, t). In this form it keeps a NaN and its zeros are +0.0."""
     c = np.where(x < t, x, t)

@@ -124,7 +124,7 @@ def test_other_buffers_are_used_without_a_copy():
 @classes
 def test_the_signature_has_the_common_parameters_and_the_own_options(cls):
     parameters = inspect.signature(cls).parameters
-    common = ["l1", "l2", "gamma", "mode", "theta", "penalty_factor", "on_nonfinite", "threads"]
+    common = ["l1", "l2", "gamma", "mode", "theta", "bounds", "penalty_factor", "on_nonfinite", "threads"]
     if cls is fastreg.FTRL:
         common = [name for name in common if name not in ("mode", "theta")]
     assert list(parameters)[:2] == ["params", "lr"]
@@ -135,6 +135,7 @@ def test_the_signature_has_the_common_parameters_and_the_own_options(cls):
         "l2": 0.0,
         "gamma": np.inf,
         "theta": np.inf,
+        "bounds": (-np.inf, np.inf),
         "penalty_factor": None,
         "on_nonfinite": "propagate",
     }

@@ -203,7 +203,7 @@ def test_messages_about_forms_that_do_not_fit():
         with pytest.raises(TypeError, match=match):
             fastreg.SGD(params).step(grads)
     with pytest.raises(TypeError, match="subclasses"):
-        fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, np.inf, "proximal", np.inf, None, "propagate")
+        fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, np.inf, "proximal", np.inf, (-np.inf, np.inf), None, "propagate")
     with pytest.raises(ValueError, match=r"^on_nonfinite"):
         fastreg.SGD(w).on_nonfinite = "rais"
 

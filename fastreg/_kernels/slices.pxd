@@ -1,0 +1,23 @@
+# Between layers 2 and 4: the part of a task that is worked on at a time, by a thread or in the first-level cache.
+
+from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Task
+
+
+cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
+    """The size of a stored number in bytes."""
+    return 8 if dtype == FLOAT64 else 2 if dtype == BFLOAT16 else 4
+
+
+cdef inline void* offset(const void* start, Py_ssize_t size) noexcept nogil:
+    return <char*>start + size if start != NULL else NULL
+
+
+cdef inline Task shifted(const Task* t, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    """The task for the n coordinates from `start`."""
+    cdef Py_ssize_t stored = start*bytes_of(t.dtype), computed = start*max(4, bytes_of(t.dtype))
+    cdef Task s = t[0]
+    s.n = n
+    s.w, s.g = offset(t.w, stored), offset(t.g, stored)
+    s.a, s.b, s.c, s.f = offset(t.a, computed), offset(t.b, computed), offset(t.c, computed), offset(t.f, computed)
+    s.low, s.high = offset(t.low, computed*t.bound_step), offset(t.high, computed*t.bound_step)
+    return s

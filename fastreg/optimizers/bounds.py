@@ -1,0 +1,74 @@
+"""Layer 5, bounds: the interval in which each weight stays, as one pair of numbers or as arrays like the weights."""
+
+from collections.abc import Mapping
+from math import inf
+
+import numpy as np
+
+from fastreg._boundary import errors
+
+
+def split_bounds(layout, weights, bounds, what="bounds"):
+    """The bounds of each tensor as two arrays, both without dimensions or both like it; None where there are none."""
+    low, high = checked_pair(bounds, what)
+    sides = [layout.flatten(x, f"{what}[{k}]") if is_many(x) else [x] * len(weights) for k, x in enumerate((low, high))]
+    return [bounds_of(f"params[{name}]", w, own, what) for name, w, own in zip(layout.names, weights, zip(*sides))]
+
+
+def checked_pair(bounds, what):
+    """Bounds as (low, high), where None stands for no bounds."""
+    if bounds is None:
+        return -inf, inf
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 2:
+        raise TypeError(f"{what}: expected a pair (low, high), got {bounds!r}")
+    return tuple(x if is_many(x) else errors.as_float(x, what) for x in bounds)
+
+
+def is_many(x):
+    """Whether a side of the bounds is in the form of params rather than one number."""
+    return isinstance(x, (list, tuple, Mapping)) or getattr(x, "ndim", 0) > 0
+
+
+def bounds_of(name, w, pair, what):
+    """The bounds of one tensor: see split_bounds. They are copies, in the dtype in which the tensor is computed."""
+    sides = [side_of(f"{what}[{k}]", name, w, x) for k, x in enumerate(pair)]
+    if all(side.ndim == 0 for side in sides) and sides[0] == -inf and sides[1] == inf:
+        return None
+    if any(side.ndim for side in sides):
+        sides = [side if side.ndim else filled(w, side) for side in sides]
+    if not (sides[0] <= sides[1]).all():
+        raise ValueError(f"{what}: expected low <= high for {name}, got {sides[0]} and {sides[1]}")
+    return tuple(sides)
+
+
+def side_of(what, name, w, x):
+    """One side of the bounds, rounded to the dtype of the weights, so that weights at a bound can be stored."""
+    given = np.asarray(x)
+    if given.dtype.kind not in "fiub":
+        raise TypeError(f"{what}: expected real numbers for {name}, got dtype {given.dtype}")
+    if given.ndim and given.shape != w.shape:
+        raise ValueError(f"{what}: expected shape {w.shape} like {name}, got {given.shape}")
+    with np.errstate(over="ignore"):
+        rounded = given.astype(w.dtype).astype(computed(w))
+    if np.isnan(given).any() or (np.isinf(rounded) & np.isfinite(given)).any():
+        raise ValueError(f"{what}: expected numbers that {w.dtype} can hold, or infinities, for {name}, got others")
+    return filled(w, rounded) if given.ndim else rounded
+
+
+def filled(w, values):
+    """A new array like w, in the dtype in which it is computed."""
+    array = np.empty_like(w, dtype=computed(w), subok=False)
+    array[...] = values
+    return array
+
+
+def computed(w):
+    return np.float64 if w.dtype == np.float64 else np.float32
+
+
+def joined(bounds):
+    """The inverse of split_bounds for the tensors of a group, as two lists."""
+    pairs = [(-inf, inf) if own is None else own for own in bounds]
+    return tuple(
+        [x.item() if np.ndim(x) == 0 and isinstance(x, np.ndarray) else x for x in side] for side in zip(*pairs)
+    )
