@@ -74,7 +74,8 @@ cdef Task make_task(name, ndarray w, list states, object factors, object bounds)
 
 cdef const void* pointer_to_bounds(name, ndarray w, ndarray bounds, DType dtype) except? NULL:
     """The data of bounds that are one number, without dimensions, or an array like w."""
-    if not (is_plain(bounds) and dtype_of(bounds) == dtype and (PyArray_NDIM(bounds) == 0 or is_alike(w, bounds, dtype))):
+    if not (is_plain(bounds) and dtype_of(bounds) == dtype
+            and (PyArray_NDIM(bounds) == 0 or is_alike(w, bounds, dtype))):
         raise errors.bad_state(w, bounds, f"params[{name}]")
     return PyArray_DATA(bounds)
 

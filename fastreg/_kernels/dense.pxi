@@ -74,7 +74,8 @@ cdef void scale_all(floating* w, Py_ssize_t n, floating factor) noexcept nogil:
         w[i] = w[i]*factor
 
 
-cdef void clip_all(floating* w, const floating* low, const floating* high, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+cdef void clip_all(floating* w, const floating* low, const floating* high, Py_ssize_t step,
+                   Py_ssize_t n) noexcept nogil:
     cdef floating lowest = low[0], highest = high[0]
     cdef Py_ssize_t i
     if step == 0:
