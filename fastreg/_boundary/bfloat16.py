@@ -30,3 +30,9 @@ def as_float32(a):
     w = np.empty_like(a, np.float32, subok=False)
     np.left_shift(a.view(np.uint16), 16, out=w.view(np.uint32), dtype=np.uint32)
     return w
+
+
+def to_bfloat16(a):
+    """float32 numbers, none of them a NaN, rounded to the nearest that bfloat16 can hold, ties to even."""
+    bits = np.asarray(a, np.float32).view(np.uint32)
+    return np.asarray(bits + 0x7FFF + (bits >> 16 & 1) & 0xFFFF0000, np.uint32).view(np.float32)

@@ -6,6 +6,7 @@ from math import inf
 import numpy as np
 
 from fastreg._boundary import errors
+from fastreg._boundary.bfloat16 import to_bfloat16
 
 
 def split_bounds(layout, weights, bounds, what="bounds"):
@@ -49,7 +50,8 @@ def side_of(what, name, w, x):
     if given.ndim and given.shape != w.shape:
         raise ValueError(f"{what}: expected shape {w.shape} like {name}, got {given.shape}")
     with np.errstate(over="ignore"):
-        rounded = given.astype(w.dtype).astype(computed(w))
+        rounded = given.astype(computed(w))
+        rounded = to_bfloat16(rounded) if w.dtype.itemsize == 2 else rounded
     if np.isnan(given).any() or (np.isinf(rounded) & np.isfinite(given)).any():
         raise ValueError(f"{what}: expected numbers that {w.dtype} can hold, or infinities, for {name}, got others")
     return filled(w, rounded) if given.ndim else rounded

@@ -5,10 +5,12 @@ import pickle
 import numpy as np
 import pytest
 from cases import SIZES, STORED, arithmetic, assert_same_bits, special_values, values
+from ml_dtypes import bfloat16
 from optimizer_cases import COMBINATIONS, DIRECTIONS, Twin, gradients, make, train
 from scipy.optimize import nnls
 
 import fastreg
+from fastreg._boundary.bfloat16 import BITS
 
 combinations = pytest.mark.parametrize(("name", "mode"), COMBINATIONS)
 stored = pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
@@ -120,6 +122,17 @@ def test_bounds_are_rounded_to_the_dtype_of_the_weights(dtype):
     fastreg.SGD(w, 0.1, bounds=(-0.1, 0.3)).step(g)
     assert w.min() == dtype(-0.1)
     assert w.max() == dtype(0.3)
+
+
+def test_bounds_of_bfloat16_bits_are_those_of_bfloat16():
+    """torch's bfloat16 comes as a structure, which NumPy cannot convert numbers to."""
+    w, g = values(bfloat16, 100)
+    low = np.linspace(-2, 0.1, 100)
+    bits = w.copy()
+    fastreg.SGD(w, 0.1, bounds=(low, 0.3)).step(g)
+    fastreg.SGD(bits.view(BITS), 0.1, bounds=(low, 0.3)).step(g.view(BITS))
+    assert_same_bits(bits, w)
+    assert (w.astype(float) >= low.astype(bfloat16).astype(float)).all()
 
 
 def test_bounds_are_copied():
