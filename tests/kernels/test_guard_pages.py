@@ -65,16 +65,18 @@ def every_length(dtype):
 
 
 def every_length_of_an_optimizer(dtype):
-    """An optimizer allocates its state and copies its factors, so they are moved to the pages afterwards."""
-    pages = [Guarded() for _ in range(6)]
+    """An optimizer allocates its state and copies factors and bounds, so they are moved to the pages afterwards."""
+    pages = [Guarded() for _ in range(8)]
     for n in LENGTHS[:36]:
         (w, g), f = values(dtype, n), np.linspace(0, 2, n).astype(dtype)
         for name, mode in COMBINATIONS:
             for factor in (None, f):
-                x = w.copy()
-                make(name, x, mode=mode, l1=0.3, l2=0.2, penalty_factor=factor).step(g)
+                x, options = w.copy(), {"mode": mode, "l1": 0.3, "l2": 0.2, "penalty_factor": factor}
+                if factor is not None:
+                    options["bounds"] = (-f, f)
+                make(name, x, **options).step(g)
                 for at_end in (False, True):
-                    optimizer = make(name, w.copy(), mode=mode, l1=0.3, l2=0.2, penalty_factor=factor)
+                    optimizer = make(name, w.copy(), **options)
                     guarded = iter(pages)
 
                     def place(a, guarded=guarded, at_end=at_end):
@@ -82,8 +84,9 @@ def every_length_of_an_optimizer(dtype):
 
                     tensors = optimizer._tensors
                     parts = [place(a) for a in (tensors.weights[0], *tensors.states[0], tensors.factors[0])]
+                    bounds = tensors.bounds[0] and tuple(map(place, tensors.bounds[0]))
                     optimizer._tensors = type(tensors)(
-                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [0], [(0, 1)], tensors.settings
+                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [bounds], [0], [(0, 1)], tensors.settings
                     )
                     optimizer.step(place(g))
                     assert parts[0].tobytes() == x.tobytes()
