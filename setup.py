@@ -102,7 +102,8 @@ def translated(names):
             "freethreading_compatible": True,
             "language_level": 3,
         }
-        force = bool(last) and last["versions"] != state["versions"]
+        force = any(last.get(key) != state[key] for key in ("versions", "setup.py"))
+        stamp.unlink(missing_ok=True)  # an error below may leave some modules translated and others not
         cythonize(list(map(extension, names)), build_dir=str(TRANSLATED), compiler_directives=directives, force=force)
         stamp.write_text(json.dumps(state))
     return [extension(name, str(source)) for name, source in sources.items()]

@@ -75,7 +75,10 @@ class _Lazy(Lazy):
         return self._penalty_of(self.weights())
 
     def report(self):
-        """Zeros, norm and penalty of the up-to-date weights, as one row "w": see :meth:`fastreg.Optimizer.report`."""
+        """Zeros, norm and penalty of the up-to-date weights, as one row "w": see :meth:`fastreg.Optimizer.report`.
+
+        Weights, strengths and state are read one after the other: not while another thread makes steps.
+        """
         w, squares = self.weights(), self.state.get(self._squares)
         return Report(w=row(w, self._penalty_of(w), squares, self._own.get("initial_accumulator_value", 0)))
 

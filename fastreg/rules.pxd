@@ -103,7 +103,8 @@ cdef inline floating mcp_prox(const MCP* p, floating x, floating eta, floating l
     cdef floating gamma = <floating>p.gamma
     cdef floating firm = soft(x, eta*l1)/(<floating>1 - eta/gamma)
     cdef floating hard = <floating>0 if absolute(x) <= l1*root(eta*gamma) else x
-    firm = x if absolute(x) > gamma*l1 else firm
+    # Near gamma the quotient magnifies rounding errors: it must not make a weight grow.
+    firm = x if absolute(x) > gamma*l1 or absolute(firm) > absolute(x) else firm
     return hard if eta >= gamma else firm
 
 

@@ -241,10 +241,10 @@ def bad_theta(theta, mode):
     return ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
 
 
-def bad_gamma(gamma, where=""):
+def bad_gamma(gamma, where="", reason="which has no meaning for MCP"):
     """The error for a gamma that is not positive, or that is finite where MCP has no meaning."""
     if where:
-        return ValueError(f"gamma: expected inf with {where}, which has no meaning for MCP, got {gamma!r}")
+        return ValueError(f"gamma: expected inf with {where}, {reason}, got {gamma!r}")
     return ValueError(f"gamma: expected a positive number or inf, got {gamma!r}")
 
 

@@ -194,9 +194,8 @@ elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_up
 
 # -- Values of the penalties ------------------------------------------------------------------------------------------
 
-cdef double penalty(object weights, double l1, double l2, object gamma_number) except? -1:
+cdef double penalty(object weights, double l1, double l2, double gamma) except? -1:
     cdef ndarray w = as_array(weights, "w")
-    cdef double gamma = INFINITY if gamma_number is None else as_double(gamma_number, "gamma")
     cdef Task t
     memset(&t, 0, sizeof(t))
     check(l1, "l1", False)
@@ -225,15 +224,15 @@ def penalty_value(ndarray w, penalty, ndarray factors=None):
 
 
 def l1_penalty(w, l1, *, gamma=float("inf")):
-    return penalty(w, as_double(l1, "l1"), 0, gamma)
+    return penalty(w, as_double(l1, "l1"), 0, as_double(gamma, "gamma"))
 
 
 def l2_penalty(w, l2):
-    return penalty(w, 0, as_double(l2, "l2"), None)
+    return penalty(w, 0, as_double(l2, "l2"), INFINITY)
 
 
 def elastic_net_penalty(w, l1, l2, *, gamma=float("inf")):
-    return penalty(w, as_double(l1, "l1"), as_double(l2, "l2"), gamma)
+    return penalty(w, as_double(l1, "l1"), as_double(l2, "l2"), as_double(gamma, "gamma"))
 
 
 for function in (l1_penalty, l2_penalty, elastic_net_penalty):

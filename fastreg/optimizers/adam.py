@@ -113,6 +113,6 @@ class AdamW(Adam):
         bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         super().__init__(
-            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, mode=mode, theta=theta,
-            penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,
+            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, gamma=gamma, mode=mode, theta=theta,
+            bounds=bounds, penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,
         )  # fmt: skip

@@ -307,8 +307,8 @@ class Optimizer(Values):
         """State, counts and settings as plain arrays and numbers under flat names.
 
         ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
-        not contain the weights, penalty_factor, on_nonfinite and settings that are callables. An optimizer that is to
-        load it must be constructed with them.
+        not contain the weights, bounds, penalty_factor, on_nonfinite and settings that are callables. An optimizer that
+        is to load it must be constructed with them.
         """
         return save(self)
 
@@ -344,3 +344,5 @@ class Optimizer(Values):
 
 for key in CHECKS:
     setattr(Optimizer, key, GroupSetting(key))
+for key in ("bounds", "penalty_factor"):
+    setattr(Optimizer, key, GroupSetting(key, "fixed at construction"))

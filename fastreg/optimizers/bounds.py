@@ -1,12 +1,12 @@
 """Layer 5, bounds: the interval in which each weight stays, as one pair of numbers or as arrays like the weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from math import inf
 
 import numpy as np
 
 from fastreg._boundary import errors
-from fastreg._boundary.bfloat16 import to_bfloat16
+from fastreg._boundary.bfloat16 import as_float32, dtype_name, to_bfloat16
 
 
 def split_bounds(layout, weights, bounds, what="bounds"):
@@ -27,7 +27,7 @@ def checked_pair(bounds, what):
 
 def is_many(x):
     """Whether a side of the bounds is in the form of params rather than one number."""
-    return isinstance(x, (list, tuple, Mapping)) or getattr(x, "ndim", 0) > 0
+    return isinstance(x, Iterable) and not isinstance(x, (str, bytes)) and getattr(x, "ndim", 1) > 0
 
 
 def bounds_of(name, w, pair, what):
@@ -37,14 +37,17 @@ def bounds_of(name, w, pair, what):
         return None
     if any(side.ndim for side in sides):
         sides = [side if side.ndim else filled(w, side) for side in sides]
-    if not (sides[0] <= sides[1]).all():
-        raise ValueError(f"{what}: expected low <= high for {name}, got {sides[0]} and {sides[1]}")
+    low, high = sides
+    bad = ~((low <= high) & (low < inf) & (high > -inf))
+    if bad.any():
+        first = tuple(float(side[bad][0]) for side in sides)
+        raise ValueError(f"{what}: expected low <= high, below inf and above -inf, for {name}, got {first}")
     return tuple(sides)
 
 
 def side_of(what, name, w, x):
     """One side of the bounds, rounded to the dtype of the weights, so that weights at a bound can be stored."""
-    given = np.asarray(x)
+    given = as_float32(errors.as_buffer(x, what)) if is_many(x) else np.asarray(errors.as_float(x, what))
     if given.dtype.kind not in "fiub":
         raise TypeError(f"{what}: expected real numbers for {name}, got dtype {given.dtype}")
     if given.ndim and given.shape != w.shape:
@@ -52,8 +55,12 @@ def side_of(what, name, w, x):
     with np.errstate(over="ignore"):
         rounded = given.astype(computed(w))
         rounded = to_bfloat16(rounded) if w.dtype.itemsize == 2 else rounded
-    if np.isnan(given).any() or (np.isinf(rounded) & np.isfinite(given)).any():
-        raise ValueError(f"{what}: expected numbers that {w.dtype} can hold, or infinities, for {name}, got others")
+    dtype = dtype_name(w.dtype)
+    bad = np.isnan(given) | (np.isinf(rounded) & np.isfinite(given)) | ((rounded == 0) & (given != 0))
+    if bad.any():
+        raise ValueError(
+            f"{what}: expected numbers that {dtype} can hold, or infinities, for {name}, got {given[bad][0]}"
+        )
     return filled(w, rounded) if given.ndim else rounded
 
 

@@ -68,7 +68,7 @@ class Group(MutableMapping):
         checked = settings | checked_settings(changes, self._float32)
         self._optimizer._check(checked)
         if self._has_bounds and checked["gamma"] < inf:
-            raise errors.bad_gamma(checked["gamma"], "bounds")
+            raise errors.bad_gamma(checked["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
         return checked
 
     def numbers(self, settings, completed):
@@ -138,13 +138,14 @@ class GroupSetting:
     Without it, ``optimizer.lr = 0.01`` would make an attribute that nothing reads.
     """
 
-    def __init__(self, name):
+    def __init__(self, name, instead=None):
         self.name = name
+        self.text = instead or f"a setting of the groups; see optimizer.param_groups[0][{name!r}]"
 
     def __get__(self, optimizer, owner=None):
         if optimizer is None:
             return self
-        raise AttributeError(f"{self.name}: a setting of the groups; see optimizer.param_groups[0][{self.name!r}]")
+        raise AttributeError(f"{self.name}: {self.text}")
 
     def __set__(self, optimizer, value):
         self.__get__(optimizer)

@@ -4,6 +4,8 @@ Loading is all or nothing: everything is checked and copied before anything is r
 saved mapping serve dense and lazy optimizers.
 """
 
+from math import inf
+
 import numpy as np
 
 from fastreg.optimizers.bounds import joined
@@ -53,9 +55,13 @@ def load(optimizer, saved):
     groups = optimizer.param_groups
     optional = {f"group.{i}.{key}" for i, group in enumerate(groups) for key in SCHEDULES if callable(group[key])}
     expected = entries(optimizer)
-    later = {key for key in expected if key.endswith(".gamma")}  # which files from before MCP lack
-    expected = {key: x for key, x in expected.items() if key not in later}
-    saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional | later)
+    gammas = {key for key in expected if key.endswith(".gamma")}
+    if hasattr(saved, "keys") and not gammas & set(saved.keys()):  # a file from before MCP
+        expected = {key: x for key, x in expected.items() if key not in gammas}
+    else:
+        gammas = set()
+    saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
+    saved |= dict.fromkeys(gammas, inf)
     settings = []
     for i, group in enumerate(groups):
         prefix, before = f"group.{i}.", group._settings

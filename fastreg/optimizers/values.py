@@ -38,8 +38,9 @@ class Values:
             A dict from the name of each tensor to a named tuple, which prints as a table, and has a `total`:
 
             - `size`, `zeros`, `share`: the number of weights, of exact zeros among them, and their ratio;
-            - `untouched`: how many weights never had a gradient, as far as the state tells; None where it does not, as
-              in SGD. In an adaptive metric they go to zero at the first step, without having been selected;
+            - `untouched`: how many weights never had a gradient, or only ones too small to change the sum or mean of
+              their squares, which has its initial value. None without such a state, as in SGD. In an adaptive metric
+              these weights go to zero at the first step, without having been selected;
             - `norm`: ‖w‖₂;
             - `penalty`: the value of the penalty, as :meth:`penalty` gives it.
 

@@ -1,17 +1,16 @@
 """The public functions in plain NumPy, with the docstrings and signatures of the compiled ones, which take them here.
 
-They check `mode`, `theta` and `gamma` alone.
+They check only that `mode`, `theta` and `gamma` fit together.
 """
 
 import numpy as np
 
-from fastreg.reference.penalties import ElasticNet, penalty_with, without_l1
+from fastreg.reference.penalties import LARGEST, ElasticNet, penalty_with, without_l1
 from fastreg.reference.rules import MODES, Plain, Truncated, step
 from fastreg.reference.scalars import as_float32
 from fastreg.reference.tables import MODES_OF
 
 inf = float("inf")
-LARGEST = float(np.finfo(float).max)
 
 
 def l1_update(w, grad, lr, l1, *, gamma=inf, mode="subgradient", theta=inf):
@@ -242,7 +241,7 @@ def _update(w, grad, lr, l1, l2, gamma, mode, theta):
     theta = theta if theta <= LARGEST else inf  # an int may be larger
     if theta != inf and mode != "truncated":
         raise ValueError(f"theta: expected inf unless mode='truncated', got {theta!r} with mode={mode!r}")
-    penalty = penalty_with(l1, l2, gamma if gamma <= LARGEST else inf)
+    penalty = penalty_with(l1, l2, gamma)
     if mode not in MODES_OF[type(penalty).__name__]:
         raise ValueError(f"gamma: expected inf with mode={mode!r}, got {gamma!r}")
     m = Truncated(theta) if mode == "truncated" else MODES[mode]()

@@ -10,6 +10,7 @@ import numpy as np
 from fastreg.reference.scalars import sign, soft, times
 from fastreg.reference.tables import LINEAR, PENALTIES, registered
 
+LARGEST = float(np.finfo(float).max)
 STRENGTHS = ("l1", "l2")  # the fields that a factor multiplies
 
 
@@ -67,7 +68,7 @@ class MCP(NamedTuple):
         x, eta = x * shrinkage, eta * shrinkage
         firm = soft(x, eta * l1) / (x.dtype.type(1) - eta / gamma)
         hard = np.where(np.abs(x) <= l1 * np.sqrt(eta * gamma), x.dtype.type(0), x)
-        firm = np.where(np.abs(x) > gamma * l1, x, firm)
+        firm = np.where((np.abs(x) > gamma * l1) | (np.abs(firm) > np.abs(x)), x, firm)
         return np.where(eta >= gamma, hard, firm)
 
     def value(self, w, f=None):
@@ -79,7 +80,7 @@ class MCP(NamedTuple):
 
 def penalty_with(l1, l2, gamma=np.inf):
     """The penalty that these settings mean."""
-    return MCP(l1, l2, gamma) if gamma < np.inf else ElasticNet(l1, l2)
+    return MCP(l1, l2, gamma) if gamma <= LARGEST else ElasticNet(l1, l2)
 
 
 def scaled(p, factor):

@@ -194,7 +194,8 @@ def warm_start(d, p, w, n, f=None):
     d = rounded(d, w.dtype)
     c = curvature(d, n)
     if isinstance(p, MCP):
-        return -p.subgradient(c * w, w, f)
+        total = c + times(p.l2, f, w.dtype)  # from 1/gamma down, the closed form is a hard threshold
+        return np.where(1 / total >= p.gamma, -total * w, -p.subgradient(c * w, w, f))
     return -w * (c + times(p.l2, f, w.dtype)) - times(p.l1, f, w.dtype) * sign(w)
 
 

@@ -137,3 +137,34 @@ def test_a_state_file_from_before_mcp_can_be_loaded():
     other = fastreg.Adam(np.ones(4), 0.2)
     other.load_state_dict(saved)
     assert (other.completed, other.param_groups[0]["l1"], other.param_groups[0]["gamma"]) == (1, 0.5, np.inf)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_a_step_just_below_gamma_makes_no_weight_grow(dtype):
+    w, _ = values(dtype, 10_000)
+    lr = np.nextafter(dtype(1), dtype(0))
+    for _ in range(5):
+        x = w.copy()
+        fastreg.l1_update(x, np.zeros_like(x), float(lr), 0.7, gamma=1.0, mode="proximal")
+        assert (np.abs(x) <= np.abs(w)).all()
+        lr = np.nextafter(lr, dtype(0))
+
+
+@pytest.mark.parametrize("cls", [fastreg.AdamW, fastreg.Lion])
+def test_decoupled_optimizers_refuse_it(cls):
+    with pytest.raises(ValueError, match=r"^gamma: expected inf with mode='decoupled'"):
+        cls(np.ones(3), gamma=3.0)
+
+
+def test_a_state_file_that_lacks_one_gamma_is_refused():
+    def make():
+        return fastreg.SGD([{"params": np.ones(2)}, {"params": np.ones(2)}], gamma=2.0)
+
+    saved = make().state_dict()
+    del saved["group.1.gamma"]
+    with pytest.raises(ValueError, match=r"lacks \['group.1.gamma'\]"):
+        make().load_state_dict(saved)
+    del saved["group.0.gamma"]
+    other = make()
+    other.load_state_dict(saved)
+    assert [group["gamma"] for group in other.param_groups] == [np.inf, np.inf]

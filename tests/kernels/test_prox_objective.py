@@ -125,9 +125,9 @@ def test_ftrl_gives_the_minimiser_of_its_objective(l1, l2, gamma, weighted):
             assert objective(w[i]) <= objective(best) + 1e-12 * abs(objective(best)) + 1e-14
 
 
-@pytest.mark.parametrize("gamma", [np.inf, 5.0])
+@pytest.mark.parametrize("gamma", [np.inf, 5.0, 0.1])  # the last is below the first steps, which are 0.5
 def test_ftrl_starts_at_the_given_weights(gamma):
-    w = np.array([0.0, 0.1, -0.4, 3.0])
+    w = np.array([0.0, 0.2, -0.4, 3.0])
     before = w.copy()
     fastreg.FTRL(w, 0.5, beta=1.0, l1=0.3, l2=0.1, gamma=gamma).step(np.zeros(4))
     np.testing.assert_allclose(w, before, rtol=1e-14)

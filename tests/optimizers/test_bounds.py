@@ -165,6 +165,8 @@ def test_a_pickle_has_the_bounds():
         ((1, 0), ValueError), ((np.nan, 1), ValueError), (0.0, TypeError), ((0, 1, 2), TypeError),
         (("0", 1), TypeError),
         ((np.zeros(4), np.inf), ValueError), ((np.zeros(3), -np.ones(3)), ValueError), ((0, 1e300), ValueError),
+        ((0, 1e-60), ValueError), ((np.inf, np.inf), ValueError), ((-np.inf, -np.inf), ValueError),
+        ((np.ma.masked_array(np.zeros(3), [1, 0, 0]), 1), TypeError),
         ((0, [1.0, 2.0, 3.0]), TypeError), (([0.0], 1.0), TypeError), ((np.full(3, 1j), 5), TypeError),
     ],
 )  # fmt: skip
@@ -173,6 +175,32 @@ def test_what_is_refused(bounds, error):
     with pytest.raises(error, match=r"^bounds(\[\d\])?: expected"):
         fastreg.SGD(w, 0.1, bounds=bounds)
     assert (w == 9).all()
+
+
+@pytest.mark.parametrize(
+    "cls", [fastreg.SGD, fastreg.Adagrad, fastreg.RMSprop, fastreg.Adam, fastreg.AdamW, fastreg.Lion, fastreg.FTRL]
+)
+def test_every_optimizer_has_them(cls):
+    w = -np.ones(3)
+    cls(w, 0.1, bounds=(0, 1)).step(np.ones(3))
+    assert ((w >= 0) & (w <= 1)).all()
+
+
+def test_sides_in_other_forms():
+    weights = {"a": -np.ones(2, bfloat16), "b": -np.ones(3)}
+    lows = {"a": np.array([0.5, 0.25], bfloat16), "b": np.arange(3)}
+    fastreg.SGD(weights.values(), 0.0, bounds=(lows.values(), 9)).step([np.zeros(2, bfloat16), np.zeros(3)])
+    assert weights["a"].astype(float).tolist() == [0.5, 0.25]
+    assert weights["b"].tolist() == [0, 1, 2]
+    x = [-np.ones(2), -np.ones(2)]
+    fastreg.SGD(iter(x), 0.0, bounds=((k for k in (0, 1)), 2)).step([np.zeros(2)] * 2)
+    assert [y[0] for y in x] == [0, 1]
+
+
+def test_they_are_no_attribute_to_set():
+    optimizer = fastreg.SGD(np.ones(3), bounds=(0, 1))
+    with pytest.raises(AttributeError, match=r"^bounds: fixed at construction"):
+        optimizer.bounds = (0, 2)
 
 
 def test_a_finite_gamma_is_refused():
