@@ -1,7 +1,7 @@
 # Layer 2 for bfloat16, included by variant.pyx. A bfloat16 is the upper half of a float32. Weights and gradients are
 # converted in stripes, in the first-level cache, and updated by the float32 loops: loops of their own would double the
-# generated code. Rules without state, factors and bounds work on pairs where they lie, which takes about 0.55 of the time of
-# float32 in memory.
+# generated code. Rules without state, factors and bounds work on pairs where they lie, which takes about 0.55 of the
+# time of float32 in memory.
 
 ctypedef uint16_t bfloat16
 
