@@ -202,10 +202,7 @@ cdef double penalty(object weights, double l1, double l2, double gamma) except? 
     check(l2, "l2", False)
     check_gamma(gamma, False)
     set_penalty(&t, l1, l2, gamma)
-    if not is_plain(w):
-        raise errors.bad_array(w, "w")
-    t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
-    return penalty_in_threads(&t)
+    return value_at(&t, w, None)
 
 
 def penalty_value(ndarray w, penalty, ndarray factors=None):
@@ -213,6 +210,11 @@ def penalty_value(ndarray w, penalty, ndarray factors=None):
     cdef Task t
     memset(&t, 0, sizeof(t))
     t.penalty = fill_penalty(&t.p, penalty)
+    return value_at(&t, w, factors)
+
+
+cdef double value_at(Task* t, ndarray w, ndarray factors) except? -1:
+    """The value of a task's penalty at these weights, after a check of both arrays."""
     if not is_plain(w):
         raise errors.bad_array(w, "w")
     t.dtype, t.n, t.w = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w)
@@ -220,7 +222,7 @@ def penalty_value(ndarray w, penalty, ndarray factors=None):
         if not (is_plain(factors) and is_alike(w, factors, FLOAT32 if t.dtype == BFLOAT16 else t.dtype)):
             raise errors.bad_pair(w, factors, "w", "factors")
         t.f = PyArray_DATA(factors)
-    return penalty_in_threads(&t)
+    return penalty_in_threads(t)
 
 
 def l1_penalty(w, l1, *, gamma=float("inf")):

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32, dtype_name, to_bfloat16
+from fastreg.optimizers.params import computed, filled
 
 
 def split_bounds(layout, weights, bounds, what="bounds"):
@@ -62,17 +63,6 @@ def side_of(what, name, w, x):
             f"{what}: expected numbers that {dtype} can hold, or infinities, for {name}, got {given[bad][0]}"
         )
     return filled(w, rounded) if given.ndim else rounded
-
-
-def filled(w, values):
-    """A new array like w, in the dtype in which it is computed."""
-    array = np.empty_like(w, dtype=computed(w), subok=False)
-    array[...] = values
-    return array
-
-
-def computed(w):
-    return np.float64 if w.dtype == np.float64 else np.float32
 
 
 def joined(bounds):

@@ -5,6 +5,7 @@ Dense and lazy optimizers share these checks.
 
 import numpy as np
 
+from fastreg.optimizers.params import filled
 from fastreg.optimizers.settings import check_float32, finite
 
 
@@ -27,9 +28,8 @@ def split_factor(name, w, factor):
         raise TypeError(f"{name}: expected real numbers, got dtype {factor.dtype}")
     if factor.shape != w.shape:
         raise ValueError(f"{name}: expected shape {w.shape} like the weights, got {factor.shape}")
-    array = np.empty_like(w, dtype=np.float64 if w.dtype == np.float64 else np.float32, subok=False)
     with np.errstate(over="ignore"):
-        array[...] = factor
+        array = filled(w, factor)
     bad = ~(np.isfinite(array) & (array >= 0)) | ((array == 0) & (factor != 0))
     if bad.any():
         raise ValueError(f"{name}: expected finite {array.dtype} numbers, not negative, got {factor[bad][0]}")

@@ -125,3 +125,15 @@ def as_weights(x, name):
     if error := errors.bad_array(w, name, writable=True):
         raise error
     return w
+
+
+def filled(w, values):
+    """A new array like w, in the dtype in which it is computed."""
+    array = np.empty_like(w, dtype=computed(w), subok=False)
+    array[...] = values
+    return array
+
+
+def computed(w):
+    """The dtype in which weights are computed."""
+    return np.float64 if w.dtype == np.float64 else np.float32

@@ -74,18 +74,18 @@ def _by_tensor(optimizer, measure):
     tensors = optimizer._tensors
     while True:
         completed, settings, copies = tensors.read(lambda: _snapshot(tensors))
-        penalties = []
+        tuples = []
         for group, own in zip(optimizer.param_groups, settings):
             scaled = group.penalties(group.numbers(own, completed))
-            penalties += [scaled[kind] for kind in group.kinds]
-        numbers = range(len(penalties))
+            tuples += [scaled[kind] for kind in group.kinds]
+        numbers = range(len(tuples))
         if copies is not None:
-            return list(map(measure, numbers, penalties, *copies))
+            return list(map(measure, numbers, tuples, *copies))
 
-        def read(settings=settings, penalties=penalties, numbers=numbers):
+        def read(settings=settings, tuples=tuples, numbers=numbers):
             if tensors.settings is not settings:  # another thread has changed them
                 return None
-            return list(map(measure, numbers, penalties, tensors.weights, tensors.states))
+            return list(map(measure, numbers, tuples, tensors.weights, tensors.states))
 
         values = tensors.read(read)
         if values is not None:

@@ -193,10 +193,10 @@ def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
     d = rounded(d, w.dtype)
     c = curvature(d, n)
-    if isinstance(p, MCP):
-        total = c + times(p.l2, f, w.dtype)  # from 1/gamma down, the closed form is a hard threshold
+    total = c + times(p.l2, f, w.dtype)
+    if isinstance(p, MCP):  # where the total is at most 1/gamma, the closed form is a hard threshold
         return np.where(1 / total >= p.gamma, -total * w, -p.subgradient(c * w, w, f))
-    return -w * (c + times(p.l2, f, w.dtype)) - times(p.l1, f, w.dtype) * sign(w)
+    return -w * total - times(p.l1, f, w.dtype) * sign(w)
 
 
 # -- Directions: one step ---------------------------------------------------------------------------------------------
