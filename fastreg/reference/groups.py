@@ -158,4 +158,14 @@ def group_sum(l21, axis, w, f=None):
     return float(sum((l21 * factors * norms).tolist()))
 
 
-__all__ = ["group_prox", "group_step", "group_sum", "metric"]
+def group_subgradient(l21, axis, w, f=None):
+    """The gradient of l21·Σ‖group‖ by w, 0 in groups that are zero."""
+    shape = group_shape(w, axis)
+    view = group_view(w, shape)
+    norms = np.sqrt(group_sums(view.astype(float) ** 2))[:, np.newaxis]
+    scaled = l21 * view / np.where(norms == 0, 1, norms)
+    scaled = scaled if f is None else scaled * group_view(f, shape)
+    return scaled.astype(w.dtype).ravel().reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
+
+
+__all__ = ["group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
