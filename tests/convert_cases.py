@@ -25,3 +25,24 @@ def library(name, **environ):
 def squared(w):
     """The gradient of ½·mean (y − p)²."""
     return X.T @ (X @ w - SCORE) / N
+
+
+def factors(s, groups):
+    """The penalty factor of each group."""
+    return [1.0] * len(groups) if s.penalty_factor is None else s.penalty_factor
+
+
+def group_distance(w, gradient, s, groups):
+    """How far 0 is from the subgradients of loss + penalty at w, the gradient that of the loss (Karush-Kuhn-Tucker)."""
+    largest = 0.0
+    for group, f in zip(groups, factors(s, groups)):
+        v, g = w[group], gradient[group] + f * s.l2 * w[group]
+        size = np.linalg.norm(v)
+        if size:
+            g = g + f * s.l21 * v / size
+        at_zero = np.maximum(abs(g) - f * s.l1, 0)
+        distance = np.where(v == 0, at_zero, abs(g + f * s.l1 * np.sign(v))).max()
+        if not size:
+            distance = max(0.0, np.linalg.norm(at_zero) - f * s.l21)
+        largest = max(largest, distance)
+    return largest

@@ -84,8 +84,8 @@ def from_sgl(lambda_: float, alpha: float, sizes: float | Iterable[float]) -> Gr
     Parameters
     ----------
     lambda_ : float
-        One value of SGL's `lambdas`; the linear loss is ½(y − p)². By default it is for columns of mean 0 and norm 1
-        (not variance 1). Also sparsegl's `lambda`, for columns of variance 1 (with 1/n), and gglasso's, as they are.
+        One value of SGL's `lambdas`, or of the `lambda` of sparsegl or gglasso; the linear loss is ½(y − p)². By
+        default it is for columns of mean 0 and norm 1 (not variance 1), except gglasso's, which does not scale.
     alpha : float in [0, 1]
         The share of L1: `alpha` of SGL, `asparse` of sparsegl, 0 for gglasso.
     sizes : float or sequence of float
@@ -101,12 +101,20 @@ def from_sgl(lambda_: float, alpha: float, sizes: float | Iterable[float]) -> Gr
     References
     ----------
     N. Simon, J. Friedman, T. Hastie, R. Tibshirani, J. Comput. Graph. Stat. 22 (2013). SGL, `R/SGLmain.R` and
-    `src/Coxfit.cpp` (linNegLogLikelihoodCalc, linSolver). The manual pages of sparsegl and of gglasso.
+    `src/Coxfit.cpp` (linNegLogLikelihoodCalc, linSolver). The manual pages of sparsegl (and `R/sgl_ls.R`) and gglasso.
 
     Examples
     --------
     >>> from_sgl(lambda_=0.5, alpha=0.25, sizes=4)
     GroupStrengths(l1=0.125, l2=0.0, l21=0.75, penalty_factor=None)
+
+    Groups of different sizes with l1, as groups of parameters:
+
+    >>> import numpy as np
+    >>> import fastreg
+    >>> weights = [np.zeros(4), np.zeros(9)]
+    >>> groups = [{"params": w, **from_sgl(0.5, 0.25, w.size)._asdict()} for w in weights]
+    >>> optimizer = fastreg.SGD(groups, lr=0.01)
     """
     lambda_, alpha = number(lambda_, "lambda_"), number(alpha, "alpha", RATIO)
     return _weighted(lambda_ * alpha, 0.0, lambda_ * (1 - alpha), _roots(sizes))

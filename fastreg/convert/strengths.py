@@ -126,6 +126,18 @@ class GroupStrengths(NamedTuple):
     penalty_factor : list of float, or None
         What multiplies all three for each group, in the order of the groups: pass a list of arrays as params, one for
         each group. None if all groups have the same penalty, and for a single group: the strengths contain its weight.
+
+    Examples
+    --------
+    Two groups, and the rows of a matrix as groups:
+
+    >>> import numpy as np
+    >>> import fastreg
+    >>> weights = [np.zeros(4), np.zeros(9)]
+    >>> strengths = fastreg.convert.from_adelie(lmda=0.1, sizes=[w.size for w in weights])
+    >>> optimizer = fastreg.SGD(weights, lr=0.01, **strengths._asdict())
+    >>> strengths = fastreg.convert.from_sgl(lambda_=0.1, alpha=0.5, sizes=4)
+    >>> optimizer = fastreg.SGD(np.zeros((3, 4)), lr=0.01, group_axis=0, **strengths._asdict())
     """
 
     l1: float
