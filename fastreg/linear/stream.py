@@ -13,6 +13,7 @@ from scipy import sparse
 
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
+from fastreg.linear.factors import NONE, checked_factors
 from fastreg.reference.losses import LOSSES
 
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
@@ -94,6 +95,7 @@ class Task(NamedTuple):
     base_rate: (
         float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
     )
+    factors: np.ndarray | None = None  # as of Stream.factors_of
 
 
 class Stream:
@@ -119,9 +121,10 @@ class Stream:
         own = [np.full(columns, x, dtype) for x in (0.0, *initial_state)] if intercept else []
         self.optimizer, self.learner = optimizer, Learner(records, direction, own)
         self._cache = None  # the last result of _read
+        self._factors = NONE  # the last result of factors_of
 
     def __getstate__(self):
-        return vars(self) | {"_cache": None}
+        return vars(self) | {"_cache": None, "_factors": NONE}
 
     def copy(self):
         """A consistent copy, even if another thread trains."""
@@ -156,6 +159,14 @@ class Stream:
     def scale(self):
         """The mean size of the samples, updated when their number is a power of two."""
         return self.learner.scale
+
+    def factors_of(self, penalty_factor):
+        """The checked penalty factors. They are read once, as long as the argument is the same object."""
+        factors = self._factors
+        if factors.given is not penalty_factor:
+            factors = checked_factors(penalty_factor, self.shape[0], self.dtype, self.learner.factors)
+            self._factors = factors
+        return factors
 
     def _scales(self, sizes):
         """The scale at each of these samples, and the sum and the number of sizes after them.
@@ -206,7 +217,7 @@ class Stream:
         return (
             samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
-            float(np.ravel(scales)[-1]), epochs,
+            float(np.ravel(scales)[-1]), epochs, task.factors,
         )  # fmt: skip
 
     def _check_rates(self, lr):

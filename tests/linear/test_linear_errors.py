@@ -19,6 +19,11 @@ BAD = {
     "optimizer": ["adam", None, 3, ["sgd"], np.array(["sgd", "ftrl"])],
     "alpha": NUMBER,
     "l1_ratio": [*NUMBER, 1.0001],
+    "penalty_factor": [
+        *("a", 1.0, [1.0], np.ones(11), np.ones(13), np.ones((12, 1)), np.ones(12, complex), ["a"] * 12, {0: 1.0}),
+        *(np.r_[np.ones(11), x] for x in (np.nan, np.inf, -1e-3)),
+        *([[1.0], *[1.0] * 11], [None] * 12, sparse.csr_array(np.ones((1, 12))), float),
+    ],
     "learning_rate": ["fast", None, 0.1, np.array([1, 2])],
     "eta0": [x for x in NUMBER if x is not None] + [0, 0.0, 1e-320],
     "power_t": NUMBER,
