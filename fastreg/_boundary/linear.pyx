@@ -6,6 +6,7 @@ features: memory limits the speed of an epoch. (The lazy updates cannot do that:
 A call makes all of its changes in one commit (section.pyx), including those of the counters. It reads memory that is
 kept alive and cannot be resized, and indices that are private copies and have been checked (linear/csr.py).
 """
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -73,6 +74,8 @@ cdef class Learner:
         `Plain`, `Adagrad` or `FTRL` of the reference. Each call of `learn` gets its own learning rates.
     intercept : list of ndarray
         The intercept and its state, arrays with an entry for each column; empty for no intercept.
+    low, high : float
+        The bounds of the weights, which contain 0; the intercept has none.
     """
 
     cdef Rows t
@@ -84,7 +87,7 @@ cdef class Learner:
     cdef readonly list intercept
     cdef Section section
 
-    def __cinit__(self, ndarray records, object direction, list intercept):
+    def __cinit__(self, ndarray records, object direction, list intercept, double low=-INFINITY, double high=INFINITY):
         cdef double largest
         cdef ndarray x
         cdef Py_ssize_t i
@@ -101,6 +104,8 @@ cdef class Learner:
         self.t.pitch = self.t.stamp_pitch = records.itemsize
         self.t.pitch //= base.itemsize
         self.t.clock = Clock(1, 1, 0, 0)
+        self.t.low, self.t.high = low, high
+        self.t.inside = not (low > -INFINITY or high < INFINITY)
         self.point_field("w", offsets, &self.t.w)
         self.point_field("a", offsets, &self.t.a)
         self.point_field("b", offsets, &self.t.b)
@@ -272,7 +277,7 @@ cdef class Learner:
         cdef Py_ssize_t intercept_size = self.t.width*self.records.dtype["w"].base.itemsize
         cdef Rows now
         cdef Learner new = Learner(np.empty_like(self.records), self.direction,
-                                   list(map(np.empty_like, self.intercept)))
+                                   list(map(np.empty_like, self.intercept)), self.t.low, self.t.high)
         self.section.lock(False)
         with nogil:
             memcpy(new.start, self.start, size)
@@ -286,6 +291,7 @@ cdef class Learner:
 
     cdef void restore(self, const Rows* t) noexcept:
         self.t.steps, self.t.clock, self.t.d, self.t.p = t.steps, t.clock, t.d, t.p
+        self.t.inside = t.inside
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -295,7 +301,7 @@ cdef class Learner:
         cdef Clock c = x.t.clock
         record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2)
         numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
-        return _rebuild, (x.records, x.direction, x.intercept, record, numbers)
+        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, (x.t.low, x.t.high))
 
     def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)
@@ -323,10 +329,10 @@ cdef object check_records(ndarray records, object direction, list intercept):
     return base
 
 
-def _rebuild(records, direction, intercept, record, numbers):
+def _rebuild(records, direction, intercept, record, numbers, bounds):
     """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
     records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))
-    learner = Learner(records, direction, intercept)
+    learner = Learner(records, direction, intercept, *bounds)
     learner._restore(*record)
     learner._count(*numbers)
     return learner

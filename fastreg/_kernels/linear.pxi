@@ -58,7 +58,7 @@ cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
     cdef Py_ssize_t k
     set_last(&last, t)
     gather(&last, &none, t, indices, n, since, w_, a_, b_, <floating*>NULL)
-    catch_up_each(&last, &t.p, &none, n, since, w_, a_, b_)
+    catch_up_each(&last, t, &none, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
     slopes[0] = <floating>loss_slope(job, margin, job.targets[job.order[s]], sample_weight(job, s))
     for k in range(n):
@@ -67,7 +67,7 @@ cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
         for k in range(n):
             accumulate(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
-        step_all(&d, &m, &p, &none, n, g, w_, a_, b_)
+        step_all(&d, &m, &p, &none, t, n, g, w_, a_, b_)
     scatter(&d, t, next, t.steps + 1, indices, n, w_, a_, b_)
 
 
@@ -88,7 +88,7 @@ cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
         if k + PREFETCH_ROWS < n:
             prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
-        catch_up_row(&last, &t.p, &none, t, w, i)
+        catch_up_row(&last, &none, t, w, i)
         for c in range(t.width):
             job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
     for c in range(t.width):
