@@ -20,12 +20,14 @@ from fastreg.optimizers.factors import check_products, split_factor
 from fastreg.optimizers.ftrl import init_ftrl_state
 from fastreg.optimizers.params import as_weights
 from fastreg.optimizers.reports import Report, row, zero_count
-from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules, mode_name
+from fastreg.optimizers.settings import checked_settings, evaluate_schedules, mode_name
 from fastreg.optimizers.state import as_plain, checked_array, checked_count, own_entries
 
 __all__ = ["LazyAdagrad", "LazyFTRL", "LazySGD"]
 
 STATE_KEYS = {"stamps", "sum", "z", "n"}  # of all classes: an unexpected one means that the state is that of another
+
+SCHEDULES = ("lr", "l1", "l2")  # these may be callables of the number of completed steps
 
 
 class _Lazy(Lazy):
