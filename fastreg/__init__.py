@@ -8,6 +8,8 @@ from fastreg._boundary.config import show_config
 from fastreg._boundary.functions import (
     elastic_net_penalty,
     elastic_net_update,
+    group_penalty,
+    group_update,
     l1_penalty,
     l1_update,
     l2_penalty,
@@ -29,6 +31,8 @@ __all__ = [
     "elastic_net_penalty",
     "elastic_net_update",
     "get_num_threads",
+    "group_penalty",
+    "group_update",
     "l1_penalty",
     "l1_update",
     "l2_penalty",

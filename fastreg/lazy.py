@@ -6,6 +6,8 @@ state. Their base in _boundary/lazy.pyx makes the steps, with the functions of c
 as in optimizers/.
 """
 
+from math import inf
+
 import numpy as np
 
 from fastreg import reference
@@ -13,16 +15,19 @@ from fastreg._boundary.checks import guard
 from fastreg._boundary.errors import DTYPES
 from fastreg._boundary.functions import penalty_value
 from fastreg._boundary.lazy import Lazy
+from fastreg.optimizers.bounds import lazy_bounds
 from fastreg.optimizers.factors import check_products, split_factor
 from fastreg.optimizers.ftrl import init_ftrl_state
 from fastreg.optimizers.params import as_weights
 from fastreg.optimizers.reports import Report, row, zero_count
-from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules, mode_name
+from fastreg.optimizers.settings import checked_settings, evaluate_schedules, mode_name
 from fastreg.optimizers.state import as_plain, checked_array, checked_count, own_entries
 
 __all__ = ["LazyAdagrad", "LazyFTRL", "LazySGD"]
 
 STATE_KEYS = {"stamps", "sum", "z", "n"}  # of all classes: an unexpected one means that the state is that of another
+
+SCHEDULES = ("lr", "l1", "l2")  # these may be callables of the number of completed steps
 
 
 class _Lazy(Lazy):
@@ -33,7 +38,7 @@ class _Lazy(Lazy):
     _squares: str | None = None  # the state that sums squared gradients
     _needs_positive_lr = False
 
-    def __init__(self, w, lr, settings, l1, l2, penalty_factor):
+    def __init__(self, w, lr, settings, l1, l2, bounds, penalty_factor):
         w = as_weights(w, "w")
         if w.dtype not in DTYPES:
             raise TypeError(f"w: expected dtype float32 or float64 for lazy updates, got {w.dtype}")
@@ -41,6 +46,7 @@ class _Lazy(Lazy):
         float32 = w.dtype == np.float32
         checked = checked_settings({"lr": lr, "l1": l1, "l2": l2} | settings, float32)
         numbers = evaluate_schedules(checked, 0, float32)
+        interval = lazy_bounds(w, bounds)
         scale, factors = split_factor("penalty_factor", w, penalty_factor)
         check_products(numbers, scale, float32)
         penalty = reference.scaled(reference.ElasticNet(numbers["l1"], numbers["l2"]), scale)
@@ -49,7 +55,7 @@ class _Lazy(Lazy):
         own = {key: checked[key] for key in settings}
         fields = own | {"lr": 0.0}  # no step was made yet
         direction = self._direction(**{name: fields[name] for name in self._direction._fields})
-        self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), strengths, own)
+        self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), interval, strengths, own)
 
     def _init_state(self, settings, w, penalty, factor):
         """The initial state, as of :class:`fastreg.Optimizer`; LazySGD has none besides the stamps."""
@@ -89,7 +95,7 @@ class _Lazy(Lazy):
         return penalty_value(w, reference.scaled(reference.ElasticNet(now["l1"], now["l2"]), scale), factors)
 
     def state_dict(self):
-        """Everything that further steps depend on except w, penalty_factor and callables, as arrays and numbers.
+        """What further steps depend on, as arrays and numbers, except w, bounds, penalty_factor and callables.
 
         Save w, too, without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
         **lazy.state_dict())`` saves both.
@@ -142,7 +148,7 @@ class _Lazy(Lazy):
 
     def __reduce__(self):
         seal = self._seal()
-        settings = self._own | {key: getattr(self, key) for key in SCHEDULES}
+        settings = self._own | {key: getattr(self, key) for key in SCHEDULES} | {"bounds": self.bounds}
         return _rebuild, (type(self), self.w, settings, self.penalty_factor), (self.state_dict(), seal)
 
     def __setstate__(self, saved):
@@ -173,6 +179,9 @@ class LazySGD(_Lazy):
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂².
     mode : {"proximal", "truncated"}
         As of :func:`fastreg.elastic_net_update`, with theta infinite; "truncated" needs lr·l2 < 1.
+    bounds : pair (low, high) of numbers, default (-inf, inf)
+        Each step ends by moving the weights into this interval, which must contain 0: a weight without a gradient moves
+        towards zero and so stays inside. The first step brings all weights up to date if some of them lie outside.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2. An array may contain only 0 and 1 if l2 is not zero: other factors have no closed form.
 
@@ -218,12 +227,12 @@ class LazySGD(_Lazy):
 
     _direction = reference.Plain
 
-    def __init__(self, w, lr, *, l1=0.0, l2=0.0, mode="proximal", penalty_factor=None):
+    def __init__(self, w, lr, *, l1=0.0, l2=0.0, mode="proximal", bounds=(-inf, inf), penalty_factor=None):
         known = reference.LAZY_MODES_OF["Plain"]
         if mode_name("mode", mode) not in known:
             names = " or ".join(map(repr, known))
             raise ValueError(f"mode: expected {names}, the others have no closed form, got {mode!r}")
-        super().__init__(w, lr, {"mode": mode}, l1, l2, penalty_factor)
+        super().__init__(w, lr, {"mode": mode}, l1, l2, bounds, penalty_factor)
 
     @property
     def mode(self):
@@ -244,6 +253,8 @@ class LazyAdagrad(_Lazy):
         would be lr/eps·l1 at every step.
     eps : float, default 1e-10
         Added to the root of the sum of squares.
+    bounds
+        As of :class:`LazySGD`.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2.
 
@@ -271,9 +282,12 @@ class LazyAdagrad(_Lazy):
     _state_names = ("sum",)
     _squares = "sum"
 
-    def __init__(self, w, lr, *, initial_accumulator_value=0.1, eps=1e-10, l1=0.0, l2=0.0, penalty_factor=None):
+    def __init__(
+        self, w, lr, *, initial_accumulator_value=0.1, eps=1e-10,
+        l1=0.0, l2=0.0, bounds=(-inf, inf), penalty_factor=None,
+    ):  # fmt: skip
         settings = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
-        super().__init__(w, lr, settings, l1, l2, penalty_factor)
+        super().__init__(w, lr, settings, l1, l2, bounds, penalty_factor)
 
     def _init_state(self, settings, w, penalty, factor):
         if settings["initial_accumulator_value"] == 0:
@@ -292,6 +306,8 @@ class LazyFTRL(_Lazy):
     beta, initial_accumulator_value, warm_start
         As of :class:`fastreg.FTRL`. The weights depend on the state alone. With ``warm_start=False``, the first step
         therefore discards the initial weights, even a NaN.
+    bounds
+        As of :class:`LazySGD`. The closed form's weights are clipped.
     penalty_factor : float or array like w, optional
         Multiplies l1 and l2.
 
@@ -321,10 +337,11 @@ class LazyFTRL(_Lazy):
     _needs_positive_lr = True
 
     def __init__(
-        self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True, l1=0.0, l2=0.0, penalty_factor=None
-    ):
+        self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
+        l1=0.0, l2=0.0, bounds=(-inf, inf), penalty_factor=None,
+    ):  # fmt: skip
         settings = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
-        super().__init__(w, lr, settings, l1, l2, penalty_factor)
+        super().__init__(w, lr, settings, l1, l2, bounds, penalty_factor)
 
     def _init_state(self, settings, w, penalty, factor):
         return init_ftrl_state(settings, w, penalty, factor)

@@ -139,9 +139,19 @@ cdef inline floating truncated(const Truncated* m, const Penalty* p, floating w,
         return soft(x, l1_threshold(p, eta if absolute(x) <= <floating>m.theta else <floating>0, f))
 
 
+cdef inline floating denominator(const Adaptive* d, floating squares) noexcept nogil:
+    """What lr is divided by in the step size of a coordinate with this sum, or mean, of squared gradients."""
+    if Adaptive is FTRL:
+        return <floating>d.beta + root(squares)
+    elif Adaptive in BiasCorrected:
+        return root(squares)*<floating>d.bias_correction2 + <floating>d.eps
+    else:
+        return root(squares) + <floating>d.eps
+
+
 cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating n, floating f) noexcept nogil:
     """FTRL-Proximal: the weight that minimises z·w + (beta + √n)/(2·lr)·w² + the penalty, in closed form."""
-    cdef floating curvature = (<floating>d.beta + root(n))/<floating>d.lr
+    cdef floating curvature = denominator(d, n)/<floating>d.lr
     if Penalty is Ridge:
         return -z/(curvature + <floating>p.l2*f)
     elif Penalty is MCP:
@@ -169,9 +179,9 @@ cdef inline void advance(const Direction* d, double* power1, double* power2) noe
         power2[0] *= d.beta2
 
 
-cdef inline floating adaptive_rate(const AdagradOrRMSprop* d, floating squares) noexcept nogil:
+cdef inline floating adaptive_rate(const Adaptive* d, floating squares) noexcept nogil:
     """The step size of a coordinate with this sum, or mean, of squared gradients."""
-    return <floating>d.lr/(root(squares) + <floating>d.eps)
+    return <floating>d.lr/denominator(d, squares)
 
 
 cdef inline floating move(const Direction* d, floating g, floating* a, floating* b, floating* c,
@@ -200,13 +210,13 @@ cdef inline floating move(const Direction* d, floating g, floating* a, floating*
     elif Direction is Adam:
         a[0] = <floating>d.beta1*a[0] + <floating>d.one_minus_beta1*g
         b[0] = <floating>d.beta2*b[0] + <floating>d.one_minus_beta2*(g*g)
-        eta[0] = <floating>d.lr/(root(b[0])*<floating>d.bias_correction2 + <floating>d.eps)
+        eta[0] = adaptive_rate(d, b[0])
         return eta[0]*(a[0]*<floating>d.bias_correction1)
     elif Direction is AMSGrad:
         a[0] = <floating>d.beta1*a[0] + <floating>d.one_minus_beta1*g
         b[0] = <floating>d.beta2*b[0] + <floating>d.one_minus_beta2*(g*g)
         c[0] = c[0] if c[0] > b[0] else b[0]
-        eta[0] = <floating>d.lr/(root(c[0])*<floating>d.bias_correction2 + <floating>d.eps)
+        eta[0] = adaptive_rate(d, c[0])
         return eta[0]*(a[0]*<floating>d.bias_correction1)
     elif Direction is Lion:
         m = <floating>d.beta1*a[0] + <floating>d.one_minus_beta1*g

@@ -70,13 +70,15 @@ ctypedef fused Linear:  # the step size is that of the optimizer, the same for a
     Momentum
     Nesterov
 
-ctypedef fused AdagradOrRMSprop:  # the step size is lr over the root of the state
-    Adagrad
-    RMSprop
-
 ctypedef fused BiasCorrected:  # running means start at zero, which `correct` compensates
     Adam
     AMSGrad
+
+ctypedef fused Adaptive:  # coordinates differ in step size: it depends on a sum, or mean, of squared gradients
+    Adagrad
+    RMSprop
+    BiasCorrected
+    FTRL
 
 # Every direction is in one of these four lists, by the number of its states.
 ctypedef fused Stateless:

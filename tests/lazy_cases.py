@@ -83,7 +83,8 @@ def snapshot(lazy):
 class Twin:
     """The same steps on a copy of the weights, with the functions of the reference."""
 
-    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0)):
+    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0), bounds=None):
+        self.bounds, self.inside = bounds, bounds is None
         self.case, self.w, self.f = CASES[name], w.copy(), factor
         self.m = reference.Truncated(np.inf) if self.case.mode == "truncated" else reference.Proximal()
         self.last, self.clock, self.t = (0.0, 0.0, 0.0), reference.Clock(), 0
@@ -114,7 +115,11 @@ class Twin:
         else:
             steps = self.t - self.steps[rows] if isinstance(d, reference.Adagrad) else np.full(len(rows), self.t)
             since = reference.Missed(1.0, 0.0, steps.reshape(column))
-        return reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
+        now = reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
+        return self.clipped(now) if isinstance(d, reference.FTRL) and self.t > 0 else now
+
+    def clipped(self, w):
+        return w if self.bounds is None else reference.within(w, *map(w.dtype.type, self.bounds))
 
     def parts(self, rows):
         state = [a[rows] for a in self.state] + [None, None]
@@ -147,12 +152,17 @@ class Twin:
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
             self.flush()
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
-        self.w[rows] = reference.step(d, self.m, p, w, g, a, b, None, f)
+        self.w[rows] = self.clipped(reference.step(d, self.m, p, w, g, a, b, None, f))
         for mine, part in zip(self.state, (a, b)):
             mine[rows] = part
         self.t, self.clock, self.last = self.t + 1, next_clock, strengths
         self.stamps[rows] = next_clock.inverse, next_clock.total
         self.steps[rows] = self.t
+        self.inside |= isinstance(d, reference.FTRL) or np.array_equal(self.clipped(self.w), self.w, equal_nan=True)
+        if not self.inside:
+            self.flush()
+            self.w[...] = self.clipped(self.w)
+            self.inside = True
         if plain and reference.needs_rebase(next_clock, threshold):
             self.flush()
 
@@ -194,7 +204,7 @@ STREAMS = [  # (shape, index type, whether indices are unsorted with duplicates,
 ]
 
 
-def run(name, dtype, stream, seed, twin):
+def run(name, dtype, stream, seed, twin, bounds=None):
     """The arrays of a lazy object, or of its twin, after every fourth step of a random stream."""
     shape, index, duplicates, factors = stream
     count, f = 60, None
@@ -204,10 +214,10 @@ def run(name, dtype, stream, seed, twin):
     if factors == 2:
         strengths = [(lr, l1, 0.0) for lr, l1, _ in strengths]
     w = weights(shape, dtype, seed)
-    lazy = Twin(name, w, f, strengths[0])
+    lazy = Twin(name, w, f, strengths[0], bounds)
     if not twin:
         lr, l1, l2 = strengths[0]
-        lazy = make(name, w, lr, l1=l1, l2=l2, penalty_factor=f)
+        lazy = make(name, w, lr, l1=l1, l2=l2, penalty_factor=f, bounds=bounds)
     for s, (rows, g) in enumerate(each(*gradients(count, shape, dtype, seed, 4, index, duplicates))):
         if twin:
             lazy.step(rows, g, *strengths[s])

@@ -6,7 +6,7 @@ from numpy cimport (
     PyArray_TYPE,
 )
 
-from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT32, FLOAT64, IndexType, INT32, INT64, Kernels
+from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT32, FLOAT64, IndexType, INT32, INT64, Kernels, Task
 
 cdef enum:
     GIL_FREE = 8192  # with fewer elements, releasing the GIL (60 to 80 ns) costs more than it gains
@@ -19,6 +19,7 @@ cdef bint is_bfloat16(ndarray a) noexcept
 cdef int check(double x, str name, bint single, bint finite=*) except -1
 cpdef list guard(list arrays)
 cdef list as_arrays(list grads, list names)
+cdef int set_groups(Task* t, ndarray w, object axis, str name) except -1
 cdef void* pointer_to(ndarray a, int type_num, Py_ssize_t n, str name) except? NULL
 
 

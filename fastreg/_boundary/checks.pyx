@@ -6,7 +6,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
 from numpy cimport (
     import_array, ndarray, NPY_NOTYPE, NPY_VOID, PyArray_DATA, PyArray_DescrFromType, PyArray_EquivTypenums,
-    PyArray_ISCARRAY_RO, PyArray_ITEMSIZE, PyArray_SIZE, PyArray_TYPE,
+    PyArray_DIM, PyArray_IS_C_CONTIGUOUS, PyArray_ISCARRAY_RO, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_SIZE, PyArray_TYPE,
 )
 
 from fastreg._kernels.table cimport CAPSULE
@@ -54,6 +54,23 @@ cdef int check(double x, str name, bint single, bint finite=True) except -1:
     cdef double rounded = <double><float>x if single else x
     if not 0 <= rounded or (finite and not isfinite(rounded)) or (rounded == 0 and x != 0):
         raise errors.bad_number(x, name, single, finite)
+    return 0
+
+
+cdef int set_groups(Task* t, ndarray w, object axis, str name) except -1:
+    """Sets how the groups along an axis of a plain array lie in memory; without an axis, the array is one group."""
+    cdef Py_ssize_t i, k, n = PyArray_NDIM(w)
+    t.outer, t.groups, t.inner, t.pitch = 1, 1, PyArray_SIZE(w), PyArray_SIZE(w)
+    if axis is None:
+        return 0
+    k = errors.axis_index(axis, n, name)
+    t.groups, t.inner = PyArray_DIM(w, <int>k), 1
+    for i in range(n):
+        if i != k and (i < k) == PyArray_IS_C_CONTIGUOUS(w):
+            t.outer *= PyArray_DIM(w, <int>i)
+        elif i != k:
+            t.inner *= PyArray_DIM(w, <int>i)
+    t.pitch = t.groups*t.inner
     return 0
 
 

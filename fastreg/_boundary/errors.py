@@ -4,6 +4,7 @@ The fast checks (checks.pxd) only decide whether an argument is valid. If it is 
 plain Python what is wrong, and returns the exception to raise. This happens before anything is written.
 """
 
+import operator
 import reprlib
 import sys
 from inspect import signature
@@ -246,6 +247,28 @@ def bad_gamma(gamma, where="", reason="which has no meaning for MCP"):
     if where:
         return ValueError(f"gamma: expected inf with {where}, {reason}, got {gamma!r}")
     return ValueError(f"gamma: expected a positive number or inf, got {gamma!r}")
+
+
+def as_axis(axis):
+    """A group axis as None or an int; may run Python code of the caller."""
+    if axis is None:
+        return None
+    if isinstance(axis, (bool, np.bool_)) or not hasattr(type(axis), "__index__"):
+        raise TypeError(f"group_axis: expected None or an integer, got {type(axis).__name__} ({_short(axis)})")
+    return operator.index(axis)
+
+
+def axis_index(axis, ndim, name):
+    """The index of an axis, from 0, in an array with this number of dimensions."""
+    if not -ndim <= axis < ndim:
+        expected = f"an axis of {name}, from {-ndim} to {ndim - 1}" if ndim else f"None for {name} without dimensions"
+        raise ValueError(f"group_axis: expected {expected}, got {axis}")
+    return axis % ndim
+
+
+def bad_l21(l21, where, reason):
+    """The error for a group lasso where it has no meaning."""
+    return ValueError(f"l21: expected 0 with {where}, {reason}, got {l21!r}")
 
 
 def bad_call(function, args, kwargs):

@@ -12,10 +12,11 @@ from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_NBYTES, PyArray_
 
 from fastreg._boundary.checks cimport (
     address, as_array, as_arrays, as_double, check, dtype_of, GIL_FREE, is_alike, is_plain, is_pair, is_target, kernels,
+    set_groups,
 )
 from fastreg._boundary.codes cimport fill_penalty, mode_code, mode_name
 from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
-from fastreg._kernels.table cimport BFLOAT16, ELASTIC_NET, FLOAT32, FLOAT64, MCP_PENALTY, PLAIN, Task, TRUNCATED
+from fastreg._kernels.table cimport BFLOAT16, ELASTIC_NET, FLOAT32, FLOAT64, MCP_PENALTY, PLAIN, PROXIMAL, Task, TRUNCATED
 from fastreg.structs cimport ElasticNet, MCP
 
 from inspect import signature
@@ -42,12 +43,13 @@ cdef Py_ssize_t position(PyObject* x, tuple names) noexcept:
 
 
 cdef enum:  # the parameters of all update functions, in the order of NAMES
-    W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, PARAMETERS
+    W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, L21, GROUP_AXIS, PARAMETERS
 
-cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "gamma", "mode", "theta")))
+cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "gamma", "mode", "theta", "l21", "group_axis")))
 
 cdef struct Signature:
-    int required  # how many parameters, from the first, have no default; only these may be positional
+    int required    # how many parameters, from the first, have no default
+    int positional  # how many may be given without a name
     int accepted
     int[PARAMETERS] order
 
@@ -58,7 +60,7 @@ cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyOb
     cdef Py_ssize_t i, k, parameter
     for i in range(PARAMETERS):
         given[i] = NULL
-    if nargs > s.required:
+    if nargs > s.positional:
         return False
     for i in range(nargs):
         given[s.order[i]] = args[i]
@@ -95,6 +97,7 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
     cdef ndarray g = as_array(<object>given[GRAD], "grad")
     cdef Task t
     cdef double l1 = 0, l2 = 0, gamma = INFINITY
+    cdef object axis = None
     memset(&t, 0, sizeof(t))
     t.direction = PLAIN
     t.d.plain.lr = as_double(<object>given[LR], "lr")
@@ -109,6 +112,9 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
         t.mode = mode_code(<object>given[MODE])
     if given[THETA] != NULL:
         t.theta = as_double(<object>given[THETA], "theta")
+    if given[L21] != NULL:
+        t.mode, t.l21 = PROXIMAL, as_double(<object>given[L21], "l21")
+        axis = errors.as_axis(<object>given[GROUP_AXIS]) if given[GROUP_AXIS] != NULL else None
 
     if not is_pair(w, g):
         raise errors.bad_pair(w, g)
@@ -124,6 +130,9 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
         check_gamma(gamma, single)
         if mode_name(t.mode) not in reference.MODES_OF["MCP"]:
             raise errors.bad_gamma(gamma, f"mode={mode_name(t.mode)!r}")
+    if given[L21] != NULL:
+        check(t.l21, "l21", single)
+        set_groups(&t, w, axis, "w")
     set_penalty(&t, l1, l2, gamma)
     if t.n < GIL_FREE:
         kernels.update(&t, 1)
@@ -145,9 +154,10 @@ cdef inline void set_penalty(Task* t, double l1, double l2, double gamma) noexce
         t.penalty, t.p.mcp = MCP_PENALTY, MCP(l1, l2, gamma)
 
 
-cdef Signature L1_UPDATE = Signature(4, 7, [W, GRAD, LR, L1, GAMMA, MODE, THETA, 0])
-cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0, 0])
-cdef Signature ELASTIC_NET_UPDATE = Signature(5, 8, [W, GRAD, LR, L1, L2, GAMMA, MODE, THETA])
+cdef Signature L1_UPDATE = Signature(4, 4, 7, [W, GRAD, LR, L1, GAMMA, MODE, THETA, 0, 0, 0])
+cdef Signature L2_UPDATE = Signature(4, 4, 5, [W, GRAD, LR, L2, MODE, 0, 0, 0, 0, 0])
+cdef Signature ELASTIC_NET_UPDATE = Signature(5, 5, 8, [W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, 0, 0])
+cdef Signature GROUP_UPDATE = Signature(6, 7, 7, [W, GRAD, LR, L1, L2, L21, GROUP_AXIS, 0, 0, 0])
 
 
 cdef object call_l1_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
@@ -162,6 +172,10 @@ cdef object call_elastic_net_update(PyObject* _, PyObject* const* args, Py_ssize
     return update(&ELASTIC_NET_UPDATE, "elastic_net_update", args, nargs, kwnames)
 
 
+cdef object call_group_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
+    return update(&GROUP_UPDATE, "group_update", args, nargs, kwnames)
+
+
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
         const char* ml_name
@@ -173,7 +187,7 @@ cdef extern from "Python.h":
     object PyCFunction_NewEx(PyMethodDef* definition, PyObject* self, object module)
 
 
-cdef PyMethodDef[3] definitions
+cdef PyMethodDef[4] definitions
 cdef list texts = []  # keeps alive the bytes that the definitions point to
 
 
@@ -190,6 +204,7 @@ cdef object builtin(int i, str name, void* call):
 l1_update = builtin(0, "l1_update", <void*>call_l1_update)
 l2_update = builtin(1, "l2_update", <void*>call_l2_update)
 elastic_net_update = builtin(2, "elastic_net_update", <void*>call_elastic_net_update)
+group_update = builtin(3, "group_update", <void*>call_group_update)
 
 
 # -- Values of the penalties ------------------------------------------------------------------------------------------
@@ -237,7 +252,20 @@ def elastic_net_penalty(w, l1, l2, *, gamma=float("inf")):
     return penalty(w, as_double(l1, "l1"), as_double(l2, "l2"), as_double(gamma, "gamma"))
 
 
-for function in (l1_penalty, l2_penalty, elastic_net_penalty):
+def group_penalty(w, l1, l2, l21, group_axis=None):
+    cdef double s1 = as_double(l1, "l1"), s2 = as_double(l2, "l2"), s21 = as_double(l21, "l21")
+    cdef object axis = errors.as_axis(group_axis)
+    cdef ndarray a = as_array(w, "w")
+    cdef Task t
+    check(s21, "l21", False)
+    cdef double value = penalty(a, s1, s2, INFINITY)
+    memset(&t, 0, sizeof(t))
+    t.dtype, t.n, t.w, t.l21 = dtype_of(a), PyArray_SIZE(a), PyArray_DATA(a), s21
+    set_groups(&t, a, axis, "w")
+    return value + kernels.group_penalty(&t) if s21 != 0 else value
+
+
+for function in (l1_penalty, l2_penalty, elastic_net_penalty, group_penalty):
     function.__doc__ = getattr(reference, function.__name__).__doc__
     function.__module__ = "fastreg"
 

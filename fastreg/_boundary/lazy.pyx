@@ -4,6 +4,7 @@
 function of fastreg. These classes define the directions, their state and their settings.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.math cimport INFINITY
 from libc.string cimport memcpy, memset
 from numpy cimport (
     import_array, ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_INT, NPY_LONG, NPY_LONGLONG, PyArray_DATA, PyArray_DIM,
@@ -285,6 +286,7 @@ cdef class Lazy(_LazyData):
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.compensation = clock
         t.d.plain.lr, t.p.l1, t.p.l2 = last
+        t.inside = not has_bounds(&t)  # the weights may be those of other bounds
         self.check_weights()
         pairs = [*zip(self._arrays, arrays), *([(self.stamps, stamps)] if self.stamps is not None else [])]
         for current, saved in pairs:

@@ -15,6 +15,10 @@ cdef inline ndarray as_index(object x, str name):
     return a
 
 
+cdef inline bint has_bounds(const Rows* t) noexcept:
+    return t.low > -INFINITY or t.high < INFINITY
+
+
 cdef struct Strengths:  # lr, l1 and l2
     double[3] given  # as set by the caller; those with a schedule are not used
     double[3] now    # for the next step, times the factor
@@ -79,7 +83,7 @@ cdef class _LazyData:
     cdef ndarray stamps, factor_array, places, merged, sums
     cdef readonly list _arrays  # the state
     cdef readonly dict _own     # settings that never change
-    cdef readonly object _factor
+    cdef readonly object _factor, bounds
     cdef object guards
     cdef dict schedules         # of the strengths that are callables
     cdef Strengths strengths
@@ -95,8 +99,9 @@ cdef class _LazyData:
     def __dealloc__(self):
         PyMem_Free(self.indices)
 
-    def _set_up(self, ndarray w, object direction, str mode, list arrays, tuple factor, dict strengths, dict own):
-        """`arrays` are the direction's state, `factor` a number and an array or None."""
+    def _set_up(self, ndarray w, object direction, str mode, list arrays, tuple factor, tuple bounds, dict strengths,
+                dict own):
+        """`arrays` are the direction's state, `factor` a number and an array or None, `bounds` two numbers."""
         cdef Rows t
         cdef Strengths given
         cdef ndarray a, stamps = None, factor_array = factor[1]
@@ -113,6 +118,8 @@ cdef class _LazyData:
             t.rows, t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
             t.pitch, t.w = t.width, PyArray_DATA(w)
             t.clock = Clock(1, 1, 0, 0)
+            t.low, t.high = bounds
+            t.inside = not has_bounds(&t)
             for i, a in enumerate(arrays):
                 if not (is_target(a) and is_alike(w, a, t.dtype)):
                     raise errors.bad_state(w, a, "w")
@@ -140,6 +147,7 @@ cdef class _LazyData:
             self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
             self.w, self.stamps, self._arrays, self.factor_array = w, stamps, arrays, factor_array
             self.schedules, self.guards, self._own, self._factor = schedules, guards, own, factor
+            self.bounds = bounds
             self.places = self.merged = self.sums = None
             self.ndim = PyArray_NDIM(w)
             self.section.unlock()

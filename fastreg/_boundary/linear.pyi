@@ -12,7 +12,15 @@ class Learner:
     records: Any
     intercept: list[Any]
     factors: Any
-    def __new__(cls, records: Any, direction: tuple[float, ...], intercept: list[Any], factors: Any = ...) -> Self: ...
+    def __new__(
+        cls,
+        records: Any,
+        direction: tuple[float, ...],
+        intercept: list[Any],
+        factors: Any = ...,
+        low: float = ...,
+        high: float = ...,
+    ) -> Self: ...
     @property
     def completed(self) -> int: ...
     @property
@@ -56,4 +64,5 @@ def _rebuild(
     record: tuple[Any, ...],
     numbers: tuple[Any, ...],
     factors: Any,
+    bounds: tuple[float, float],
 ) -> Learner: ...

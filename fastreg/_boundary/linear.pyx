@@ -6,6 +6,7 @@ features: memory limits the speed of an epoch. (The lazy updates cannot do that:
 A call makes all of its changes in one commit (section.pyx), including those of the counters. It reads memory that is
 kept alive and cannot be resized, and indices that are private copies and have been checked (linear/csr.py).
 """
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcpy, memset
 from numpy cimport (
@@ -55,6 +56,8 @@ cdef class Learner:
         The intercept and its state, arrays with an entry for each column; empty for no intercept.
     factors : ndarray or None
         The penalty factor of each feature, in the dtype of the weights, read-only; None for no factors.
+    low, high : float
+        The bounds of the weights, which contain 0; the intercept has none.
     """
 
     cdef Rows t
@@ -68,7 +71,8 @@ cdef class Learner:
     cdef ndarray factor_table       # and like the weights, as the kernels read them
     cdef Section section
 
-    def __cinit__(self, ndarray records, object direction, list intercept, ndarray factors=None):
+    def __cinit__(self, ndarray records, object direction, list intercept, ndarray factors=None,
+                  double low=-INFINITY, double high=INFINITY):
         cdef double largest
         cdef ndarray x
         cdef Py_ssize_t i
@@ -85,6 +89,8 @@ cdef class Learner:
         self.t.pitch = self.t.stamp_pitch = records.itemsize
         self.t.pitch //= base.itemsize
         self.t.clock = Clock(1, 1, 0, 0)
+        self.t.low, self.t.high = low, high
+        self.t.inside = not (low > -INFINITY or high < INFINITY)
         self.point_field("w", offsets, &self.t.w)
         self.point_field("a", offsets, &self.t.a)
         self.point_field("b", offsets, &self.t.b)
@@ -288,7 +294,7 @@ cdef class Learner:
         cdef Py_ssize_t intercept_size = self.t.width*self.records.dtype["w"].base.itemsize
         cdef Rows now
         cdef Learner new = Learner(np.empty_like(self.records), self.direction,
-                                   list(map(np.empty_like, self.intercept)))
+                                   list(map(np.empty_like, self.intercept)), None, self.t.low, self.t.high)
         self.section.lock(False)
         with nogil:
             memcpy(new.start, self.start, size)
@@ -303,6 +309,7 @@ cdef class Learner:
 
     cdef void restore(self, const Rows* t) noexcept:
         self.t.steps, self.t.clock, self.t.d, self.t.p = t.steps, t.clock, t.d, t.p
+        self.t.inside = t.inside
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -312,7 +319,7 @@ cdef class Learner:
         cdef Clock c = x.t.clock
         record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2)
         numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
-        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors)
+        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors, (x.t.low, x.t.high))
 
     def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)

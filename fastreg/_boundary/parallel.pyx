@@ -14,13 +14,14 @@ from cpython.pythread cimport (
 from cython cimport final
 
 from fastreg._boundary.checks cimport GIL_FREE, kernels
-from fastreg._kernels.slices cimport bytes_of, shifted
+from fastreg._kernels.slices cimport bytes_of, group_slice, shifted
 from fastreg._kernels.table cimport DType, Task
 
 from fastreg._boundary import threads as thread_pool
 
 cdef enum:
     GRAIN = 4096               # coordinates: slices and the blocks of a sum start at its multiples
+    COLUMNS = 64               # groups: slices of groups that are not contiguous start at its multiples
     MIN_BYTES = 1 << 21        # smaller work uses one thread; for larger work threads.py decides
     MAX_BYTES_PER_WEIGHT = 72  # three numbers of float64 state, read and written, the weight and the gradient
     PARTS_PER_THREAD = 4       # several, so that a slow or late thread delays the others little
@@ -163,6 +164,22 @@ cdef bint slice_of(const Tasks* work, Py_ssize_t i, Py_ssize_t before, Py_ssize_
     return s.n > 0
 
 
+cdef inline Py_ssize_t group_at(const Task* t, Py_ssize_t size) noexcept nogil:
+    """The same for groups, which are never cut: the first one that starts after `size` bytes, or fewer."""
+    cdef Py_ssize_t grain = COLUMNS if t.outer > 1 else 1
+    cdef Py_ssize_t i = max(size, <Py_ssize_t>0) // max(bytes_per_weight(t)*t.outer*t.inner, 1)
+    return t.groups if i >= t.groups else i - i % grain
+
+
+cdef bint group_slice_of(const Tasks* work, Py_ssize_t i, Py_ssize_t before, Py_ssize_t part, Py_ssize_t parts,
+                         Task* s) noexcept nogil:
+    """The groups of task i in a part, as in slice_of."""
+    cdef const Task* t = &work.tasks[i]
+    cdef Py_ssize_t first = group_at(t, part_start(work.size, part, parts) - before)
+    s[0] = group_slice(t, first, group_at(t, part_start(work.size, part + 1, parts) - before) - first)
+    return s.n > 0
+
+
 cdef void update_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept nogil:
     cdef const Tasks* work = <const Tasks*>context
     cdef Py_ssize_t i, before = 0
@@ -172,7 +189,9 @@ cdef void update_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
         return
     for i in range(work.count):
         if work.tasks[i].g != NULL:
-            if slice_of(work, i, before, part, parts, &s):
+            if work.tasks[i].l21 == 0 and slice_of(work, i, before, part, parts, &s):
+                kernels.update(&s, 1)
+            elif work.tasks[i].l21 != 0 and group_slice_of(work, i, before, part, parts, &s):
                 kernels.update(&s, 1)
             before += work.tasks[i].n*bytes_per_weight(&work.tasks[i])
 

@@ -40,10 +40,10 @@ cdef object check_records(ndarray records, object direction, list intercept):
     return base
 
 
-def _rebuild(records, direction, intercept, record, numbers, factors):
+def _rebuild(records, direction, intercept, record, numbers, factors, bounds):
     """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
     records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))
-    learner = Learner(records, direction, intercept, factors)
+    learner = Learner(records, direction, intercept, factors, *bounds)
     learner._restore(*record)
     learner._count(*numbers)
     return learner

@@ -45,7 +45,7 @@ cdef bint can_update(const Task* t, const Slot* slot, ndarray w, ndarray g) noex
     return n == t.n
 
 
-cdef Task make_task(name, ndarray w, list states, object factors, object bounds) except *:
+cdef Task make_task(name, ndarray w, list states, object factors, object bounds, object axis) except *:
     cdef Task t
     cdef (void*)[3] state
     cdef ndarray s
@@ -57,6 +57,8 @@ cdef Task make_task(name, ndarray w, list states, object factors, object bounds)
             raise errors.bad_state(w, s, f"params[{name}]")
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
+    t.l21 = 0
+    set_groups(&t, w, axis, f"params[{name}]")
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
         s = factors
@@ -103,6 +105,7 @@ cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, 
             raise ValueError(f"penalties: expected more than {slots[i].kind}, got {n}")
         tasks[i].mode, tasks[i].theta = mode, theta
         tasks[i].penalty, tasks[i].p = code, penalties[slots[i].kind]
+        tasks[i].l21 = plan.l21[slots[i].kind]
         slots[i].is_direction_set = False
     return 0
 

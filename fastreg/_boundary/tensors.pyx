@@ -19,7 +19,7 @@ from numpy cimport (
 )
 
 from fastreg._boundary.checks cimport (
-    address, as_arrays, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels,
+    address, as_arrays, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels, set_groups,
 )
 from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
 from fastreg._boundary.parallel cimport nonfinite, penalty, update
@@ -71,6 +71,8 @@ cdef class Tensors:
         The penalty factors of each tensor, like its state; None for none.
     bounds : list of (ndarray, ndarray) or None
         The bounds of each tensor, both without dimensions or both like its state; None for none.
+    axes : list of int or None
+        The axis of each tensor along which the groups of its group lasso are; None for the whole tensor.
     kinds : list of int
         For each tensor the index of its penalty in the Plan of its group.
     spans : list of (int, int)
@@ -79,7 +81,7 @@ cdef class Tensors:
         The settings of each group. The dicts are never changed: new settings are a new dict.
     """
 
-    cdef readonly list names, weights, states, factors, bounds
+    cdef readonly list names, weights, states, factors, bounds, axes
     cdef readonly long long completed, skipped
     cdef readonly tuple settings
     cdef Section section
@@ -94,12 +96,13 @@ cdef class Tensors:
     cdef Span* spans
     cdef AnyPenalty* penalties  # space for those of the group that is being configured
 
-    def __cinit__(self, list names, list weights, list states, list factors, list bounds, list kinds, list spans,
-                  tuple settings):
+    def __cinit__(self, list names, list weights, list states, list factors, list bounds, list axes, list kinds,
+                  list spans, tuple settings):
         cdef Py_ssize_t i
         cdef ndarray w
         cdef Powers start = Powers(1, 1, False)
         self.names, self.weights, self.states, self.factors, self.bounds = names, list(weights), states, factors, bounds
+        self.axes = axes
         self.settings, self.planned, self.section = settings, [None]*len(spans), Section()
         self.dtypes = list(map(attrgetter("dtype"), weights))
         read = [*(f for f in factors if f is not None), *(x for pair in bounds if pair is not None for x in pair)]
@@ -114,7 +117,7 @@ cdef class Tensors:
         for i, w in enumerate(weights):
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
-            self.tasks[i] = make_task(names[i], w, states[i], factors[i], bounds[i])
+            self.tasks[i] = make_task(names[i], w, states[i], factors[i], bounds[i], axes[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
             self.size += PyArray_SIZE(w)
         sort_blocks(&self.written, names, weights, states)
@@ -268,15 +271,16 @@ cdef class Tensors:
         """The steps that tensor i has taken, and its running products."""
         return self.slots[i].steps, self.slots[i].powers.power1, self.slots[i].powers.power2
 
-    def penalty(self, Py_ssize_t i, object p, ndarray copy=None):
-        """The value of a penalty, with the factors of tensor i, at its weights or at a copy of them."""
+    def penalty(self, Py_ssize_t i, object p, double l21, ndarray copy=None):
+        """The value of a penalty and a group lasso, with the factors of tensor i, at its weights or a copy of them."""
         cdef Task t = self.tasks[i]
         t.penalty = fill_penalty(&t.p, p)
         if copy is not None:
             if not (is_plain(copy) and is_alike(self.weights[i], copy, t.dtype)):
                 raise errors.bad_pair(self.weights[i], copy, f"params[{self.names[i]}]", "copy")
             t.w = PyArray_DATA(copy)
-        return penalty(&t)
+        t.l21 = l21
+        return penalty(&t) + kernels.group_penalty(&t) if l21 != 0 else penalty(&t)
 
     def read(self, function):
         """Call a function while no step commits, and return its result."""

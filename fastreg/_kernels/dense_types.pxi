@@ -87,12 +87,19 @@ cdef void update(Task* tasks, Py_ssize_t count) noexcept nogil:
     for i in range(count):
         if tasks[i].g == NULL:
             continue
-        if tasks[i].dtype == BFLOAT16:
-            update_via_float32(&tasks[i])
-        elif tasks[i].low != NULL:
-            update_within_bounds(&tasks[i])
+        if tasks[i].l21 == 0:
+            update_coordinates(&tasks[i])
         else:
-            with_direction(&tasks[i], NULL)
+            update_groups(&tasks[i])
+
+
+cdef void update_coordinates(Task* t) noexcept nogil:
+    if t.dtype == BFLOAT16:
+        update_via_float32(t)
+    elif t.low != NULL:
+        update_within_bounds(t)
+    else:
+        with_direction(t, NULL)
 
 
 cdef void update_within_bounds(Task* t) noexcept nogil:

@@ -27,6 +27,8 @@ cdef inline void finish(const Lazy* d, const ElasticNet* p, const Factor* f, Row
     t.steps += 1
     t.clock = next[0]
     t.d.plain.lr, t.p = d.lr, p[0]
+    if not t.inside:
+        move_inside(d[0], f[0], t, w)
     if Lazy is Plain:
         if needs_rebase(next, l1_threshold(p, <floating>d.lr, <floating>1)):
             flush(d[0], f[0], t, w)
@@ -87,8 +89,8 @@ cdef inline void step_vector(const Lazy* d, const LazyMode* m, const ElasticNet*
         for k in range(i + TILE, min(n, i + 2*TILE)):
             prefetch_row(d, t, w, row_at(indices, k))
         gather(d, f, t, &rows, count, since, w_, a_, b_, f_)
-        catch_up_each(&last, &t.p, &own, count, since, w_, a_, b_)
-        step_all(d, m, p, &own, count, g + i, w_, a_, b_)
+        catch_up_each(&last, t, &own, count, since, w_, a_, b_)
+        step_all(d, m, p, &own, t, count, g + i, w_, a_, b_)
         scatter(d, t, next, t.steps + 1, &rows, count, w_, a_, b_)
 
 
@@ -103,7 +105,7 @@ cdef inline void step_matrix(const Lazy* d, const LazyMode* m, const ElasticNet*
         if k + PREFETCH_ROWS < n:
             prefetch_row(d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
-        catch_up_row(&last, &t.p, f, t, w, i)
+        catch_up_row(&last, f, t, w, i)
         step_row(d, m, p, f, t, next, w, g + k*t.width, i)
 
 

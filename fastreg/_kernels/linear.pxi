@@ -60,7 +60,7 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef Py_ssize_t k
     set_last(&last, t)
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
-    catch_up_each(&last, &t.p, &own, n, since, w_, a_, b_)
+    catch_up_each(&last, t, &own, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
     slopes[0] = <floating>loss_slope(job, margin, job.targets[job.order[s]], sample_weight(job, s))
     for k in range(n):
@@ -69,7 +69,7 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
         for k in range(n):
             accumulate(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
-        step_all(&d, &m, &p, &own, n, g, w_, a_, b_)
+        step_all(&d, &m, &p, &own, t, n, g, w_, a_, b_)
     scatter(&d, t, next, t.steps + 1, indices, n, w_, a_, b_)
 
 
@@ -90,7 +90,7 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
         if k + PREFETCH_ROWS < n:
             prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
-        catch_up_row(&last, &t.p, &f, t, w, i)
+        catch_up_row(&last, &f, t, w, i)
         for c in range(t.width):
             job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
     for c in range(t.width):

@@ -21,3 +21,10 @@ cdef inline Task shifted(const Task* t, Py_ssize_t start, Py_ssize_t n) noexcept
     s.a, s.b, s.c, s.f = offset(t.a, computed), offset(t.b, computed), offset(t.c, computed), offset(t.f, computed)
     s.low, s.high = offset(t.low, computed*t.bound_step), offset(t.high, computed*t.bound_step)
     return s
+
+
+cdef inline Task group_slice(const Task* t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
+    """The task for `count` groups. Unless they are contiguous, they have other groups between them."""
+    cdef Task s = shifted(t, first*t.inner, t.outer*count*t.inner)
+    s.groups = count
+    return s

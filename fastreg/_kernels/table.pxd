@@ -71,6 +71,11 @@ cdef struct Task:  # one update of one tensor
     AnyDirection d
     AnyPenalty p
     double theta
+    double l21           # of the groups; 0 for no group lasso, and then the four numbers below do not matter
+    Py_ssize_t outer     # the tensor lies in memory as outer × groups × inner
+    Py_ssize_t groups
+    Py_ssize_t inner
+    Py_ssize_t pitch     # from one outer index to the next, in coordinates: groups·inner of the whole tensor
     Py_ssize_t n
     void* w
     const void* g  # NULL to leave out the tensor
@@ -117,6 +122,9 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     const void* f
     char* stamps             # by row: for PLAIN a Stamp, for ADAGRAD the steps, as long long; none for FTRL
     Py_ssize_t stamp_pitch   # in bytes
+    double low               # bounds, which contain 0; infinite for none
+    double high
+    bint inside              # whether all weights are known to lie within them
     Clock clock              # for PLAIN
     long long steps
 
@@ -164,7 +172,8 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
 cdef struct Kernels:
     void (*update)(Task* tasks, Py_ssize_t count) noexcept nogil
     void (*correct)(Task* t, Powers* powers) noexcept nogil  # the direction, for the step after these powers
-    double (*penalty)(const Task* t) noexcept nogil
+    double (*penalty)(const Task* t) noexcept nogil  # without that of the groups
+    double (*group_penalty)(const Task* t) noexcept nogil
     void (*scale)(DType dtype, void* w, Py_ssize_t n, double factor) noexcept nogil
     bint (*finite)(DType dtype, const void* w, Py_ssize_t n) noexcept nogil
     int (*survey)(const Batch* batch, Py_ssize_t rows, Py_ssize_t* longest) noexcept nogil

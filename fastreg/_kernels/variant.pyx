@@ -6,13 +6,17 @@ gives every direction × mode × penalty × factor × dtype. No formula and, the
 Python object.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint16_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastreg._kernels.slices cimport shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
+from fastreg.groups cimport (
+    add_moments, add_slopes, even_factor, first_norm, inverse_norm, is_improved, lowest_norm, metric, MOMENTS,
+    MOST_ITERATIONS, shrunk,
+)
 from fastreg.losses cimport loss, slope
 from fastreg.rules cimport *
 
@@ -20,13 +24,14 @@ include "prefetch.pxi"
 include "dense.pxi"
 include "bfloat16.pxi"
 include "dense_types.pxi"
+include "groups.pxi"
 include "lazy.pxi"
 include "lazy_steps.pxi"
 include "linear.pxi"
 include "lazy_types.pxi"
 
 cdef Kernels table = Kernels(
-    &update, &with_direction, &penalty, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
+    &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

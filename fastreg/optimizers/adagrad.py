@@ -13,7 +13,7 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but not ``mode="truncated"``.
     initial_accumulator_value : float, default 0.0
         Initial value of the sum of squares.
@@ -53,18 +53,17 @@ class Adagrad(Optimizer):
 
     def __init__(
         self, params, lr=1e-2, *, initial_accumulator_value=0.0, eps=1e-10,
-        l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="proximal", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
-        super().__init__(
-            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
-        )
+        settings = {"lr": lr, "initial_accumulator_value": initial_accumulator_value, "eps": eps}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode, "theta": theta}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _state_names(self, settings):
         return ("sum",)
 
-    def _init_state(self, settings, w, penalty, factor):
+    def _init_state(self, settings, w, penalty, groups, factor):
         return [np.full_like(w, settings["initial_accumulator_value"], subok=False)]
 
     def _direction(self, settings, first):

@@ -11,7 +11,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` with l2 is torch's Adam.
     betas : pair of float, default (0.9, 0.999)
         Decay rates of the mean and of the mean square, at least 0, below 1.
@@ -53,13 +53,12 @@ class Adam(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
-        l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="proximal", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"betas": betas, "eps": eps, "amsgrad": amsgrad}
-        super().__init__(
-            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
-        )
+        settings = {"lr": lr, "betas": betas, "eps": eps, "amsgrad": amsgrad}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode, "theta": theta}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _state_names(self, settings):
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if settings["amsgrad"] else ("exp_avg", "exp_avg_sq")
@@ -79,7 +78,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but the only mode is "decoupled".
     betas, eps, amsgrad
         As for :class:`Adam`.
@@ -109,10 +108,10 @@ class AdamW(Adam):
 
     def __init__(
         self, params, lr=1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False,
-        l1=0.0, l2=0.0, gamma=inf, mode="decoupled", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="decoupled", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         super().__init__(
-            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, gamma=gamma, mode=mode, theta=theta,
-            bounds=bounds, penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,
+            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, l21=l21, gamma=gamma,
+            mode=mode, theta=theta, bounds=bounds, group_axis=group_axis, penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,
         )  # fmt: skip

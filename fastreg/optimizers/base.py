@@ -17,14 +17,15 @@ from fastreg._boundary.checks import guard
 from fastreg._boundary.tensors import Tensors
 from fastreg.optimizers.bounds import checked_pair, split_bounds
 from fastreg.optimizers.factors import split_factors
+from fastreg.optimizers.group_axis import obstacle_to_groups, split_axes
 from fastreg.optimizers.groups import Group, GroupSetting
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
 from fastreg.optimizers.settings import CHECKS, nonfinite_policy, thread_count
-from fastreg.optimizers.state import load, pickled, save
+from fastreg.optimizers.state import StateDict
 from fastreg.optimizers.values import Values
 
 
-class Optimizer(Values):
+class Optimizer(Values, StateDict):
     """What all optimizers have in common; use one of the subclasses.
 
     Parameters
@@ -36,8 +37,9 @@ class Optimizer(Values):
     lr : float or callable
         Learning rate. A callable takes the number of completed steps and returns the learning rate. It is called before
         every step, and with 0 at construction.
-    l1, l2 : float or callable, default 0.0
-        Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂²; callables as for lr.
+    l1, l2, l21 : float or callable, default 0.0
+        Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂² + l21·Σ‖group‖₂; callables as for lr. l21, the group lasso, sets
+        whole groups to zero, in the metric of the optimizer: see :func:`fastreg.group_update`. Mode "proximal" only.
     gamma : float, default inf
         Positive. Finite: the minimax concave penalty (MCP) takes the place of l1·‖w‖₁. It does not shrink weights above
         gamma·l1: see :func:`fastreg.elastic_net_update`. Modes "proximal" and "subgradient" only.
@@ -50,10 +52,15 @@ class Optimizer(Values):
         The interval in which each weight stays: (0, inf) for weights that are not negative. Each side is a number, or
         in the form of params, with a number or an array like the weights for each tensor. Each step ends by moving the
         weights into it, which is exact for l1 and l2 in the proximal mode. Weights that start outside are moved in by
-        the first step. Copied, rounded to the dtype of the weights, and fixed at construction. Not with a finite gamma.
+        the first step. Copied, rounded to the dtype of the weights, and fixed at construction. Not with a finite gamma;
+        with l21 only bounds that are 0 or infinite.
+    group_axis : int, None, or the form of params, default None
+        The groups of l21: the axis of which each index is a group, such as 0 for the rows of a matrix, and for the
+        output channels of a convolution in torch's layout. None: each tensor is one group. Fixed at construction.
     penalty_factor : float or the form of params, optional
-        Multiplies l1 and l2: an array like the weights gives each weight a factor, a number is for a whole tensor. 0
-        means no penalty. Factors are copied, not rescaled, and fixed at construction.
+        Multiplies the strengths: an array like the weights gives each weight a factor, a number is for a whole tensor.
+        0 means no penalty. With l21, all weights of a group need the same factor. Factors are copied, not rescaled, and
+        fixed at construction.
     on_nonfinite : {"propagate", "raise", "skip"}
         What to do about an infinity or a NaN in a gradient: let it into the weights; raise FloatingPointError before
         anything is written; or leave out the whole step and count it in `skipped`.
@@ -105,34 +112,30 @@ class Optimizer(Values):
     _directions: ClassVar[dict[str, dict]] = {}  # by name in fastreg.reference: settings that select each
     _modes: tuple[str, ...] = ()  # the modes that have a meaning, by default those of the directions
     _modes_reason = ""  # why the others have none
-    _has_mode = True
     _squares: str | None = None  # the state that sums squared gradients, or averages them
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
-    def __init__(
-        self, params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads=None
-    ):
+    def __init__(self, params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads):
         if type(self)._direction is Optimizer._direction:
             raise TypeError(f"{type(self).__name__}: expected one of its subclasses, such as SGD or Adam")
-        defaults = {"lr": lr, **settings, "l1": l1, "l2": l2, "gamma": gamma}
-        if self._has_mode:
-            defaults |= {"mode": mode, "theta": theta}
         groups, grouped = split_groups(params)
         layouts = [Layout(own, f"{i}." if grouped else "") for i, (own, _) in enumerate(groups)]
         shared = split_by_group(layouts, grouped, penalty_factor, "penalty_factor")
         lows, highs = (
             split_by_group(layouts, grouped, x, f"bounds[{k}]") for k, x in enumerate(checked_pair(bounds, "bounds"))
         )
+        axes = split_by_group(layouts, grouped, group_axis, "group_axis")
         parts = []
-        for (own, overrides), factors, *pair in zip(groups, shared, lows, highs):
+        for (own, overrides), factors, axis, *pair in zip(groups, shared, axes, lows, highs):
             factors, pair = overrides.pop("penalty_factor", factors), overrides.pop("bounds", pair)
-            parts.append((own, defaults | overrides, factors, pair))
+            axis = overrides.pop("group_axis", axis)
+            parts.append((own, settings | overrides, factors, pair, axis))
         attributes = {
             "_on_nonfinite": nonfinite_policy("on_nonfinite", on_nonfinite),
             "_threads": thread_count("threads", threads),
             "_grouped": grouped,
             "_layouts": layouts,
-            "_known": tuple(defaults),
+            "_known": tuple(settings),
         }
         self._assemble(attributes, parts)
 
@@ -141,27 +144,29 @@ class Optimizer(Values):
 
         `restored` has the arguments of Tensors.restore except the settings. With None, the state is initialised.
         """
-        names, weights, factors, bounds, groups, settings, guards = [], [], [], [], [], [], []
-        for layout, (own_values, own_settings, own_factors, own_bounds) in zip(attributes["_layouts"], parts):
+        names, weights, factors, bounds, axes, groups, settings, guards = [], [], [], [], [], [], [], []
+        for layout, (own_values, own_settings, own_factors, own_bounds, own_axes) in zip(attributes["_layouts"], parts):
             own = []
             for name, x in zip(layout.names, layout.flatten(own_values, "params")):
                 own.append(as_weights(x, f"params[{name}]"))
                 guards += guard(own[-1:])  # at once: code of the caller that runs below could resize the memory
             scales, arrays = split_factors(layout, own, own_factors)
-            bounds += split_bounds(layout, own, own_bounds)
-            has_bounds = any(pair is not None for pair in bounds[len(weights) :])
-            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales, has_bounds))
+            pairs, own_axes = split_bounds(layout, own, own_bounds), split_axes(layout, own, own_axes)
+            obstacle = obstacle_to_groups(layout.names, own, arrays, pairs, own_axes)
+            has_bounds = any(pair is not None for pair in pairs)
+            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales, has_bounds, obstacle))
             settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
+            bounds, axes = bounds + pairs, axes + own_axes
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
         if restored is None:
-            states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, factors)]
+            states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, axes, factors)]
         else:
             states = restored[-1]
         kinds = [kind for group in groups for kind in group.kinds]
         spans = [(group.start, group.stop) for group in groups]
-        tensors = Tensors(names, weights, states, factors, bounds, kinds, spans, tuple(settings))
+        tensors = Tensors(names, weights, states, factors, bounds, axes, kinds, spans, tuple(settings))
         if restored is not None:
             tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
         for k, group in enumerate(groups):
@@ -172,12 +177,12 @@ class Optimizer(Values):
         else:
             self.__dict__ = attributes
 
-    def _first_states(self, group, settings, factors):
+    def _first_states(self, group, settings, axes, factors):
         """The initial state of each tensor of a group. Callables are called here, so that bad ones fail early."""
         now = group.numbers(settings, 0)
-        penalties = group.penalties(now)
+        penalties, l21 = group.penalties(now), group.l21(now)
         for i, w, kind in zip(group.range, group.weights, group.kinds):
-            yield self._init_state(now, as_float32(w), penalties[kind], factors[i])
+            yield self._init_state(now, as_float32(w), penalties[kind], (l21[kind], axes[i]), factors[i])
 
     @property
     def completed(self):
@@ -215,7 +220,11 @@ class Optimizer(Values):
             (cls._modes,) = {reference.MODES_OF[name] for name in cls._directions}
 
     def _check(self, settings):
-        """Raise ValueError for settings that exclude each other; lr, l1 and l2 may be callables."""
+        """Raise ValueError for settings that exclude each other; lr and the strengths may be callables."""
+        if settings["l21"] != 0 and settings["gamma"] < inf:
+            raise errors.bad_l21(settings["l21"], "a finite gamma", "which has no proximal operator together with it")
+        if "mode" not in settings:
+            return
         mode = settings["mode"]
         if mode not in self._modes:
             known, name = ", ".join(map(repr, self._modes)), type(self).__name__
@@ -224,15 +233,18 @@ class Optimizer(Values):
             raise errors.bad_theta(settings["theta"], mode)
         if settings["gamma"] < inf and mode not in reference.MODES_OF["MCP"]:
             raise errors.bad_gamma(settings["gamma"], f"mode={mode!r}")
+        if settings["l21"] != 0 and mode != "proximal":
+            raise errors.bad_l21(settings["l21"], f"mode={mode!r}", "which does not set groups to zero")
 
     def _state_names(self, settings):
         """The names of the arrays that are the state of a tensor."""
         raise NotImplementedError
 
-    def _init_state(self, settings, w, penalty, factor):
+    def _init_state(self, settings, w, penalty, groups, factor):
         """The initial state of a tensor: a list of arrays like w, which is float32 or float64.
 
-        `settings` has no callables, `penalty` is a tuple of fastreg.reference, `factor` an array like w or None.
+        `settings` has no callables, `penalty` is a tuple of fastreg.reference, `groups` are the strength and the axis
+        of its group lasso, `factor` is an array like w or None.
         """
         return [np.zeros_like(w, subok=False) for _ in self._state_names(settings)]
 
@@ -301,48 +313,11 @@ class Optimizer(Values):
         fields = [self._state_names(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
-    # State
-
-    def state_dict(self):
-        """State, counts and settings as plain arrays and numbers under flat names.
-
-        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
-        not contain the weights, bounds, penalty_factor, on_nonfinite and settings that are callables. An optimizer that
-        is to load it must be constructed with them.
-        """
-        return save(self)
-
-    def load_state_dict(self, saved):
-        """Load what :meth:`state_dict` returned, in place, all or nothing. Settings that are callables here stay.
-
-        Parameters
-        ----------
-        saved : mapping
-            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys, such as an epoch
-            that was stored with the state, are ignored.
-
-        Raises
-        ------
-        TypeError
-            If it is no mapping.
-        ValueError
-            If it belongs to another optimizer or to other tensors, if its settings need another state, or if a setting
-            was a callable and is a number here. Nothing is changed.
-        """
-        self._tensors.write("load_state_dict", lambda: load(self, saved))
-
-    def __getstate__(self):
-        return self._tensors.read(lambda: pickled(self))
-
-    def __setstate__(self, saved):
-        attributes = {key: x for key, x in saved.items() if key not in ("_groups", "_restored", "_seal")}
-        self._assemble(attributes, saved["_groups"], saved["_restored"])
-
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
 
 
 for key in CHECKS:
     setattr(Optimizer, key, GroupSetting(key))
-for key in ("bounds", "penalty_factor"):
+for key in ("bounds", "group_axis", "penalty_factor"):
     setattr(Optimizer, key, GroupSetting(key, "fixed at construction"))

@@ -1,4 +1,4 @@
-"""Layer 5, penalty factors: what multiplies l1 and l2, as one number for a tensor or as one number for each weight.
+"""Layer 5, penalty factors: what multiplies l1, l2 and l21, as one number for a tensor or as one number for each weight.
 
 Dense and lazy optimizers share these checks.
 """
@@ -37,8 +37,10 @@ def split_factor(name, w, factor):
 
 
 def check_products(settings, factor, float32):
-    """Raise ValueError where l1 or l2 times a number overflows or underflows, in float32 too where that is used."""
-    for key in ("l1", "l2"):
+    """Raise ValueError where a strength times a number overflows or underflows, in float32 too where that is used."""
+    for key in ("l1", "l2", "l21"):
+        if key not in settings:
+            continue
         name, product = f"{key} times penalty_factor", settings[key] * factor
         finite(name, product)
         if product == 0 and settings[key] != 0 and factor != 0:

@@ -13,7 +13,7 @@ class FTRL(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but lr, McMahan's alpha, must be positive. There is no mode: zeros are always
         exact.
     beta : float, default 1.0
@@ -57,24 +57,26 @@ class FTRL(Optimizer):
     """
 
     _directions = {"FTRL": {}}
-    _has_mode = False
     _squares = "n"
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
-        l1=0.0, l2=0.0, gamma=inf, bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
-        super().__init__(params, lr, settings, l1, l2, gamma, None, None, bounds, penalty_factor, on_nonfinite, threads)
+        settings = {"lr": lr, "beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _check(self, settings):
+        super()._check(settings)
         check_ftrl(settings)
 
     def _state_names(self, settings):
         return ("z", "n")
 
-    def _init_state(self, settings, w, penalty, factor):
-        return init_ftrl_state(settings, w, penalty, factor)
+    def _init_state(self, settings, w, penalty, groups, factor):
+        return init_ftrl_state(settings, w, penalty, factor, groups)
 
     def _direction(self, settings, first):
         check_ftrl(settings)  # again, since lr may be a callable
@@ -89,8 +91,8 @@ def check_ftrl(settings):
         raise ValueError("lr: expected a positive number, got 0.0")
 
 
-def init_ftrl_state(settings, w, penalty, factor):
-    """The initial z and n, for settings without callables."""
+def init_ftrl_state(settings, w, penalty, factor, groups=None):
+    """The initial z and n, for settings without callables; `groups` as in Optimizer._init_state."""
     check_ftrl(settings)
     n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
     z = np.zeros_like(w, subok=False)
@@ -98,4 +100,6 @@ def init_ftrl_state(settings, w, penalty, factor):
         direction = reference.FTRL(settings["lr"], settings["beta"])
         with np.errstate(all="ignore"):
             z[...] = reference.warm_start(direction, penalty, w, n, factor)
+            if groups is not None:
+                z[...] -= reference.group_subgradient(*groups, w, factor)
     return [z, n]

@@ -18,6 +18,7 @@ from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_sc
 NOT_IN_GROUPS = {  # words for settings that are known, but not here
     "on_nonfinite": "of the whole optimizer, not of a group",
     "bounds": "fixed at construction",
+    "group_axis": "fixed at construction",
     "penalty_factor": "fixed at construction",
     "threads": "of the whole optimizer, not of a group",
     "weight_decay": "no setting here; torch's is l2 with mode='subgradient', for AdamW with mode='decoupled'",
@@ -28,6 +29,7 @@ class Plan(NamedTuple):
     """What the next step of a group does, as finished numbers for layer 4."""
 
     penalties: list[tuple]  # as the reference's tuples, one for each number that multiplies the strengths
+    l21: list[float]  # likewise
     mode: str
     theta: float
     first: tuple  # the direction of a tensor's first step, as one of the reference's tuples
@@ -42,10 +44,11 @@ class Group(MutableMapping):
     settings, so that they change together with the state.
     """
 
-    def __init__(self, optimizer, known, layout, start, weights, factors, has_bounds):
+    def __init__(self, optimizer, known, layout, start, weights, factors, has_bounds, obstacle):
         self._optimizer, self._known, self._layout, self.weights = optimizer, known, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self._has_bounds = has_bounds
+        self._obstacle = obstacle  # what keeps l21 from having a meaning, as two words for its error; or None
         self.factors = factors  # one number for each tensor, 1.0 where each weight has a factor of its own
         self.scales = sorted(set(factors))  # the different ones
         self.kinds = [self.scales.index(factor) for factor in factors]  # of each tensor, the index of its scale
@@ -69,6 +72,8 @@ class Group(MutableMapping):
         self._optimizer._check(checked)
         if self._has_bounds and checked["gamma"] < inf:
             raise errors.bad_gamma(checked["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
+        if self._obstacle is not None and checked["l21"] != 0:
+            raise errors.bad_l21(checked["l21"], *self._obstacle)
         return checked
 
     def numbers(self, settings, completed):
@@ -86,12 +91,16 @@ class Group(MutableMapping):
         first = self._optimizer._direction(now, True) if fresh else later
         mode, theta = now.get("mode", "proximal"), now.get("theta", inf)
         holds = not any(callable(settings[key]) for key in SCHEDULES)
-        return Plan(self.penalties(now), mode, theta, first, later, holds)
+        return Plan(self.penalties(now), self.l21(now), mode, theta, first, later, holds)
 
     def penalties(self, now):
         """The penalty for each of the numbers in `scales`, from settings without callables."""
         penalty = self._optimizer._penalty(now)
         return [reference.scaled(penalty, scale) for scale in self.scales]
+
+    def l21(self, now):
+        """The strength of the group lasso for each of them."""
+        return [now["l21"] * scale for scale in self.scales]
 
     def __getitem__(self, key):
         return self._layout.unflatten(self.weights) if key == "params" else self._settings[key]

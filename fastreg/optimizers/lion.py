@@ -11,7 +11,7 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but the only mode is "decoupled": the others, and so a finite gamma, have no
         meaning for moves of a fixed length.
     betas : pair of float, default (0.9, 0.99)
@@ -42,13 +42,12 @@ class Lion(Optimizer):
 
     def __init__(
         self, params, lr=1e-4, *, betas=(0.9, 0.99),
-        l1=0.0, l2=0.0, gamma=inf, mode="decoupled", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="decoupled", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"betas": betas}
-        super().__init__(
-            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
-        )
+        settings = {"lr": lr, "betas": betas}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode, "theta": theta}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _state_names(self, settings):
         return ("exp_avg",)

@@ -11,7 +11,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`, but not ``mode="truncated"``.
     alpha : float, default 0.99
         Decay rate of the mean square, from 0 to 1.
@@ -48,13 +48,12 @@ class RMSprop(Optimizer):
 
     def __init__(
         self, params, lr=1e-2, *, alpha=0.99, eps=1e-8,
-        l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="proximal", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"alpha": alpha, "eps": eps}
-        super().__init__(
-            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
-        )
+        settings = {"lr": lr, "alpha": alpha, "eps": eps}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode, "theta": theta}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _state_names(self, settings):
         return ("square_avg",)

@@ -11,7 +11,7 @@ import numpy as np
 from fastreg._boundary import errors, threads
 from fastreg.reference import MODES
 
-SCHEDULES = ("lr", "l1", "l2")  # these may be callables of the number of completed steps
+SCHEDULES = ("lr", "l1", "l2", "l21")  # these may be callables of the number of completed steps
 NONFINITE = ("propagate", "raise", "skip")
 
 
@@ -110,7 +110,7 @@ def evaluate_schedules(settings, completed, float32):
     """The settings after this number of completed steps, with numbers in place of callables."""
     numbers = dict(settings)
     for name in SCHEDULES:
-        if callable(numbers[name]):
+        if callable(numbers.get(name)):
             numbers[name] = finite(name, numbers[name](completed))
             if float32:
                 check_float32(name, numbers[name])

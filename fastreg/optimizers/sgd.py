@@ -11,7 +11,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params, lr, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
+    params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
         As for every :class:`Optimizer`.
     momentum : float, default 0.0
         At least 0, below 1.
@@ -53,13 +53,12 @@ class SGD(Optimizer):
 
     def __init__(
         self, params, lr=1e-3, *, momentum=0.0, dampening=0.0, nesterov=False,
-        l1=0.0, l2=0.0, gamma=inf, mode="proximal", theta=inf,
-        bounds=(-inf, inf), penalty_factor=None, on_nonfinite="propagate", threads=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="proximal", theta=inf,
+        bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(
-            params, lr, settings, l1, l2, gamma, mode, theta, bounds, penalty_factor, on_nonfinite, threads
-        )
+        settings = {"lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov}
+        settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode, "theta": theta}
+        super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 
     def _check(self, settings):
         super()._check(settings)

@@ -11,6 +11,47 @@ import numpy as np
 from fastreg.optimizers.bounds import joined
 from fastreg.optimizers.settings import SCHEDULES
 
+LATER_SETTINGS = {"gamma": inf, "l21": 0.0}  # 0.1.0 did not have them
+
+
+class StateDict:
+    """The methods of :class:`fastreg.Optimizer` that save and load its state."""
+
+    def state_dict(self):
+        """State, counts and settings as plain arrays and numbers under flat names.
+
+        ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
+        not contain the weights, bounds, penalty_factor, on_nonfinite and settings that are callables. An optimizer that
+        is to load it must be constructed with them.
+        """
+        return save(self)
+
+    def load_state_dict(self, saved):
+        """Load what :meth:`state_dict` returned, in place, all or nothing. Settings that are callables here stay.
+
+        Parameters
+        ----------
+        saved : mapping
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys, such as an epoch
+            that was stored with the state, are ignored.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping.
+        ValueError
+            If it belongs to another optimizer or to other tensors, if its settings need another state, or if a setting
+            was a callable and is a number here. Nothing is changed.
+        """
+        self._tensors.write("load_state_dict", lambda: load(self, saved))
+
+    def __getstate__(self):
+        return self._tensors.read(lambda: pickled(self))
+
+    def __setstate__(self, saved):
+        attributes = {key: x for key, x in saved.items() if key not in ("_groups", "_restored", "_seal")}
+        self._assemble(attributes, saved["_groups"], saved["_restored"])
+
 
 def save(optimizer):
     """What the next steps depend on, except the weights and settings that are callables."""
@@ -44,7 +85,8 @@ def pickled(optimizer):
         arrays = tensors.factors[group.start : group.stop]
         factors = group._layout.unflatten([x if f is None else f for x, f in zip(group.factors, arrays)])
         bounds = tuple(map(group._layout.unflatten, joined(tensors.bounds[group.start : group.stop])))
-        groups.append((group["params"], dict(group._settings), factors, bounds))
+        axes = group._layout.unflatten(tensors.axes[group.start : group.stop])
+        groups.append((group["params"], dict(group._settings), factors, bounds, axes))
     attributes = {key: x for key, x in vars(optimizer).items() if key not in ("_tensors", "param_groups")}
     restored = tensors.completed, tensors.skipped, clocks(optimizer), tensors.states
     return attributes | {"_groups": groups, "_restored": restored, "_seal": tensors.seal()}
@@ -55,13 +97,13 @@ def load(optimizer, saved):
     groups = optimizer.param_groups
     optional = {f"group.{i}.{key}" for i, group in enumerate(groups) for key in SCHEDULES if callable(group[key])}
     expected = entries(optimizer)
-    gammas = {key for key in expected if key.endswith(".gamma")}
-    if hasattr(saved, "keys") and not gammas & set(saved.keys()):  # a file from before MCP
-        expected = {key: x for key, x in expected.items() if key not in gammas}
-    else:
-        gammas = set()
+    absent = {}  # from files of earlier versions
+    if hasattr(saved, "keys"):
+        absent = {f"group.{i}.{key}": x for i in range(len(groups)) for key, x in LATER_SETTINGS.items()}
+        absent = {key: x for key, x in absent.items() if key not in saved.keys()}
+        expected = {key: x for key, x in expected.items() if key not in absent}
     saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
-    saved |= dict.fromkeys(gammas, inf)
+    saved |= absent
     settings = []
     for i, group in enumerate(groups):
         prefix, before = f"group.{i}.", group._settings

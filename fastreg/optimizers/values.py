@@ -3,6 +3,7 @@
 The kernels add the values up, factors included, so that nothing here knows what a penalty is.
 """
 
+from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.reports import Report, row, zero_count
 
 
@@ -42,7 +43,9 @@ class Values:
               their squares, which has its initial value. None without such a state, as in SGD. In an adaptive metric
               these weights go to zero at the first step, without having been selected;
             - `norm`: ‖w‖₂;
-            - `penalty`: the value of the penalty, as :meth:`penalty` gives it.
+            - `penalty`: the value of the penalty, as :meth:`penalty` gives it;
+            - `groups`, `zero_groups`: the number of groups, and of those that are zero. None where there is neither a
+              group_axis nor l21.
 
             All numbers are of the same moment.
 
@@ -63,11 +66,13 @@ class Values:
 
 def penalties(optimizer):
     """The value of each tensor's penalty."""
-    return _by_tensor(optimizer, lambda i, penalty, w, state: optimizer._tensors.penalty(i, penalty, w))
+    return _by_tensor(optimizer, lambda i, penalty, w, state: optimizer._tensors.penalty(i, *penalty, w))
 
 
 def _by_tensor(optimizer, measure):
     """What `measure` returns for each tensor, called with its index, penalty, weights and state of the same moment.
+
+    The penalty is a tuple of the reference and the strength of the group lasso.
 
     Callables must not run while other threads wait for the lock. Where there is one, the arrays are copied instead.
     """
@@ -76,7 +81,8 @@ def _by_tensor(optimizer, measure):
         completed, settings, copies = tensors.read(lambda: _snapshot(tensors))
         tuples = []
         for group, own in zip(optimizer.param_groups, settings):
-            scaled = group.penalties(group.numbers(own, completed))
+            now = group.numbers(own, completed)
+            scaled = list(zip(group.penalties(now), group.l21(now)))
             tuples += [scaled[kind] for kind in group.kinds]
         numbers = range(len(tuples))
         if copies is not None:
@@ -126,6 +132,9 @@ def report(optimizer):
         settings = owners[i]._settings
         names = optimizer._state_names(settings)
         squares = state[names.index(optimizer._squares)] if optimizer._squares in names else None
-        return row(w, tensors.penalty(i, penalty, w), squares, settings.get("initial_accumulator_value", 0))
+        has_groups = tensors.axes[i] is not None or penalty[1] != 0
+        counts = zero_group_counts(w, tensors.axes[i]) if has_groups else (None, None)
+        initial = settings.get("initial_accumulator_value", 0)
+        return row(w, tensors.penalty(i, *penalty, w), squares, initial, counts)
 
     return Report(zip(tensors.names, _by_tensor(optimizer, measure)))

@@ -6,6 +6,7 @@ Tests compare the compiled kernels with it bit for bit. Its functions have the d
 from fastreg.reference import losses  # noqa: F401
 from fastreg.reference.catch_up import *  # noqa: F403
 from fastreg.reference.functions import *  # noqa: F403
+from fastreg.reference.groups import *  # noqa: F403
 from fastreg.reference.penalties import *  # noqa: F403
 from fastreg.reference.rules import *  # noqa: F403
 from fastreg.reference.scalars import *  # noqa: F403

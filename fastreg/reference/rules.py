@@ -102,7 +102,7 @@ class Adam(NamedTuple):
         b[...] = self.beta2 * b + self.one_minus_beta2 * (g * g)
 
     def corrected(self, a, b):
-        eta = self.lr / (np.sqrt(b) * self.bias_correction2 + self.eps)
+        eta = adaptive_rate(self, b)
         return eta * (a * self.bias_correction1), eta
 
 
@@ -174,9 +174,18 @@ def truncated(m, p, w, u, eta, f=None):
     return x if isinstance(p, Ridge) else soft(x, l1_threshold(p, eta, f))
 
 
+def denominator(d, squares):
+    """What lr is divided by in the step sizes of coordinates with these sums, or means, of squared gradients."""
+    if isinstance(d, FTRL):
+        return d.beta + np.sqrt(squares)
+    if isinstance(d, Adam):
+        return np.sqrt(squares) * d.bias_correction2 + d.eps
+    return np.sqrt(squares) + d.eps
+
+
 def curvature(d, n):
     """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
-    return (d.beta + np.sqrt(n)) / d.lr
+    return denominator(d, n) / d.lr
 
 
 def solve(d, p, z, n, f=None):
@@ -215,9 +224,9 @@ def advance(d, power1, power2):
 
 
 def adaptive_rate(d, squares):
-    """Adagrad and RMSprop: the step sizes of coordinates with these sums, or means, of squared gradients."""
+    """The step sizes of coordinates with these sums, or means, of squared gradients."""
     d = rounded(d, squares.dtype)
-    return d.lr / (np.sqrt(squares) + d.eps)
+    return d.lr / denominator(d, squares)
 
 
 def accumulate(d, w, g, z, n):

@@ -1,0 +1,171 @@
+"""Layer 1': the group lasso of groups.pxd in plain NumPy, over all groups of a tensor.
+
+A group is what one index of an axis selects: a row or a column of a matrix, a channel; with the axis None, the whole
+tensor. Its sums are doubles in eight lanes. A tensor lies in memory as outer × groups × inner.
+"""
+
+import numpy as np
+
+from fastreg.reference.rules import (
+    FTRL,
+    Adam,
+    AMSGrad,
+    Momentum,
+    Nesterov,
+    Plain,
+    Proximal,
+    denominator,
+    rounded,
+    step,
+)
+from fastreg.reference.scalars import as_float32, within
+
+LANES_OF_GROUPS = 8
+MOST_ITERATIONS = 50
+
+
+def group_shape(w, axis):
+    """The shape (outer, groups, inner) of w in memory."""
+    if axis is None:
+        return 1, 1, w.size
+    shape, axis = w.shape, axis % w.ndim
+    if not w.flags.c_contiguous:
+        shape, axis = shape[::-1], w.ndim - 1 - axis
+    return int(np.prod(shape[:axis])), shape[axis], int(np.prod(shape[axis + 1 :]))
+
+
+def group_view(a, shape):
+    """An array in the order of its memory, with this shape."""
+    return a.ravel(order="K").reshape(shape)
+
+
+def group_sums(terms):
+    """The sums over the groups of terms of shape (outer, groups, inner).
+
+    Each lane has every eighth coordinate of a group that is contiguous, else every eighth outer index.
+    """
+    terms = terms.astype(float)
+    if terms.shape[0] == 1:
+        terms = terms.transpose(2, 1, 0)
+    outer, groups, inner = terms.shape
+    blocks = -(-outer // LANES_OF_GROUPS)
+    padded = np.zeros((blocks * LANES_OF_GROUPS, groups, inner))
+    padded[:outer] = terms
+    lanes = np.zeros((LANES_OF_GROUPS, groups))
+    for lines in padded.reshape(blocks, LANES_OF_GROUPS, groups, inner):
+        for i in range(inner):
+            lanes = lanes + lines[:, :, i]
+    while len(lanes) > 1:
+        half = len(lanes) // 2
+        lanes = lanes[:half] + lanes[half:]
+    return lanes[0]
+
+
+def metric(d, a=None, b=None, c=None):
+    """The inverse of the coordinates' step sizes, at most a number whose cube does not overflow in double."""
+    squares = c if isinstance(d, AMSGrad) else b if isinstance(d, (Adam, FTRL)) else a
+    dtype = squares.dtype
+    h = denominator(rounded(d, dtype), squares) * dtype.type(1 / d.lr)
+    most = dtype.type(1e30 if dtype == np.float32 else 1e80)
+    return np.where(h < most, h, most)
+
+
+def even_factor(norm, h, l21):
+    """What groups of these norms are multiplied by where all h are equal."""
+    threshold = l21 / h
+    return np.where(norm <= threshold, 0, np.where(norm < np.inf, (norm - threshold) / norm, 1))
+
+
+def group_prox(x, h, l21):
+    """The groups that minimise Σ h·(z − x)²/2 + l21·‖z‖, for x and h of shape (outer, groups, inner), l21 by group."""
+    strength, v, u = l21.astype(float), x.astype(float), h.astype(float)
+    p = v * u
+    moments = [group_sums(terms) for terms in (v * v, v * p, p * p, p * p * u)]
+    force = np.sqrt(moments[2])
+    lowest = np.where(moments[0] + moments[3] < np.inf, (force - strength) * (moments[2] / moments[3]), np.inf)
+    lowest = np.where(force <= strength, 0, lowest)
+    start = np.sqrt(moments[0]) - strength * (moments[0] / moments[1])
+    t = np.where(start > lowest, start, lowest)
+    t = np.where((lowest > 0) & (lowest < np.inf), t, lowest)
+    t = np.where(l21 == 0, np.inf, t)
+    going = (lowest > 0) & (lowest < np.inf) & (l21 != 0)
+    tolerance = 1e-9 if x.dtype == np.float32 else 1e-16
+    for _ in range(MOST_ITERATIONS):
+        if not going.any():
+            break
+        k = inverse_norm(h, t, l21)
+        p, k = (x * k).astype(float), k.astype(float)
+        q = p * p * k
+        s, d, third = (group_sums(terms) for terms in (p * p, q, q * k))
+        change = s * (np.sqrt(s) - 1) / d
+        left = 1.5 * (s * third - d * d) / (s * d) * (change * change)
+        improved = np.where(t + change > lowest, t + change, lowest)
+        t = np.where(going, improved, t)
+        going = going & ((left > tolerance * t) | (np.abs(change) > 0.5 * t))
+    return shrunk(x, inverse_norm(h, t, l21), t)
+
+
+def inverse_norm(h, t, l21):
+    """k, near 1/t."""
+    return h / (by_group(t, h.dtype) * h + by_group(l21, h.dtype))
+
+
+def shrunk(x, k, t):
+    """The coordinates of groups with the norms t; x where a group stands still, because t is not finite."""
+    z = by_group(t, x.dtype) * (x * k)
+    z = np.where(np.abs(z) <= np.abs(x), z, x)
+    return np.where(by_group(t, x.dtype) == 0, x.dtype.type(0), z)
+
+
+def by_group(values, dtype):
+    """One value for each group, to be combined with arrays of shape (outer, groups, inner)."""
+    return values.astype(dtype)[:, np.newaxis]
+
+
+def group_step(d, p, l21, axis, w, g, a=None, b=None, c=None, f=None, bounds=None):
+    """The new weights: a proximal step, then its groups' own. Factors are equal within a group.
+
+    Weights of bfloat16 are rounded in between, too.
+    """
+    x = step(d, Proximal(), p, w, g, a, b, c, f)
+    if bounds is not None:
+        x = within(x, *(np.asarray(side, x.dtype) for side in bounds))
+    if w.dtype.itemsize == 2:
+        x = as_float32(x.astype(w.dtype))
+    if d.lr == 0 or l21 == 0:
+        return x
+    shape = group_shape(w, axis)
+    factors = np.ones(shape[1], x.dtype) if f is None else group_view(f, shape)[0, :, 0].astype(x.dtype)
+    strength, l2 = x.dtype.type(l21) * factors, x.dtype.type(p.l2) * factors
+    x = group_view(x, shape)
+    if isinstance(d, (Plain, Momentum, Nesterov)):
+        h = 1 / getattr(d, "eta", d.lr) + l2.astype(float)
+        factor = even_factor(np.sqrt(group_sums(x.astype(float) ** 2)), h, strength.astype(float))
+        factor = by_group(np.where(strength == 0, 1, factor), x.dtype)
+        z = np.where(factor == 0, x.dtype.type(0), x * factor)
+    else:
+        states = [None if s is None else group_view(s, shape) for s in (a, b, c)]
+        h = metric(d, *states)
+        z = group_prox(x, h + by_group(l2, h.dtype) if p.l2 != 0 else h, strength)
+    return np.asarray(z.ravel()).reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
+
+
+def group_sum(l21, axis, w, f=None):
+    """The penalty l21·Σ‖group‖ of all groups, added in their order."""
+    shape = group_shape(w, axis)
+    norms = np.sqrt(group_sums(group_view(as_float32(w), shape).astype(float) ** 2))
+    factors = 1.0 if f is None else group_view(f, shape)[0, :, 0].astype(float)
+    return float(sum((l21 * factors * norms).tolist()))
+
+
+def group_subgradient(l21, axis, w, f=None):
+    """The gradient of l21·Σ‖group‖ by w, 0 in groups that are zero."""
+    shape = group_shape(w, axis)
+    view = group_view(w, shape)
+    norms = np.sqrt(group_sums(view.astype(float) ** 2))[:, np.newaxis]
+    scaled = l21 * view / np.where(norms == 0, 1, norms)
+    scaled = scaled if f is None else scaled * group_view(f, shape)
+    return scaled.astype(w.dtype).ravel().reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
+
+
+__all__ = ["group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
