@@ -255,9 +255,13 @@ class StreamingBase(Parameters):
         return self._penalty_of(self._fitted_stream("penalty"))
 
     def report(self):
-        """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`."""
-        stream = self._fitted_stream("report")
-        return Report(coef_=row(stream.coef(), self._penalty_of(stream)))
+        """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`.
+
+        `untouched` counts the weights that never had a gradient, such as those of features without a value; None for
+        "sgd", which has no state that tells.
+        """
+        stream = self._fitted_stream("report").copy()  # weights and state of the same moment
+        return Report(coef_=row(stream.coef(), self._penalty_of(stream), *stream.squares()))
 
     def _penalty_of(self, stream):
         coef, factors = stream.coef(), stream.factors_of(self.penalty_factor).array

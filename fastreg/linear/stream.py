@@ -26,12 +26,13 @@ class Optimizer(NamedTuple):
     direction: tuple  # from the reference; each call sets its own learning rates
     initial_state: tuple
     initial_stamp: tuple | None
+    squares: int | None  # which state sums squared gradients
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0)),
-    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,)),
-    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None),
+    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0), None),
+    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,), 0),
+    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None, 1),
 }
 
 
@@ -112,7 +113,7 @@ class Stream:
     """
 
     def __init__(self, features, columns, dtype, optimizer, intercept):
-        direction, initial_state, initial_stamp = OPTIMIZERS[optimizer]
+        direction, initial_state, initial_stamp, _ = OPTIMIZERS[optimizer]
         records = np.zeros(features, record_type(direction, dtype, columns))
         if initial_stamp:
             records["stamp"] = initial_stamp
@@ -252,6 +253,13 @@ class Stream:
     def intercept(self):
         """The intercept, (columns,); zero if there is none."""
         return self.learner.read_intercept() if self.has_intercept else np.zeros(self.shape[1])
+
+    def squares(self):
+        """The sums of squared gradients, (columns, features), and their initial value; None for SGD, which has none."""
+        optimizer = OPTIMIZERS[self.optimizer]
+        if optimizer.squares is None:
+            return None, 0.0
+        return self.learner.records["ab"[optimizer.squares]].T, optimizer.initial_state[optimizer.squares]
 
     def margins(self, x):
         """x·w plus intercept, (samples, columns); for few non-zeros after a step, only their weights are read."""
