@@ -27,7 +27,8 @@ class Linear(Sequence):
         options = {
             "loss": draw.choice(kind._losses), "optimizer": draw.choice(["ftrl", "sgd", "adagrad"]),
             "alpha": draw.choice([0, 1e-4, 0.1]), "l1_ratio": draw.choice([0, 0.15, 1]), "max_iter": 2, "tol": None,
-            "fit_intercept": draw.chance(0.7), "shuffle": draw.chance(0.7), "random_state": 0,
+            "fit_intercept": draw.chance(0.7), "positive": draw.chance(0.3), "shuffle": draw.chance(0.7),
+            "random_state": 0,
         }  # fmt: skip
         self.rate = Rate()
         if options["optimizer"] == "sgd" and draw.chance(0.4):

@@ -81,7 +81,7 @@ class StreamingBase(Parameters):
         return factors.array
 
     def _new_stream(self, x, columns):
-        return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept)
+        return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept, self.positive)
 
     def _warm_stream(self, x, columns):
         """A copy of the fitted stream, for warm_start=True."""
@@ -89,6 +89,7 @@ class StreamingBase(Parameters):
         for name, given, expected in (
             ("optimizer", self.optimizer, stream.optimizer),
             ("fit_intercept", self.fit_intercept, stream.has_intercept),
+            ("positive", self.positive, stream.positive),
             ("features in X", x.shape[1], stream.shape[0]),
             ("columns of weights", columns, stream.shape[1]),
         ):
@@ -166,6 +167,7 @@ class StreamingBase(Parameters):
             for name, first_value in (
                 ("optimizer", self._stream.optimizer),
                 ("fit_intercept", self._stream.has_intercept),
+                ("positive", self._stream.positive),
             ):
                 if getattr(self, name) != first_value:
                     raise ValueError(

@@ -58,6 +58,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True
+    positive : bool, default False
+        If True, no weight in `coef_` is negative, in any class. The intercept is free.
     max_iter : int, default 1000
         Maximum number of epochs of :meth:`fit`.
     tol : float or None, default 1e-3
@@ -75,7 +77,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         Factors of the sample weights; a class that is not in the dict has weight 1. "balanced" is for :meth:`fit` only.
     warm_start : bool, default False
         If True, :meth:`fit` continues from the fitted weights. It is an error to change the classes, the number of
-        features, `optimizer` or `fit_intercept`. The dtype of the weights does not change.
+        features, `optimizer`, `fit_intercept` or `positive`. The dtype of the weights does not change.
     verbose : int, default 0
         If positive, print a line for each epoch, or each call of :meth:`partial_fit`.
 
@@ -151,8 +153,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
 
     def __init__(
         self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None,
-        learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, max_iter=1000, tol=1e-3, n_iter_no_change=5,
-        shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
+        learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
+        n_iter_no_change=5, shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
@@ -163,6 +165,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self.eta0 = eta0
         self.power_t = power_t
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change

@@ -25,8 +25,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         As for :class:`StreamingClassifier`, but with "sgd", "auto" is "invscaling" with the limit.
     power_t : float, default 0.25
         The exponent of "invscaling".
-    optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, max_iter, tol, n_iter_no_change, shuffle,
-    random_state, warm_start, verbose
+    optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, positive, max_iter, tol, n_iter_no_change,
+    shuffle, random_state, warm_start, verbose
         As for :class:`StreamingClassifier`.
 
     Attributes
@@ -83,8 +83,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
 
     def __init__(
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,
-        learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, max_iter=1000, tol=1e-3, n_iter_no_change=5,
-        shuffle=True, random_state=None, warm_start=False, verbose=0,
+        learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
+        n_iter_no_change=5, shuffle=True, random_state=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
@@ -96,6 +96,7 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         self.eta0 = eta0
         self.power_t = power_t
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change

@@ -6,6 +6,7 @@ how a stream is split into batches.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -110,9 +111,11 @@ class Stream:
         A name in OPTIMIZERS.
     intercept : bool
         Whether there is an intercept. It is not penalised.
+    positive : bool
+        Whether the weights cannot be negative. The intercept can.
     """
 
-    def __init__(self, features, columns, dtype, optimizer, intercept):
+    def __init__(self, features, columns, dtype, optimizer, intercept, positive=False):
         direction, initial_state, initial_stamp, _ = OPTIMIZERS[optimizer]
         records = np.zeros(features, record_type(direction, dtype, columns))
         if initial_stamp:
@@ -120,7 +123,8 @@ class Stream:
         for name, x in zip("ab", initial_state):
             records[name] = x
         own = [np.full(columns, x, dtype) for x in (0.0, *initial_state)] if intercept else []
-        self.optimizer, self.learner = optimizer, Learner(records, direction, own)
+        self.optimizer, self.positive = optimizer, bool(positive)
+        self.learner = Learner(records, direction, own, low=0.0 if positive else -inf)
         self._cache = None  # the last result of _read
         self._factors = NONE  # the last result of factors_of
 

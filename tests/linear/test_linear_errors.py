@@ -28,6 +28,7 @@ BAD = {
     "eta0": [x for x in NUMBER if x is not None] + [0, 0.0, 1e-320],
     "power_t": NUMBER,
     "fit_intercept": [None, "no", 1, np.array([True, False])],
+    "positive": [None, "no", 1, np.array([True, False])],
     "max_iter": INTEGER,
     "tol": [x for x in NUMBER if x is not None],
     "n_iter_no_change": INTEGER,
