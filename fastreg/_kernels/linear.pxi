@@ -137,4 +137,4 @@ cdef void learn(Lazy d, Rows* t, const Batch* batch, const Schedule* schedule, L
             learn_matrix(d, m, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
-        finish(&d, &p, &none, t, &next, w)
+        finish(&d, &p, &none, t, &next, 0, w)
