@@ -14,6 +14,7 @@ class _LazyData:
     lr: Any
     l1: Any
     l2: Any
+    l21: Any
     _arrays: list[Any]
     _own: dict[str, Any]
     _factor: Any

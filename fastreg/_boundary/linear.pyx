@@ -180,7 +180,7 @@ cdef class Learner:
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
             numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 3*columns, "strengths")
-            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1)
+            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             if learning.curvature > 0:
                 learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
             margins, slopes = np.empty(self.t.width), np.empty(2*self.t.width, samples.data.dtype)

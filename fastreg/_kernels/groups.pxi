@@ -90,20 +90,25 @@ cdef void add_line(Sums kind, const floating* x, const floating* h, const Block*
                 sums[GROUP_LANES*GROUPS_AT_ONCE*k + first + j] = own[GROUP_LANES*k + j]
 
 
+cdef inline double add_pairwise(double* lanes) noexcept nogil:
+    """The sum of the lanes, which are overwritten."""
+    cdef Py_ssize_t half = GROUP_LANES // 2, i
+    while half > 0:
+        for i in range(half):
+            lanes[i] += lanes[i + half]
+        half //= 2
+    return lanes[0]
+
+
 cdef void fold(const Task* t, Block* b, Py_ssize_t j, double* total) noexcept nogil:
     """The sums of group j."""
     cdef Py_ssize_t pitch = 1 if t.outer == 1 else GROUPS_AT_ONCE
     cdef double[GROUP_LANES] lanes
-    cdef Py_ssize_t half, i, k
+    cdef Py_ssize_t i, k
     for k in range(MOMENTS):
         for i in range(GROUP_LANES):
             lanes[i] = b.sums[pitch*(GROUP_LANES*k + i) + j]
-        half = GROUP_LANES // 2
-        while half > 0:
-            for i in range(half):
-                lanes[i] += lanes[i + half]
-            half //= 2
-        total[k] = lanes[0]
+        total[k] = add_pairwise(lanes)
 
 
 # -- The metric -------------------------------------------------------------------------------------------------------

@@ -121,6 +121,19 @@ cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p,
     clip_weights(t, w, n)
 
 
+cdef inline void catch_up_whole(const Lazy* d, const Rows* t, const Factor* f, const Missed* since, floating* w,
+                                const floating* a, const floating* b) noexcept nogil:
+    """Brings the weights of a row up to date."""
+    if t.l21 == 0:
+        catch_up_all(d, t, f, t.width, since, 0, w, a, b)
+    elif Lazy is Plain:
+        catch_up_group(f, since, w, t.width)
+    elif Lazy is FTRL:
+        if since.steps > 0:
+            catch_up_all(d, t, f, t.width, since, 0, w, a, b)
+            shrink_row(d, &t.p, f, t, t.l21, w, a, b)
+
+
 # -- One row ----------------------------------------------------------------------------------------------------------
 
 cdef inline Factor factor_from(const Factor* f, Py_ssize_t i, const floating* _) noexcept nogil:
@@ -136,7 +149,7 @@ cdef inline void catch_up_row(const Lazy* d, const Factor* f, const Rows* t, flo
     cdef Missed since = elapsed(d, t, i)
     cdef Factor own = factor_from(f, i*t.width, w)
     cdef Py_ssize_t q = i*t.pitch
-    catch_up_all(d, t, &own, t.width, &since, 0, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
+    catch_up_whole(d, t, &own, &since, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
 cdef inline void step_row(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
@@ -262,14 +275,19 @@ cdef bint all_inside(const Rows* t, const floating* w) noexcept nogil:
 cdef void move_inside(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
     """Moves all weights into the bounds after a step, as a dense step does with those without a gradient, too.
 
-    Nothing is done where all lie inside, so that the bits of a resumed stream do not change.
+    Nothing is done where all lie inside, so that the bits of a resumed stream do not change. Rows that are groups are
+    clipped before their own step. That is exact where they have missed no other (see prepare), and bounds are 0 or
+    infinite.
     """
     cdef Py_ssize_t i
     if Lazy is not FTRL:  # its weights are clipped when they are solved for
         if not all_inside(t, w):
-            flush(d, f, t, w)
+            if t.l21 == 0:
+                flush(d, f, t, w)
             for i in range(t.rows):
                 clip_weights(t, w + i*t.pitch, t.width)
+            if t.l21 != 0:
+                flush(d, f, t, w)
     t.inside = True
 
 
@@ -304,5 +322,4 @@ cdef void read(Lazy d, Factor f, const Rows* t, const Indices* indices, Py_ssize
             own = factor_from(&f, i*t.width, out)
             for j in range(t.width):
                 out[k*t.width + j] = (<const floating*>t.w)[q + j]
-            catch_up_all(&d, t, &own, t.width, since, 0, out + k*t.width, <const floating*>t.a + q,
-                         <const floating*>t.b + q)
+            catch_up_whole(&d, t, &own, since, out + k*t.width, <const floating*>t.a + q, <const floating*>t.b + q)

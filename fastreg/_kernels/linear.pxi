@@ -138,4 +138,4 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
             learn_matrix(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
-        finish(&d, &p, &f, t, &next, w)
+        finish(&d, &p, &f, t, &next, 0, w)

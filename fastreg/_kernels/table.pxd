@@ -113,6 +113,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     ModeCode mode            # PROXIMAL or TRUNCATED
     AnyDirection d           # of the last step, and so is p
     ElasticNet p
+    double l21               # of the last step: each row is a group; 0 where they are one weight wide
     Py_ssize_t rows
     Py_ssize_t width
     Py_ssize_t pitch         # from row to row of w, a and b, in elements: width, or more where they lie together
@@ -140,6 +141,7 @@ cdef struct Schedule:  # the strengths of each step
     const double* l1
     const double* l2
     Py_ssize_t stride          # 1, or 0 where they are the same for all steps
+    const double* l21          # NULL for none
 
 cdef struct Merging:  # memory for gradients in which a row comes more than once; places is NULL where none does
     Py_ssize_t* places         # by row, where it is in `rows`; -1 between two gradients
