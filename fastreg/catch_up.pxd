@@ -7,6 +7,7 @@
 # step size for each coordinate that does not change meanwhile, from the number of steps; FTRL solves for the weight
 # from its state. Sums over many steps are kept in double. The numbers of each single step are rounded as the dense
 # step rounds them.
+from fastreg.groups cimport even_factor
 from fastreg.rules cimport absolute, adaptive_rate, l1_threshold, l2_shrinkage, soft, solve
 from fastreg.structs cimport *
 
@@ -52,6 +53,11 @@ cdef inline Missed missed(const Clock* now, const Stamp* then) noexcept nogil:
 cdef inline floating apply_missed(const Missed* since, floating w) noexcept nogil:
     """The weight after the steps that it has missed."""
     return <floating>soft(since.scale*<double>w, since.threshold)
+
+
+cdef inline double group_factor(const Missed* since, double norm, double f) noexcept nogil:
+    """What the steps that a group with equal step sizes has missed multiply it by, from its norm and its factor."""
+    return since.scale*even_factor(since.scale*norm, 1, since.threshold*f)
 
 
 cdef inline void step_without_gradient(const Adagrad* d, const ElasticNet* p, floating squares, floating f,

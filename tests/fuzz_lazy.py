@@ -27,10 +27,14 @@ class Lazy(Sequence):
         self.shape = draw.choice([(self.rows,), (self.rows, 1), (self.rows, 3)])
         factor = draw.choice([None, None, 0.5, draw.generator().integers(0, 2, self.shape).astype(float)])
         w, self.rate = draw.numbers(self.shape, special=0), Rate()
-        strengths = {"l1": draw.choice([0.0, 0.05]), "l2": draw.choice([0.0, 0.1])}
+        options = {"l1": draw.choice([0.0, 0.05]), "l2": draw.choice([0.0, 0.1]), "penalty_factor": factor}
+        options["bounds"] = draw.choice([None, None, (0, np.inf), (-0.1, 0.5)])
+        rows_are_groups = self.name == "FTRL" or (self.name == "proximal" and options["l1"] == 0)
+        if rows_are_groups and options["bounds"] != (-0.1, 0.5) and not isinstance(factor, np.ndarray):
+            options["l21"] = draw.choice([0.0, 0.1])
         lr = draw.choice([0.1, self.rate])
-        self.dense = make_dense(self.name, w.copy(), Rate() if callable(lr) else lr, penalty_factor=factor, **strengths)
-        self.it = make(self.name, w, lr, penalty_factor=factor, **strengths)
+        self.dense = make_dense(self.name, w.copy(), Rate() if callable(lr) else lr, group_axis=0, **options)
+        self.it = make(self.name, w, lr, **options)
         for _ in range(draw.randint(3, 20)):
             draw.choice(self.OPERATIONS)(self)
             self.compare()

@@ -83,10 +83,11 @@ def snapshot(lazy):
 class Twin:
     """The same steps on a copy of the weights, with the functions of the reference."""
 
-    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0)):
+    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0), bounds=None):
+        self.bounds, self.inside = bounds, bounds is None
         self.case, self.w, self.f = CASES[name], w.copy(), factor
         self.m = reference.Truncated(np.inf) if self.case.mode == "truncated" else reference.Proximal()
-        self.last, self.clock, self.t = (0.0, 0.0, 0.0), reference.Clock(), 0
+        self.last, self.clock, self.t = (0.0, 0.0, 0.0, 0.0), reference.Clock(), 0
         self.stamps = np.tile([1.0, 0.0], (len(w), 1))
         self.steps = np.zeros(len(w), np.int64)
         self.state = []
@@ -94,18 +95,26 @@ class Twin:
             self.state = [np.full_like(w, SUM["initial_accumulator_value"])]
         elif name == "FTRL":
             n = np.full_like(w, N["initial_accumulator_value"])
+            first = self.strengths(*first)
             d, p = self.rules(first)
             with np.errstate(all="ignore"):
-                self.state = [reference.warm_start(d, p, self.w, n, self.f), n]
+                z = reference.warm_start(d, p, self.w, n, self.f)
+                self.state = [z - reference.group_subgradient(first[3], 0, self.w, self.f) if first[3] else z, n]
+
+    def strengths(self, lr, l1, l2, l21=0.0):
+        """In rows of one weight, l21 is l1."""
+        return (lr, l1 + l21, l2, 0.0) if self.w[:1].size == 1 else (lr, l1, l2, l21)
 
     def rules(self, strengths):
-        lr, l1, l2 = strengths
+        lr, l1, l2 = strengths[:3]
         d = self.case.direction(*[lr, self.case.second][: len(self.case.direction._fields)])
         return d, reference.ElasticNet(l1, l2)
 
     def caught_up(self, rows):
         """The weights of these rows after the missed steps."""
         d, p = self.rules(self.last)
+        if self.last[3] and len(rows):
+            return self.caught_up_groups(d, p, rows)
         column = (-1, *[1] * (self.w.ndim - 1))
         if isinstance(d, reference.Plain):
             then = reference.Stamp(*self.stamps[rows].T)
@@ -114,7 +123,19 @@ class Twin:
         else:
             steps = self.t - self.steps[rows] if isinstance(d, reference.Adagrad) else np.full(len(rows), self.t)
             since = reference.Missed(1.0, 0.0, steps.reshape(column))
-        return reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
+        now = reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
+        return self.clipped(now) if isinstance(d, reference.FTRL) and self.t > 0 else now
+
+    def caught_up_groups(self, d, p, rows):
+        if isinstance(d, reference.Plain):
+            since = reference.missed(self.clock, reference.Stamp(*self.stamps[rows].T))
+            return reference.catch_up_groups(since, self.w[rows], self.parts(rows)[2])
+        w, (z, n, f) = self.w[rows], self.parts(rows)
+        p, bounds = (p, self.last[3]), self.bounds
+        return reference.group_step(d, *p, 0, w, np.zeros_like(w), z.copy(), n.copy(), None, f, bounds)
+
+    def clipped(self, w):
+        return w if self.bounds is None else reference.within(w, *map(w.dtype.type, self.bounds))
 
     def parts(self, rows):
         state = [a[rows] for a in self.state] + [None, None]
@@ -130,29 +151,43 @@ class Twin:
         self.stamps[...] = 1, 0
         self.steps[...] = self.t
 
-    def step(self, indices, values, lr, l1, l2):
+    def step(self, indices, values, *strengths):
         with np.errstate(all="ignore"):
-            self._step(*summed(indices, values), (lr, l1, l2))
+            self._step(*summed(indices, values), self.strengths(*strengths))
 
     def _step(self, rows, g, strengths):
         d, p = self.rules(strengths)
-        plain, next_clock = self.case.direction is reference.Plain, self.clock
+        plain, next_clock, l21 = self.case.direction is reference.Plain, self.clock, strengths[3]
         if plain:
             lr = self.w.dtype.type(strengths[0])
-            threshold = float(reference.l1_threshold(p, lr))
-            next_clock = reference.tick(self.m, p, lr, self.clock)
+            own = p._replace(l1=l21 or p.l1)
+            threshold = float(reference.l1_threshold(own, lr))
+            if self.t > 0 and bool(l21) != bool(self.last[3]):
+                self.flush()
+            next_clock = reference.tick(self.m, own, lr, self.clock)
             if reference.needs_rebase(next_clock, threshold):
                 self.flush()
-                next_clock = reference.tick(self.m, p, lr, self.clock)
+                next_clock = reference.tick(self.m, own, lr, self.clock)
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
             self.flush()
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
-        self.w[rows] = reference.step(d, self.m, p, w, g, a, b, None, f)
+        if l21 and len(rows):
+            self.w[rows] = reference.group_step(d, p, l21, 0, w, g, a, b, None, f, self.bounds)
+        else:
+            self.w[rows] = self.clipped(reference.step(d, self.m, p, w, g, a, b, None, f))
         for mine, part in zip(self.state, (a, b)):
             mine[rows] = part
         self.t, self.clock, self.last = self.t + 1, next_clock, strengths
         self.stamps[rows] = next_clock.inverse, next_clock.total
         self.steps[rows] = self.t
+        self.inside |= isinstance(d, reference.FTRL) or np.array_equal(self.clipped(self.w), self.w, equal_nan=True)
+        if not self.inside:
+            if not l21:
+                self.flush()
+            self.w[...] = self.clipped(self.w)
+            if l21:
+                self.flush()
+            self.inside = True
         if plain and reference.needs_rebase(next_clock, threshold):
             self.flush()
 
@@ -194,7 +229,7 @@ STREAMS = [  # (shape, index type, whether indices are unsorted with duplicates,
 ]
 
 
-def run(name, dtype, stream, seed, twin):
+def run(name, dtype, stream, seed, twin, bounds=None):
     """The arrays of a lazy object, or of its twin, after every fourth step of a random stream."""
     shape, index, duplicates, factors = stream
     count, f = 60, None
@@ -204,10 +239,10 @@ def run(name, dtype, stream, seed, twin):
     if factors == 2:
         strengths = [(lr, l1, 0.0) for lr, l1, _ in strengths]
     w = weights(shape, dtype, seed)
-    lazy = Twin(name, w, f, strengths[0])
+    lazy = Twin(name, w, f, strengths[0], bounds)
     if not twin:
         lr, l1, l2 = strengths[0]
-        lazy = make(name, w, lr, l1=l1, l2=l2, penalty_factor=f)
+        lazy = make(name, w, lr, l1=l1, l2=l2, penalty_factor=f, bounds=bounds)
     for s, (rows, g) in enumerate(each(*gradients(count, shape, dtype, seed, 4, index, duplicates))):
         if twin:
             lazy.step(rows, g, *strengths[s])

@@ -14,9 +14,11 @@ class _LazyData:
     lr: Any
     l1: Any
     l2: Any
+    l21: Any
     _arrays: list[Any]
     _own: dict[str, Any]
     _factor: Any
+    bounds: tuple[float, float]
     @property
     def completed(self) -> int: ...
     def _set_up(
@@ -26,6 +28,7 @@ class _LazyData:
         mode: str,
         arrays: list[Any],
         factor: tuple[float, Any],
+        bounds: tuple[float, float],
         strengths: dict[str, Any],
         own: dict[str, Any],
     ) -> None: ...

@@ -1,9 +1,10 @@
 """Layer 4, the lazy updates. Everything is checked before the first write.
 
-`Lazy` holds the buffers and the numbers. It is the base of the classes in lazy.py, so that a step calls no Python
+`Lazy` holds the buffers and the numbers. It is the base of the classes in lazy/, so that a step calls no Python
 function of fastreg. These classes define the directions, their state and their settings.
 """
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.math cimport INFINITY
 from libc.string cimport memcpy, memset
 from numpy cimport (
     import_array, ndarray, NPY_ARRAY_C_CONTIGUOUS, NPY_INT, NPY_LONG, NPY_LONGLONG, PyArray_DATA, PyArray_DIM,
@@ -28,7 +29,7 @@ from fastreg._boundary import errors
 
 import_array()
 
-cdef tuple STRENGTHS = ("lr", "l1", "l2")
+cdef tuple STRENGTHS = ("lr", "l1", "l2", "l21")
 
 include "lazy_data.pxi"
 
@@ -80,7 +81,7 @@ cdef class Lazy(_LazyData):
             For a wrong dtype, shape or layout, or an index out of range. Nothing has been written then.
         """
         cdef Py_ssize_t[2] starts
-        cdef double[3] now
+        cdef double[4] now
         cdef Batch batch
         cdef Schedule schedule
         cdef Merging merging = Merging(NULL, NULL, NULL)
@@ -91,7 +92,7 @@ cdef class Lazy(_LazyData):
             now = self.strengths.now
             if self.schedules:
                 table = self.table(1)
-                now = table[0, 0], table[1, 0], table[2, 0]
+                now = table[0, 0], table[1, 0], table[2, 0], table[3, 0]
             self.check_weights()
             self.check_indices(index_array, "indices")
             self.check_values(gradient, PyArray_DIM(index_array, 0), "values")
@@ -99,7 +100,7 @@ cdef class Lazy(_LazyData):
             batch.count, batch.starts, batch.data, batch.shared = 1, &starts[0], PyArray_DATA(gradient), False
             self.point_to(&batch, index_array, PyArray_SIZE(gradient))
             self.check_range(&batch, index_array, &merging)
-            schedule = Schedule(&now[0], &now[1], &now[2], 0)
+            schedule = Schedule(&now[0], &now[1], &now[2], 0, &now[3])
             self.commit(&batch, &schedule, &merging, PyArray_SIZE(gradient))
         finally:
             self.section.end()
@@ -123,7 +124,7 @@ cdef class Lazy(_LazyData):
         cdef Batch batch
         cdef Schedule schedule
         cdef Merging merging = Merging(NULL, NULL, NULL)
-        cdef double[3] now
+        cdef double[4] now
         cdef const double* rows
         cdef ndarray index_array = as_index(indices, "indices")
         cdef ndarray gradient = as_array(data, "data")
@@ -135,11 +136,11 @@ cdef class Lazy(_LazyData):
             now = self.strengths.now  # strengths that another thread sets meanwhile apply to later steps
             batch.count, batch.starts = PyArray_DIM(starts, 0) - 1, <Py_ssize_t*>PyArray_DATA(starts)
             batch.shared = False
-            schedule = Schedule(&now[0], &now[1], &now[2], 0)
+            schedule = Schedule(&now[0], &now[1], &now[2], 0, &now[3])
             if self.schedules:
                 table = self.table(max(batch.count, <Py_ssize_t>0))  # an empty indptr is refused below
                 rows = <const double*>PyArray_DATA(table)
-                schedule = Schedule(rows, rows + batch.count, rows + 2*batch.count, 1)
+                schedule = Schedule(rows, rows + batch.count, rows + 2*batch.count, 1, rows + 3*batch.count)
             self.check_weights()
             self.check_indices(index_array, "indices")
             errors.check_starts(starts, PyArray_DIM(index_array, 0))
@@ -251,7 +252,7 @@ cdef class Lazy(_LazyData):
         try:
             c = self.t.clock
             now = np.array([c.product, c.inverse, c.total, c.compensation])
-            last = np.array([self.t.d.plain.lr, self.t.p.l1, self.t.p.l2])
+            last = np.array([self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21])
             stamps = None if self.stamps is None else self.stamps.copy()
             strengths = {name: self.strength(i) for i, name in enumerate(STRENGTHS)}
             return self.t.steps, now, last, stamps, list(map(np.copy, self._arrays)), strengths
@@ -281,10 +282,11 @@ cdef class Lazy(_LazyData):
         cdef size_t[3] size
         cdef Py_ssize_t i, count = 0
         _before = self.schedules  # kept until everything is replaced: releasing an object may run code
-        schedules = with_changes(&t, self.factor, self.fractional, _before, evaluate(changes, steps), &given)
+        schedules = with_changes(&t, &self.traits, _before, evaluate(changes, steps), &given)
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.compensation = clock
-        t.d.plain.lr, t.p.l1, t.p.l2 = last
+        t.d.plain.lr, t.p.l1, t.p.l2, t.l21 = last
+        t.inside = not has_bounds(&t)  # the weights may be those of other bounds
         self.check_weights()
         pairs = [*zip(self._arrays, arrays), *([(self.stamps, stamps)] if self.stamps is not None else [])]
         for current, saved in pairs:

@@ -15,16 +15,26 @@ cdef inline ndarray as_index(object x, str name):
     return a
 
 
-cdef struct Strengths:  # lr, l1 and l2
-    double[3] given  # as set by the caller; those with a schedule are not used
-    double[3] now    # for the next step, times the factor
+cdef inline bint has_bounds(const Rows* t) noexcept:
+    return t.low > -INFINITY or t.high < INFINITY
 
 
-cdef int check_strengths(const Rows* t, double factor, bint fractional, double* strengths) except -1:
-    """Checks strengths, and multiplies l1 and l2 by the factor."""
+cdef struct Strengths:  # lr, l1, l2 and l21
+    double[4] given  # as set by the caller; those with a schedule are not used
+    double[4] now    # for the next step, times the factor
+
+
+cdef struct Traits:  # of the weights and factors, to check strengths with
+    double factor     # one number for all weights
+    bint fractional   # whether LazySGD has a weight with a factor that is neither 0 nor 1
+    bint uneven       # whether factors differ within a row
+
+
+cdef int check_strengths(const Rows* t, const Traits* traits, double* strengths) except -1:
+    """Checks strengths, and multiplies all but lr by the factor."""
     cdef bint single = t.dtype == FLOAT32
-    cdef double product
-    for i in range(3):
+    cdef double product, factor = traits.factor
+    for i in range(4):
         check(strengths[i], STRENGTHS[i], single)
         if i and factor != 1:
             product = strengths[i]*factor
@@ -34,7 +44,9 @@ cdef int check_strengths(const Rows* t, double factor, bint fractional, double* 
             strengths[i] = product
     if t.direction == FTRL_PROXIMAL and strengths[0] == 0:
         raise ValueError("lr: expected a positive number, got 0.0")
-    if fractional and strengths[2] != 0:
+    if strengths[3] != 0:
+        check_groups(t, traits, strengths)
+    if traits.fractional and strengths[2] != 0:
         raise ValueError(
             "penalty_factor: expected 0 and 1 only if l2 is not zero (other factors have no closed form), got others"
         )
@@ -46,27 +58,48 @@ cdef int check_strengths(const Rows* t, double factor, bint fractional, double* 
     return 0
 
 
+cdef int check_groups(const Rows* t, const Traits* traits, double* strengths) except -1:
+    """Checks l21. Rows of one weight turn it into l1, which is the same."""
+    cdef double l1 = strengths[1], l21 = strengths[3]
+    if t.mode == TRUNCATED:
+        raise errors.bad_l21(l21, "mode='truncated'", "which does not set groups to zero")
+    if t.width == 1:
+        check(l1 + l21, "l1 plus l21", t.dtype == FLOAT32)
+        strengths[1], strengths[3] = l1 + l21, 0
+        return 0
+    if t.direction == ADAGRAD:
+        raise errors.bad_l21(l21, "LazyAdagrad and rows of more than one weight", "which differ in step size, so that"
+                             " the steps a row has missed have no closed form")
+    if t.direction == PLAIN and l1 != 0:
+        raise errors.bad_l21(l21, "l1 in LazySGD", "since the steps a row has missed have no closed form with both")
+    if traits.uneven:
+        raise errors.bad_l21(l21, "this penalty_factor", "which differs between the weights of a row")
+    if (t.low != 0 and t.low != -INFINITY) or (t.high != 0 and t.high != INFINITY):
+        raise errors.bad_l21(l21, "bounds that are neither 0 nor infinite", "to which a row cannot be clipped")
+    return 0
+
+
 cdef dict evaluate(dict changes, long long steps):
     """For each strength that changes: its schedule or None, and its number. May run code of the caller."""
     evaluated = {}
-    for i in range(3):
+    for i in range(4):
         if STRENGTHS[i] in changes:
             name, x = STRENGTHS[i], changes[STRENGTHS[i]]
             evaluated[name] = (x, as_double(x(steps), name)) if callable(x) else (None, as_double(x, name))
     return evaluated
 
 
-cdef dict with_changes(const Rows* t, double factor, bint fractional, dict schedules, dict evaluated, Strengths* given):
+cdef dict with_changes(const Rows* t, const Traits* traits, dict schedules, dict evaluated, Strengths* given):
     """Checks the numbers of `evaluate` and puts them into `given`; returns the new schedules."""
     schedules = dict(schedules)
-    for i in range(3):
+    for i in range(4):
         if STRENGTHS[i] in evaluated:
             schedule, given.given[i] = evaluated[STRENGTHS[i]]
             schedules.pop(STRENGTHS[i], None)
             if schedule is not None:
                 schedules[STRENGTHS[i]] = schedule
     given.now = given.given
-    check_strengths(t, factor, fractional, given.now)
+    check_strengths(t, traits, given.now)
     return schedules
 
 
@@ -79,12 +112,11 @@ cdef class _LazyData:
     cdef ndarray stamps, factor_array, places, merged, sums
     cdef readonly list _arrays  # the state
     cdef readonly dict _own     # settings that never change
-    cdef readonly object _factor
+    cdef readonly object _factor, bounds
     cdef object guards
     cdef dict schedules         # of the strengths that are callables
     cdef Strengths strengths
-    cdef double factor
-    cdef bint fractional        # whether some coordinate's factor is neither 0 nor 1
+    cdef Traits traits
     cdef int ndim
     cdef void* indices          # a private copy, for steps that run while other threads do
     cdef size_t capacity        # of `indices`, in bytes
@@ -95,14 +127,15 @@ cdef class _LazyData:
     def __dealloc__(self):
         PyMem_Free(self.indices)
 
-    def _set_up(self, ndarray w, object direction, str mode, list arrays, tuple factor, dict strengths, dict own):
-        """`arrays` are the direction's state, `factor` a number and an array or None."""
+    def _set_up(self, ndarray w, object direction, str mode, list arrays, tuple factor, tuple bounds, dict strengths,
+                dict own):
+        """`arrays` are the direction's state, `factor` a number and an array or None, `bounds` two numbers."""
         cdef Rows t
         cdef Strengths given
         cdef ndarray a, stamps = None, factor_array = factor[1]
-        cdef double number = factor[0], largest
+        cdef Traits traits = Traits(factor[0], False, False)
+        cdef double largest
         cdef Py_ssize_t i
-        cdef bint fractional = False
         self.section.begin("__init__")
         try:
             memset(&t, 0, sizeof(Rows))
@@ -113,6 +146,8 @@ cdef class _LazyData:
             t.rows, t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
             t.pitch, t.w = t.width, PyArray_DATA(w)
             t.clock = Clock(1, 1, 0, 0)
+            t.low, t.high = bounds
+            t.inside = not has_bounds(&t)
             for i, a in enumerate(arrays):
                 if not (is_target(a) and is_alike(w, a, t.dtype)):
                     raise errors.bad_state(w, a, "w")
@@ -131,15 +166,17 @@ cdef class _LazyData:
                 if not (is_plain(factor_array) and is_alike(w, factor_array, t.dtype)):
                     raise errors.bad_state(w, factor_array, "w")
                 t.f = PyArray_DATA(factor_array)
-                fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
+                traits.fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
+                traits.uneven = t.width > 1 and bool((factor_array != factor_array[:, :1]).any())
             guards = guard([w, *arrays])
-            schedules = with_changes(&t, number, fractional, {}, evaluate(strengths, 0), &given)
+            schedules = with_changes(&t, &traits, {}, evaluate(strengths, 0), &given)
             # kept until everything is replaced: releasing an object may run code
             _before = self.w, self.stamps, self._arrays, self.factor_array, self.schedules, self.guards, self.places
             self.section.lock(True)
-            self.t, self.strengths, self.factor, self.fractional = t, given, number, fractional
+            self.t, self.strengths, self.traits = t, given, traits
             self.w, self.stamps, self._arrays, self.factor_array = w, stamps, arrays, factor_array
             self.schedules, self.guards, self._own, self._factor = schedules, guards, own, factor
+            self.bounds = bounds
             self.places = self.merged = self.sums = None
             self.ndim = PyArray_NDIM(w)
             self.section.unlock()
@@ -155,7 +192,7 @@ cdef class _LazyData:
         evaluated = evaluate(changes, self.t.steps)
         with cython.critical_section(self):
             given, before = self.strengths, self.schedules
-            schedules = with_changes(&self.t, self.factor, self.fractional, before, evaluated, &given)
+            schedules = with_changes(&self.t, &self.traits, before, evaluated, &given)
             self.strengths, self.schedules = given, schedules
 
     cdef object strength(self, Py_ssize_t i):
@@ -189,22 +226,31 @@ cdef class _LazyData:
         self._change(l2=x)
 
     @property
+    def l21(self):
+        """Strength of the group lasso on rows; see `lr`."""
+        return self.strength(3)
+
+    @l21.setter
+    def l21(self, x):
+        self._change(l21=x)
+
+    @property
     def completed(self):
         """Number of completed steps."""
         return self.t.steps
 
     cdef ndarray table(self, Py_ssize_t count):
-        """The strengths of the next `count` steps, with a row for each of lr, l1 and l2; calls the schedules."""
-        cdef double[3] strengths
-        cdef ndarray table = np.empty((3, count))
+        """The strengths of the next `count` steps, with a row for each of STRENGTHS; calls the schedules."""
+        cdef double[4] strengths
+        cdef ndarray table = np.empty((4, count))
         cdef double* rows = <double*>PyArray_DATA(table)
         cdef Py_ssize_t s, i
         for s in range(count):
             strengths = self.strengths.given
             for name, schedule in self.schedules.items():
                 strengths[STRENGTHS.index(name)] = as_double(schedule(self.t.steps + s), name)
-            check_strengths(&self.t, self.factor, self.fractional, strengths)
-            for i in range(3):
+            check_strengths(&self.t, &self.traits, strengths)
+            for i in range(4):
                 rows[i*count + s] = strengths[i]
         return table
 

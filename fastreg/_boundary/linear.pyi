@@ -11,7 +11,16 @@ class Learner:
     direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
-    def __new__(cls, records: Any, direction: tuple[float, ...], intercept: list[Any]) -> Self: ...
+    factors: Any
+    def __new__(
+        cls,
+        records: Any,
+        direction: tuple[float, ...],
+        intercept: list[Any],
+        factors: Any = ...,
+        low: float = ...,
+        high: float = ...,
+    ) -> Self: ...
     @property
     def completed(self) -> int: ...
     @property
@@ -49,5 +58,11 @@ def survey(
     samples: Any, fingerprinted: bool
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64] | None]: ...
 def _rebuild(
-    records: Any, direction: tuple[float, ...], intercept: list[Any], record: tuple[Any, ...], numbers: tuple[Any, ...]
+    records: Any,
+    direction: tuple[float, ...],
+    intercept: list[Any],
+    record: tuple[Any, ...],
+    numbers: tuple[Any, ...],
+    factors: Any,
+    bounds: tuple[float, float],
 ) -> Learner: ...

@@ -110,19 +110,23 @@ cdef void add_column(Sums kind, const floating* x, const floating* h, Py_ssize_t
             add_term(&kind, x[i], h[i], t, l21, first, second, third)
 
 
+cdef inline double add_pairwise(double* lanes) noexcept nogil:
+    """The sum of the lanes, which are overwritten."""
+    cdef Py_ssize_t half = GROUP_LANES // 2, i
+    while half > 0:
+        for i in range(half):
+            lanes[i] += lanes[i + half]
+        half //= 2
+    return lanes[0]
+
+
 cdef void fold(const Task* t, const Block* b, Py_ssize_t j, double* total) noexcept nogil:
     """The sums of group j."""
     cdef Tile s = b.sums[j // GROUP_LANES]
-    cdef Py_ssize_t i, half = GROUP_LANES // 2
     j %= GROUP_LANES
-    if t.outer == 1:
-        while half > 0:
-            for i in range(half):
-                s.first[i] += s.first[i + half]
-                s.second[i] += s.second[i + half]
-                s.third[i] += s.third[i + half]
-            half //= 2
     total[0], total[1], total[2] = s.first[j], s.second[j], s.third[j]
+    if t.outer == 1:
+        total[0], total[1], total[2] = add_pairwise(s.first), add_pairwise(s.second), add_pairwise(s.third)
 
 
 # -- The metric -------------------------------------------------------------------------------------------------------

@@ -49,20 +49,32 @@ cdef inline Py_ssize_t tiles(Py_ssize_t n) noexcept nogil:
     return (n + TILE - 1) // TILE
 
 
-cdef inline void catch_up_all(const Lazy* d, const ElasticNet* p, const Factor* f, Py_ssize_t n, const Missed* since,
+cdef inline void clip_weights(const Rows* t, floating* w, Py_ssize_t n) noexcept nogil:
+    """Moves weights into the bounds."""
+    cdef floating low = <floating>t.low, high = <floating>t.high
+    if t.low > -INFINITY or t.high < INFINITY:
+        clip_all(w, &low, &high, 0, n)
+
+
+cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t n, const Missed* since,
                               Py_ssize_t each, floating* w, const floating* a, const floating* b) noexcept nogil:
-    """Brings weights up to date; `each` is 1, or 0 where all have missed the same steps."""
+    """Brings weights up to date; `each` is 1, or 0 where all have missed the same steps.
+
+    Steps without a gradient move a weight towards zero, which lies within the bounds; only FTRL solves for it anew.
+    """
     cdef Py_ssize_t tile, k
     if Lazy is Adagrad:
         for tile in range(tiles(n)):
             k = TILE*tile
-            catch_up_tile(d, p, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
+            catch_up_tile(d, &t.p, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
     elif Lazy is FTRL:
         for k in range(n):
-            w[k] = catch_up(d, p, since, w[k], a + k, b + k, factor_at(f, k, w))
+            w[k] = catch_up(d, &t.p, since, w[k], a + k, b + k, factor_at(f, k, w))
+        if since.steps > 0:
+            clip_weights(t, w, n)
     else:
         for k in range(n):
-            w[k] = catch_up(d, p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
+            w[k] = catch_up(d, &t.p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
 cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Factor* f, Py_ssize_t start, Py_ssize_t n,
@@ -94,18 +106,32 @@ cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Fact
         w[k] = apply_missed(&own, w[k])
 
 
-cdef void catch_up_each(const Lazy* d, const ElasticNet* p, const Factor* f, Py_ssize_t n, const Missed* since,
+cdef void catch_up_each(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t n, const Missed* since,
                         floating* w, const floating* a, const floating* b) noexcept nogil:
     """Weights that have missed steps of their own. Not inline: see gather_rows."""
-    catch_up_all(d, p, f, n, since, 1, w, a, b)
+    catch_up_all(d, t, f, n, since, 1, w, a, b)
 
 
-cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, Py_ssize_t n,
-                          const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
+cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
+                          Py_ssize_t n, const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
     """A step of weights that are up to date."""
     cdef Py_ssize_t k
     for k in range(n):
         w[k] = step(d, m, p, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
+    clip_weights(t, w, n)
+
+
+cdef inline void catch_up_whole(const Lazy* d, const Rows* t, const Factor* f, const Missed* since, floating* w,
+                                const floating* a, const floating* b) noexcept nogil:
+    """Brings the weights of a row up to date."""
+    if t.l21 == 0:
+        catch_up_all(d, t, f, t.width, since, 0, w, a, b)
+    elif Lazy is Plain:
+        catch_up_group(f, since, w, t.width)
+    elif Lazy is FTRL:
+        if since.steps > 0:
+            catch_up_all(d, t, f, t.width, since, 0, w, a, b)
+            shrink_row(d, &t.p, f, t, t.l21, w, a, b)
 
 
 # -- One row ----------------------------------------------------------------------------------------------------------
@@ -118,13 +144,12 @@ cdef inline Factor factor_from(const Factor* f, Py_ssize_t i, const floating* _)
     return moved
 
 
-cdef inline void catch_up_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, floating* w,
-                              Py_ssize_t i) noexcept nogil:
+cdef inline void catch_up_row(const Lazy* d, const Factor* f, const Rows* t, floating* w, Py_ssize_t i) noexcept nogil:
     """Brings row i up to date."""
     cdef Missed since = elapsed(d, t, i)
     cdef Factor own = factor_from(f, i*t.width, w)
     cdef Py_ssize_t q = i*t.pitch
-    catch_up_all(d, p, &own, t.width, &since, 0, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
+    catch_up_whole(d, t, &own, &since, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
 cdef inline void step_row(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
@@ -132,7 +157,7 @@ cdef inline void step_row(const Lazy* d, const LazyMode* m, const ElasticNet* p,
     """A step of row i, which is up to date."""
     cdef Factor own = factor_from(f, i*t.width, w)
     cdef Py_ssize_t q = i*t.pitch
-    step_all(d, m, p, &own, t.width, g, w + q, <floating*>t.a + q, <floating*>t.b + q)
+    step_all(d, m, p, &own, t, t.width, g, w + q, <floating*>t.a + q, <floating*>t.b + q)
     stamp(d, t, next, t.steps + 1, i)
 
 
@@ -227,13 +252,43 @@ cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
             for k in range(n):
                 rows[k] = i + k
             gather(&d, &f, &here, &indices, n, since, w_, a_, b_, f_)
-            catch_up_each(&d, &here.p, &own, n, since, w_, a_, b_)
+            catch_up_each(&d, &here, &own, n, since, w_, a_, b_)
             scatter(&d, &here, &start, here.steps, &indices, n, w_, a_, b_)
     else:
         for i in range(here.rows):
-            catch_up_row(&d, &here.p, &f, &here, w, i)
+            catch_up_row(&d, &f, &here, w, i)
             stamp(&d, &here, &start, here.steps, i)
     t.clock = start
+
+
+cdef bint all_inside(const Rows* t, const floating* w) noexcept nogil:
+    """Whether all weights lie within the bounds; a NaN does not lie outside."""
+    cdef floating low = <floating>t.low, high = <floating>t.high
+    cdef int outside = 0
+    cdef Py_ssize_t i, j
+    for i in range(t.rows):
+        for j in range(t.width):
+            outside |= (w[i*t.pitch + j] < low) | (w[i*t.pitch + j] > high)
+    return outside == 0
+
+
+cdef void move_inside(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
+    """Moves all weights into the bounds after a step, as a dense step does with those without a gradient, too.
+
+    Nothing is done where all lie inside, so that the bits of a resumed stream do not change. Rows that are groups are
+    clipped before their own step. That is exact where they have missed no other (see prepare), and bounds are 0 or
+    infinite.
+    """
+    cdef Py_ssize_t i
+    if Lazy is not FTRL:  # its weights are clipped when they are solved for
+        if not all_inside(t, w):
+            if t.l21 == 0:
+                flush(d, f, t, w)
+            for i in range(t.rows):
+                clip_weights(t, w + i*t.pitch, t.width)
+            if t.l21 != 0:
+                flush(d, f, t, w)
+    t.inside = True
 
 
 cdef inline void set_last(Lazy* d, const Rows* t) noexcept nogil:
@@ -256,7 +311,7 @@ cdef void read(Lazy d, Factor f, const Rows* t, const Indices* indices, Py_ssize
             for k in range(n):
                 rows[k] = i + k if indices == NULL else row_at(indices, i + k)
             gather(&d, &f, t, &these, n, since, w_, a_, b_, f_)
-            catch_up_each(&d, &t.p, &own, n, since, w_, a_, b_)
+            catch_up_each(&d, t, &own, n, since, w_, a_, b_)
             for k in range(n):
                 out[i + k] = w_[k]
     else:
@@ -267,5 +322,4 @@ cdef void read(Lazy d, Factor f, const Rows* t, const Indices* indices, Py_ssize
             own = factor_from(&f, i*t.width, out)
             for j in range(t.width):
                 out[k*t.width + j] = (<const floating*>t.w)[q + j]
-            catch_up_all(&d, &t.p, &own, t.width, since, 0, out + k*t.width, <const floating*>t.a + q,
-                         <const floating*>t.b + q)
+            catch_up_whole(&d, t, &own, since, out + k*t.width, <const floating*>t.a + q, <const floating*>t.b + q)

@@ -1,34 +1,55 @@
 # Layer 2 for gradients with few rows: steps; included by variant.pyx after lazy.pxi.
 #
 # The clock ticks once a step, before the step's rows are stamped. Where it must start again (catch_up.pxd), or where a
-# closed form ends (Adagrad's, where lr, l1 or l2 change), all rows are flushed first: the only pass over all weights.
+# closed form ends (Adagrad's, where lr, l1 or l2 change; Plain's, where a group lasso begins or ends), all rows are
+# flushed first: the only pass over all weights.
 
 cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Factor* f, Rows* t,
                           const Schedule* schedule, Py_ssize_t s, double largest, floating* w) noexcept nogil:
     """Sets the strengths of step s, lr at most `largest`; returns the clock after it."""
-    cdef Clock next = t.clock
+    cdef Clock next
     cdef Py_ssize_t k = s*schedule.stride
+    cdef double l21 = l21_at(schedule, s)
+    cdef ElasticNet own
     d.lr, p.l1, p.l2 = min(schedule.lr[k], largest), schedule.l1[k], schedule.l2[k]
     if Lazy is Plain:
-        tick(m, p, <floating>d.lr, &next)
-        if needs_rebase(&next, l1_threshold(p, <floating>d.lr, <floating>1)):
+        own = clock_penalty(p, l21)
+        # Thresholds of weights and of rows do not add up, and rows that are to be clipped may have missed one step.
+        if t.steps > 0 and ((l21 != 0) != (t.l21 != 0) or (l21 != 0 and not t.inside and not all_inside(t, w))):
             flush(d[0], f[0], t, w)
-            next = t.clock
-            tick(m, p, <floating>d.lr, &next)
     elif Lazy is Adagrad:
         if t.steps > 0 and (d.lr != t.d.plain.lr or p.l1 != t.p.l1 or p.l2 != t.p.l2):
             flush(d[0], f[0], t, w)
+    next = t.clock
+    if Lazy is Plain:
+        tick(m, &own, <floating>d.lr, &next)
+        if needs_rebase(&next, l1_threshold(&own, <floating>d.lr, <floating>1)):
+            flush(d[0], f[0], t, w)
+            next = t.clock
+            tick(m, &own, <floating>d.lr, &next)
     return next
 
 
+cdef inline double l21_at(const Schedule* schedule, Py_ssize_t s) noexcept nogil:
+    return schedule.l21[s*schedule.stride] if schedule.l21 != NULL else 0
+
+
+cdef inline ElasticNet clock_penalty(const ElasticNet* p, double l21) noexcept nogil:
+    """What the clock adds up: the norm of a row obeys l21 as a weight obeys l1. Only one of them is not zero."""
+    return ElasticNet(l21 if l21 != 0 else p.l1, p.l2)
+
+
 cdef inline void finish(const Lazy* d, const ElasticNet* p, const Factor* f, Rows* t, const Clock* next,
-                        floating* w) noexcept nogil:
+                        double l21, floating* w) noexcept nogil:
     """The step has been made."""
+    cdef ElasticNet own = clock_penalty(p, l21)
     t.steps += 1
     t.clock = next[0]
-    t.d.plain.lr, t.p = d.lr, p[0]
+    t.d.plain.lr, t.p, t.l21 = d.lr, p[0], l21
+    if not t.inside:
+        move_inside(d[0], f[0], t, w)
     if Lazy is Plain:
-        if needs_rebase(next, l1_threshold(p, <floating>d.lr, <floating>1)):
+        if needs_rebase(next, l1_threshold(&own, <floating>d.lr, <floating>1)):
             flush(d[0], f[0], t, w)
 
 
@@ -87,24 +108,29 @@ cdef inline void step_vector(const Lazy* d, const LazyMode* m, const ElasticNet*
         for k in range(i + TILE, min(n, i + 2*TILE)):
             prefetch_row(d, t, w, row_at(indices, k))
         gather(d, f, t, &rows, count, since, w_, a_, b_, f_)
-        catch_up_each(&last, &t.p, &own, count, since, w_, a_, b_)
-        step_all(d, m, p, &own, count, g + i, w_, a_, b_)
+        catch_up_each(&last, t, &own, count, since, w_, a_, b_)
+        step_all(d, m, p, &own, t, count, g + i, w_, a_, b_)
         scatter(d, t, next, t.steps + 1, &rows, count, w_, a_, b_)
 
 
 cdef inline void step_matrix(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
-                             const Clock* next, const floating* g, const Indices* indices, Py_ssize_t n) noexcept nogil:
+                             const Clock* next, const floating* g, const Indices* indices, Py_ssize_t n,
+                             double l21) noexcept nogil:
     """The rows of one gradient; t holds the strengths of the step before."""
     cdef floating* w = <floating*>t.w
     cdef Lazy last = d[0]
-    cdef Py_ssize_t i, k
+    cdef Factor own
+    cdef Py_ssize_t i, k, q
     set_last(&last, t)
     for k in range(n):
         if k + PREFETCH_ROWS < n:
             prefetch_row(d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
-        catch_up_row(&last, &t.p, f, t, w, i)
+        catch_up_row(&last, f, t, w, i)
         step_row(d, m, p, f, t, next, w, g + k*t.width, i)
+        if l21 != 0:
+            own, q = factor_from(f, i*t.width, w), i*t.pitch
+            shrink_row(d, p, &own, t, l21, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
 cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const Schedule* schedule,
@@ -127,5 +153,5 @@ cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const
         if here.width == 1:
             step_vector(&d, &m, &p, &f, &here, &next, g, &indices, n)
         else:
-            step_matrix(&d, &m, &p, &f, &here, &next, g, &indices, n)
-        finish(&d, &p, &f, t, &next, w)
+            step_matrix(&d, &m, &p, &f, &here, &next, g, &indices, n, l21_at(schedule, s))
+        finish(&d, &p, &f, t, &next, l21_at(schedule, s), w)

@@ -113,6 +113,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     ModeCode mode            # PROXIMAL or TRUNCATED
     AnyDirection d           # of the last step, and so is p
     ElasticNet p
+    double l21               # of the last step: each row is a group; 0 where they are one weight wide
     Py_ssize_t rows
     Py_ssize_t width
     Py_ssize_t pitch         # from row to row of w, a and b, in elements: width, or more where they lie together
@@ -122,6 +123,9 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     const void* f
     char* stamps             # by row: for PLAIN a Stamp, for ADAGRAD the steps, as long long; none for FTRL
     Py_ssize_t stamp_pitch   # in bytes
+    double low               # bounds, which contain 0; infinite for none
+    double high
+    bint inside              # whether all weights are known to lie within them
     Clock clock              # for PLAIN
     long long steps
 
@@ -137,6 +141,7 @@ cdef struct Schedule:  # the strengths of each step
     const double* l1
     const double* l2
     Py_ssize_t stride          # 1, or 0 where they are the same for all steps
+    const double* l21          # NULL for none
 
 cdef struct Merging:  # memory for gradients in which a row comes more than once; places is NULL where none does
     Py_ssize_t* places         # by row, where it is in `rows`; -1 between two gradients
@@ -158,7 +163,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     void* intercept_b
     double* margins            # by column, to work with
     void* slopes               # two for each column
-    void* missed               # for a width of 1, a Missed and four numbers for each feature of the longest sample
+    void* missed               # for a width of 1, a Missed and five numbers for each feature of the longest sample
     void* tile
     Py_ssize_t longest
     double total               # the sum of the losses is added here

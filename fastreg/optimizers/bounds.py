@@ -65,6 +65,23 @@ def side_of(what, name, w, x):
     return filled(w, rounded) if given.ndim else rounded
 
 
+def lazy_bounds(w, bounds):
+    """The bounds of lazy updates: one pair of numbers with 0 between them, in the dtype of w."""
+    pair = checked_pair(bounds, "bounds")
+    if any(map(is_many, pair)):
+        raise TypeError(
+            "bounds: expected two numbers for lazy updates (bounds of each weight would be two more reads from memory"
+            f" for each non-zero), got {bounds!r}"
+        )
+    low, high = (float(x) for x in bounds_of("w", w, pair, "bounds") or pair)
+    if not low <= 0 <= high:
+        raise ValueError(
+            "bounds: expected low <= 0 <= high for lazy updates (a weight without a gradient moves towards zero and"
+            f" must stay within them), got {(low, high)}"
+        )
+    return low, high
+
+
 def joined(bounds):
     """The inverse of split_bounds for the tensors of a group, as two lists."""
     pairs = [(-inf, inf) if own is None else own for own in bounds]

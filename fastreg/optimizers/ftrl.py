@@ -105,6 +105,6 @@ def init_ftrl_state(settings, w, penalty, factor, groups=None):
         direction = reference.FTRL(settings["lr"], settings["beta"])
         with np.errstate(all="ignore"):
             z[...] = reference.warm_start(direction, penalty, w, n, factor)
-            if groups is not None:
+            if groups is not None and groups[0] != 0:
                 z[...] -= reference.group_subgradient(*groups, w, factor)
     return [z, n]

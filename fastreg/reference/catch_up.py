@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastreg.reference.groups import even_factor, group_sums
 from fastreg.reference.penalties import l1_threshold, l2_shrinkage
 from fastreg.reference.rules import FTRL, Adagrad, Proximal, adaptive_rate, solve
 from fastreg.reference.scalars import soft
@@ -63,6 +64,19 @@ def missed(now, then):
 def apply_missed(since, w):
     """The weights after the steps that they have missed."""
     return soft(since.scale * w.astype(float), since.threshold).astype(w.dtype)
+
+
+def group_factor(since, norm, f):
+    """What the steps that groups with equal step sizes have missed multiply them by, from their norms and factors."""
+    return since.scale * even_factor(since.scale * norm, 1, since.threshold * f)
+
+
+def catch_up_groups(since, w, f=None):
+    """The rows of a matrix, each a group, after the steps that they have missed; factors are equal within a row."""
+    own = np.ones(len(w)) if f is None else f[:, 0].astype(float)
+    factor = group_factor(since, np.sqrt(group_sums(w[np.newaxis].astype(float) ** 2)), own)[:, np.newaxis]
+    z = np.where(factor == 0, 0.0, factor * w.astype(float)).astype(w.dtype)
+    return np.where(own[:, np.newaxis] == 0, w, z)
 
 
 def step_without_gradient(d, p, squares, f=None):

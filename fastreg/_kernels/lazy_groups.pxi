@@ -1,0 +1,38 @@
+# Layer 2 for gradients with few rows: a row is a group of the group lasso; included by variant.pyx before lazy.pxi.
+#
+# A step without a gradient shrinks the norm of a row as it does a single weight, and its direction stands still: for
+# Plain, a row is brought up to date by one number. FTRL solves for the row. The row's own step is that of groups.pxi.
+
+cdef double row_norm(const floating* w, Py_ssize_t n) noexcept nogil:
+    cdef Tile sums
+    memset(&sums, 0, sizeof(sums))
+    add_row(Squares(0), w, w, n, <floating>0, <floating>0, &sums)
+    return sqrt(add_pairwise(sums.first))
+
+
+cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_ssize_t n) noexcept nogil:
+    """The steps of Plain that a row has missed; its weights have the same factor."""
+    cdef double factor
+    cdef Py_ssize_t j
+    if n == 0 or factor_at(f, 0, w) == 0:
+        return
+    factor = group_factor(since, row_norm(w, n), factor_at(f, 0, w))
+    for j in range(n):
+        w[j] = <floating>(factor*<double>w[j]) if factor != 0 else <floating>0
+
+
+cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, double l21, floating* w,
+                     const floating* a, const floating* b) noexcept nogil:
+    """The group's own part of a step, after that of its weights."""
+    cdef Task row
+    if d.lr == 0 or t.width == 0:
+        return  # nothing moves
+    memset(&row, 0, sizeof(Task))
+    row.dtype, row.direction, row.d = t.dtype, t.direction, t.d
+    row.d.plain.lr = d.lr  # t has that of the last step
+    row.penalty, row.p.elastic_net, row.l21 = ELASTIC_NET, p[0], l21
+    row.outer, row.groups, row.inner, row.pitch, row.n = 1, 1, t.width, t.width, t.width
+    row.w, row.a, row.b = w, <void*>a, <void*>b
+    if Factor is PerCoordinate:
+        row.f = f.f
+    step_block(&row, 1, False, <const floating*>row.f)

@@ -1,0 +1,177 @@
+"""Layer 5, what the lazy optimizers share besides steps: construction, values, and state to and from files.
+
+State is checked and loaded as in optimizers/.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fastreg import reference
+from fastreg._boundary.checks import guard
+from fastreg._boundary.errors import DTYPES
+from fastreg._boundary.functions import group_penalty, penalty_value
+from fastreg._boundary.lazy import Lazy
+from fastreg.optimizers.bounds import lazy_bounds
+from fastreg.optimizers.factors import check_products, split_factor
+from fastreg.optimizers.group_axis import zero_group_counts
+from fastreg.optimizers.params import as_weights
+from fastreg.optimizers.reports import Report, row, zero_count
+from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
+from fastreg.optimizers.state import LATER_SETTINGS, as_plain, checked_array, checked_count, own_entries
+
+STATE_KEYS = {"stamps", "sum", "z", "n"}  # of all classes: an unexpected one means that the state is that of another
+
+
+class LazyOptimizer(Lazy):
+    """The base of the lazy optimizers; a subclass says what its settings and its state are."""
+
+    _direction: type  # a tuple of fastreg.reference
+    _state_names: tuple[str, ...] = ()
+    _squares: str | None = None  # the state that sums squared gradients
+    _needs_positive_lr = False
+
+    def __init__(self, w, settings, bounds, penalty_factor):
+        w = as_weights(w, "w")
+        if w.dtype not in DTYPES:
+            raise TypeError(f"w: expected dtype float32 or float64 for lazy updates, got {w.dtype}")
+        _guards = guard([w])  # before callables run, which could resize the memory under w
+        float32 = w.dtype == np.float32
+        checked = checked_settings(settings, float32)
+        numbers = evaluate_schedules(checked, 0, float32)
+        interval = lazy_bounds(w, bounds)
+        scale, factors = split_factor("penalty_factor", w, penalty_factor)
+        check_products(numbers, scale, float32)
+        numbers = without_groups_of_one(numbers, w)
+        groups = None if numbers["l21"] == 0 else (numbers["l21"] * scale, 0)
+        arrays = self._init_state(numbers, w, self._penalty(numbers, scale), groups, factors)
+        strengths = {key: checked[key] for key in SCHEDULES}
+        own = {key: x for key, x in checked.items() if key not in SCHEDULES}
+        fields = own | {"lr": 0.0}  # no step was made yet
+        direction = self._direction(**{name: fields[name] for name in self._direction._fields})
+        self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), interval, strengths, own)
+
+    def _penalty(self, settings, scale):
+        """The penalty of each weight, as a tuple of the reference."""
+        return reference.scaled(reference.ElasticNet(settings["l1"], settings["l2"]), scale)
+
+    def _init_state(self, settings, w, penalty, groups, factor):
+        """The initial state, as of :class:`fastreg.Optimizer`; LazySGD has none besides the stamps."""
+        return []
+
+    @property
+    def state(self):
+        """The state, by name: live arrays like w."""
+        return dict(zip(self._state_names, self._arrays))
+
+    @property
+    def penalty_factor(self):
+        """What multiplies the strengths: a number, or an array like w."""
+        number, array = self._factor
+        return number if array is None else array.copy()
+
+    def zeros(self):
+        """The number of up-to-date weights that are exactly zero."""
+        return zero_count(self.weights())
+
+    def penalty(self):
+        """The value of the penalty with the factors, at the up-to-date weights and the strengths of the next step."""
+        return self._penalty_of(self.weights())
+
+    def report(self):
+        """Zeros, norm and penalty of the up-to-date weights, as one row "w": see :meth:`fastreg.Optimizer.report`.
+
+        Weights, strengths and state are read one after the other: not while another thread makes steps.
+        """
+        w, squares = self.weights(), self.state.get(self._squares)
+        initial = self._own.get("initial_accumulator_value", 0)
+        counts = (None, None) if self.l21 == 0 else zero_group_counts(w, 0)
+        return Report(w=row(w, self._penalty_of(w), squares, initial, counts))
+
+    def _penalty_of(self, w):
+        settings = {key: getattr(self, key) for key in SCHEDULES}
+        now = without_groups_of_one(evaluate_schedules(settings, self.completed, w.dtype == np.float32), w)
+        scale, factors = self._factor
+        value = penalty_value(w, self._penalty(self._own | now, scale), factors)
+        if now["l21"] == 0:
+            return value
+        rows = w if factors is None else np.where(factors == 0, 0, w) * factors  # equal within a row
+        return value + group_penalty(rows, 0.0, 0.0, now["l21"] * scale, 0)
+
+    def state_dict(self):
+        """What further steps depend on, as arrays and numbers, except w, bounds, penalty_factor and callables.
+
+        Save w, too, without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
+        **lazy.state_dict())`` saves both.
+        """
+        completed, clock, last, stamps, arrays, strengths = self._record()
+        saved = {"optimizer": type(self).__name__, "completed": completed, "clock": clock, "last": last}
+        saved |= {"stamps": stamps} if stamps is not None else {}
+        saved |= {key: x for key, x in strengths.items() if not callable(x)}
+        return saved | self._own | dict(zip(self._state_names, arrays))
+
+    def load_state_dict(self, saved):
+        """Load what :meth:`state_dict` returned, all or nothing. w must have the values that it had then.
+
+        Parameters
+        ----------
+        saved : mapping
+            As :meth:`state_dict` returned it, or ``np.load`` of what ``np.savez`` stored. Other keys are ignored.
+
+        Raises
+        ------
+        TypeError
+            If it is no mapping.
+        ValueError
+            If it belongs to another class, other weights or other settings, or cannot be a state at all.
+        """
+        self._write(lambda: self._load(saved))
+
+    def _load(self, saved):
+        """A saved state, checked and copied, in the form of `_record`."""
+        mine = self.state_dict()
+        if isinstance(saved, Mapping) and np.shape(saved.get("last", 0)) == (3,):  # 0.1.0 had fewer settings
+            absent = {key: x for key, x in LATER_SETTINGS.items() if key in mine and key not in saved}
+            saved = {**saved, "last": np.append(saved["last"], 0.0)} | absent
+        saved = own_entries(saved, mine, STATE_KEYS.__contains__)
+        for key, x in self._own.items():
+            if as_plain(saved[key]) != x:
+                raise ValueError(f"saved[{key!r}]: expected {x!r}, as at construction, got {as_plain(saved[key])!r}")
+        arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
+        completed = checked_count("completed", saved["completed"])
+        product, inverse, total, compensation = clock = arrays["clock"]
+        if not (0 < product <= 1 and inverse == 1 / product and 0 <= total < np.inf and np.isfinite(compensation)):
+            raise ValueError(f"saved['clock']: expected a product from 0 to 1, its inverse and a total, got {clock}")
+        last = arrays["last"]
+        if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_positive_lr and completed and last[0] == 0):
+            raise ValueError(f"saved['last']: expected lr and the strengths of the last step, got {last}")
+        stamps = arrays.get("stamps")
+        if stamps is not None:
+            first, now = ((1, 0), (inverse, total)) if stamps.ndim == 2 else (0, completed)
+            if not ((stamps >= first) & (stamps <= now)).all():
+                raise ValueError("saved['stamps']: expected times from the start to that of the clock, got others")
+        strengths = {key: as_plain(saved[key]) for key in SCHEDULES if key in mine}
+        return completed, clock, last, stamps, [arrays[name] for name in self._state_names], strengths
+
+    def __reduce__(self):
+        seal = self._seal()
+        settings = self._own | {key: getattr(self, key) for key in SCHEDULES} | {"bounds": self.bounds}
+        return _rebuild, (type(self), self.w, settings, self.penalty_factor), (self.state_dict(), seal)
+
+    def __setstate__(self, saved):
+        self.load_state_dict(saved[0])
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.w.dtype} of shape {self.w.shape}, {self.completed} steps)"
+
+
+def without_groups_of_one(settings, w):
+    """In a row of one weight, l21 is l1."""
+    if w.shape[1:] not in ((), (1,)):
+        return settings
+    return settings | {"l1": settings["l1"] + settings["l21"], "l21": 0.0}
+
+
+def _rebuild(kind, w, settings, penalty_factor):
+    """For pickle. With joblib, w may be a read-only memory map: then it is copied."""
+    return kind(w if w.flags.writeable else w.copy(), **settings, penalty_factor=penalty_factor)

@@ -1,0 +1,60 @@
+"""Layer 5, lazy FTRL-Proximal."""
+
+from math import inf
+
+from fastreg import reference
+from fastreg.lazy.base import LazyOptimizer
+from fastreg.optimizers.ftrl import init_ftrl_state
+
+
+class LazyFTRL(LazyOptimizer):
+    """FTRL-Proximal on sparse gradients. Its closed form needs no steps for weights without a gradient.
+
+    Parameters
+    ----------
+    w, lr, l1, l2, l21
+        As of :class:`LazySGD`, but l1 and l21 go together. lr is McMahan's alpha; the strengths are totals over the
+        whole stream: see :class:`fastreg.FTRL`. When they change, w is not up to date until :meth:`flush`.
+    beta, initial_accumulator_value, warm_start
+        As of :class:`fastreg.FTRL`. The weights depend on the state alone. With ``warm_start=False``, the first step
+        therefore discards the initial weights, even a NaN.
+    bounds
+        As of :class:`LazySGD`. The closed form's weights are clipped.
+    penalty_factor : float or array like w, optional
+        Multiplies l1 and l2.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the update functions, before anything is written.
+
+    References
+    ----------
+    H. B. McMahan et al., "Ad click prediction: a view from the trenches", KDD (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.zeros(4)
+    >>> lazy = fastreg.LazyFTRL(w, lr=0.5, l1=1.0)
+    >>> lazy.step(np.array([0, 2]), np.array([3.0, 0.5]))
+    >>> w
+    array([-0.25,  0.  ,  0.  ,  0.  ])
+    """
+
+    _direction = reference.FTRL
+    _state_names = ("z", "n")
+    _squares = "n"
+    _needs_positive_lr = True
+
+    def __init__(
+        self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
+        l1=0.0, l2=0.0, l21=0.0, bounds=(-inf, inf), penalty_factor=None,
+    ):  # fmt: skip
+        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21}
+        settings |= {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        super().__init__(w, settings, bounds, penalty_factor)
+
+    def _init_state(self, settings, w, penalty, groups, factor):
+        return init_ftrl_state(settings, w, penalty, factor, groups)
