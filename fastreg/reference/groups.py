@@ -21,6 +21,7 @@ from fastreg.reference.rules import (
 from fastreg.reference.scalars import as_float32, within
 
 GROUP_LANES = 16
+DIRECTIONS_WITH_GROUPS = ("Plain", "Momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL")
 MOST_ITERATIONS = 60
 
 
@@ -180,4 +181,4 @@ def group_subgradient(l21, axis, w, f=None):
     return scaled.astype(w.dtype).ravel().reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
 
 
-__all__ = ["group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
+__all__ = ["DIRECTIONS_WITH_GROUPS", "group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
