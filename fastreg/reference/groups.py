@@ -145,7 +145,7 @@ def group_step(d, p, l21, axis, w, g, a=None, b=None, c=None, f=None, bounds=Non
         x = within(x, *(np.asarray(side, x.dtype) for side in bounds))
     if w.dtype.itemsize == 2:
         x = as_float32(x.astype(w.dtype))
-    if d.lr == 0 or l21 == 0:
+    if d.lr == 0 or l21 == 0 or x.size == 0:
         return x
     shape = group_shape(w, axis)
     factors = np.ones(shape[1], x.dtype) if f is None else group_view(f, shape)[0, :, 0].astype(x.dtype)
