@@ -14,15 +14,14 @@ from fastreg.rules cimport absolute, denominator
 from fastreg.structs cimport *
 
 cdef enum:
-    MOMENTS = 4          # sums that decide whether a group is zero, and where the iteration starts
-    SLOPES = 3           # sums of an iteration
-    MOST_ITERATIONS = 50  # not reached: 15 were the most for step sizes a factor e^18 apart
+    GROUP_SUMS = 3        # at most, that are added up in a pass over a group
+    MOST_ITERATIONS = 60  # not reached: 15 were the most for step sizes a factor e^18 apart
 
 
 cdef inline floating metric(const Adaptive* d, floating squares) noexcept nogil:
-    """The inverse of a coordinate's step size, at most a number whose cube does not overflow in double."""
+    """The inverse of a coordinate's step size, at most a number whose square does not overflow in double."""
     cdef floating h = denominator(d, squares)*<floating>(1/d.lr)
-    cdef floating most = <floating>1e30 if floating is float else <floating>1e80
+    cdef floating most = <floating>1e30 if floating is float else <floating>1e150
     return h if h < most else most
 
 
@@ -34,13 +33,12 @@ cdef inline double even_factor(double norm, double h, double l21) noexcept nogil
     return (norm - threshold)/norm if norm < INFINITY else 1
 
 
-cdef inline void add_moments(floating x, floating h, double* sums, Py_ssize_t pitch) noexcept nogil:
-    """Adds to Σx², Σh·x², Σh²·x² and Σh³·x², which are `pitch` apart."""
-    cdef double v = x, u = h, p = v*u
-    sums[0] += v*v
-    sums[pitch] += v*p
-    sums[2*pitch] += p*p
-    sums[3*pitch] += p*p*u
+cdef inline void add_moments(floating x, floating h, double* xx, double* xxh, double* xxhh) noexcept nogil:
+    """Adds to Σx², Σh·x² and Σh²·x²."""
+    cdef double v = x, p = v*<double>h
+    xx[0] += v*v
+    xxh[0] += v*p
+    xxhh[0] += p*p
 
 
 cdef inline floating inverse_norm(floating h, floating t, floating l21) noexcept nogil:
@@ -48,34 +46,36 @@ cdef inline floating inverse_norm(floating h, floating t, floating l21) noexcept
     return h/(t*h + l21)
 
 
-cdef inline void add_slopes(floating x, floating k, double* sums, Py_ssize_t pitch) noexcept nogil:
-    """Adds to Σ(x·k)², Σ(x·k)²·k and Σ(x·k)²·k², which are `pitch` apart."""
+cdef inline void add_slopes(floating x, floating k, double* s, double* d, double* c) noexcept nogil:
+    """Adds to Σ(x·k)², Σ(x·k)²·k and Σ(x·k)²·k²."""
     cdef double p = x*k, q = p*p*k
-    sums[0] += p*p
-    sums[pitch] += q
-    sums[2*pitch] += q*k
+    s[0] += p*p
+    d[0] += q
+    c[0] += q*k
 
 
-cdef inline double lowest_norm(const double* moments, double l21) noexcept nogil:
-    """A lower bound of ‖z‖: 0 where z is 0, and infinity where the group stands still, as its norm is not finite."""
-    cdef double force = sqrt(moments[2])
-    if force <= l21:
-        return 0
-    return (force - l21)*(moments[2]/moments[3]) if moments[0] + moments[3] < INFINITY else INFINITY
+cdef inline bint is_iterated(const double* moments, double l21) noexcept nogil:
+    """Whether ‖z‖ must be searched. If not, z is 0, or the group stands still, as its norm is not finite."""
+    return moments[0] + moments[2] < INFINITY and not sqrt(moments[2]) <= l21
 
 
-cdef inline double first_norm(const double* moments, double lowest, double l21) noexcept nogil:
-    """Where the iteration starts: close, if l21 takes little off."""
+cdef inline double first_norm(const double* moments, double l21) noexcept nogil:
+    """Where the search for ‖z‖ starts: close, if l21 takes little off. 0 and infinity if there is none."""
     cdef double t = sqrt(moments[0]) - l21*(moments[0]/moments[1])
-    return t if t > lowest else lowest
+    if is_iterated(moments, l21):
+        return t if t > 0 else 0
+    return 0 if sqrt(moments[2]) <= l21 else INFINITY
 
 
-cdef inline bint is_improved(double* t, const double* slopes, double lowest, double tolerance) noexcept nogil:
-    """An iteration; whether the next one could still change t by more than the relative tolerance."""
+cdef inline bint is_improved(double* t, const double* slopes, double tolerance) noexcept nogil:
+    """An iteration; whether the next one could still change t by more than the relative tolerance.
+
+    From the right of the root, it may go below 0, and starts again there: from the left it rises to the root.
+    """
     cdef double s = slopes[0], d = slopes[1]
     cdef double change = s*(sqrt(s) - 1)/d
     cdef double left = 1.5*(s*slopes[2] - d*d)/(s*d)*(change*change)
-    t[0] = t[0] + change if t[0] + change > lowest else lowest
+    t[0] = t[0] + change if t[0] + change > 0 else 0
     return left > tolerance*t[0] or absolute(change) > 0.5*t[0]
 
 

@@ -27,11 +27,14 @@ class Linear(Sequence):
         options = {
             "loss": draw.choice(kind._losses), "optimizer": draw.choice(["ftrl", "sgd", "adagrad"]),
             "alpha": draw.choice([0, 1e-4, 0.1]), "l1_ratio": draw.choice([0, 0.15, 1]), "max_iter": 2, "tol": None,
-            "fit_intercept": draw.chance(0.7), "shuffle": draw.chance(0.7), "random_state": 0,
+            "fit_intercept": draw.chance(0.7), "positive": draw.chance(0.3), "shuffle": draw.chance(0.7),
+            "random_state": 0,
         }  # fmt: skip
         self.rate = Rate()
         if options["optimizer"] == "sgd" and draw.chance(0.4):
             options["learning_rate"] = self.rate
+        if draw.chance(0.3) and (options["optimizer"] != "sgd" or options["l1_ratio"] == 1 or options["alpha"] == 0):
+            options["penalty_factor"] = draw.generator().choice([0, 0.5, 1, 3], self.features)
         self.model, self.twin = kind(**options), kind(**options)
         for _ in range(draw.randint(2, 8)):
             draw.choice(self.OPERATIONS)(self)
@@ -86,6 +89,9 @@ class Linear(Sequence):
         x, y = self.samples()
         if self.draw.chance(0.3):
             self.features = self.draw.choice([1, 3, 40])
+            if self.model.penalty_factor is not None:
+                factors = self.draw.generator().choice([0, 0.5, 1, 3], self.features)
+                self.model.set_params(penalty_factor=factors), self.twin.set_params(penalty_factor=factors.tolist())
         self.train("fit", *self.forms(x), y, self.weights(len(y)))
 
     def forms(self, x):

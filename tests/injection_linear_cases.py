@@ -74,6 +74,13 @@ def pickle_estimator(s):
     s.more = {"coef": made.coef_, "intercept": made.intercept_}
 
 
+def with_other_factors(kind, form, **options):
+    """An estimator whose next call changes its penalty factors."""
+    s = estimator(kind, form, 2, l1_ratio=1.0, penalty_factor=[1.0] * 6, **options)
+    s.it.set_params(penalty_factor=[0.0, 0.5, 1.0, 2.0, 3.0, 1.0])
+    return s
+
+
 def rate(t):
     return 0.1 / (1 + t)
 
@@ -94,6 +101,10 @@ def linear_operations():
             other = {"features": 9, "classes": 4}  # other numbers than before
             yield f"fit, first, {form}: {name}", Operation(partial(new, **other), fit, look, go_on)
             yield f"fit, later, {form}: {name}", Operation(partial(old, **other), fit, look, go_on)
+    for name in ("classifier, ftrl", "classifier, sgd"):
+        kind, options = models[name]
+        new = partial(with_other_factors, kind, "CSR", **options)
+        yield f"partial_fit, other factors: {name}", Operation(new, partial_fit, look, go_on)
     for name in ("classifier, ftrl", "regressor, adagrad"):
         kind, options = models[name]
         old = partial(estimator, kind, "CSR", 2, **options)

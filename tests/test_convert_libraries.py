@@ -6,31 +6,16 @@ needs R, so only its documented formula is tested.
 """
 
 import importlib.util
-import os
-import warnings
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from convert_cases import SCORE, G, N, W, X, library, squared
 
 from fastreg import convert
 from fastreg.convert import Strengths
 
-N = 60
-rng = np.random.default_rng(0)
-X = rng.normal(size=(N, 5))
-SCORE = X @ [0.9, -0.7, 0.0, 0.05, 0.4] + 0.3 * rng.normal(size=N)
 CLASS = np.where(SCORE > 0, 1.0, -1.0)
-W, G = rng.normal(size=(2, 5))
-
-
-def library(name, **environ):
-    """Imports another library, or skips the test; its own warnings on import are ignored."""
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")
-        for key, value in environ.items():
-            patch.setenv(key, os.environ.get(key, value))
-        return pytest.importorskip(name)
 
 
 @pytest.fixture
@@ -55,10 +40,6 @@ def ftrl(w, grads, lr, beta, s, n):
         n = n + g * g
         w = -soft(z, s.l1) / ((beta + np.sqrt(n)) / lr + s.l2)
     return w
-
-
-def squared(w):
-    return X.T @ (X @ w - SCORE) / N
 
 
 def poisson(w):

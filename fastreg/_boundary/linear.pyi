@@ -11,8 +11,15 @@ class Learner:
     direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
+    factors: Any
     def __new__(
-        cls, records: Any, direction: tuple[float, ...], intercept: list[Any], low: float = ..., high: float = ...
+        cls,
+        records: Any,
+        direction: tuple[float, ...],
+        intercept: list[Any],
+        factors: Any = ...,
+        low: float = ...,
+        high: float = ...,
     ) -> Self: ...
     @property
     def completed(self) -> int: ...
@@ -56,5 +63,6 @@ def _rebuild(
     intercept: list[Any],
     record: tuple[Any, ...],
     numbers: tuple[Any, ...],
+    factors: Any,
     bounds: tuple[float, float],
 ) -> Learner: ...

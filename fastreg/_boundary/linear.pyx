@@ -30,29 +30,9 @@ from fastreg import reference
 
 import_array()
 
-cdef dict FIELDS = {  # of a record, by direction: the weight and its state
-    reference.Plain: ("w",),
-    reference.Adagrad: ("w", "a"),
-    reference.FTRL: ("w", "a", "b"),
-}
-
 cdef enum:
     LANES = 4
     MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
-
-
-def record_type(object direction, dtype, Py_ssize_t columns):
-    """The dtype of a feature's record: the weights of all columns, their state, and the stamp of the last update."""
-    fields = []
-    direction_type = type(direction)
-    for name in FIELDS[direction_type]:
-        fields.append((name, dtype, (columns,)))
-    if direction_type is not reference.FTRL:
-        fields.insert(0, ("stamp", "i8", (1,)) if direction_type is reference.Adagrad else ("stamp", "f8", (2,)))
-    size = np.dtype(fields, align=True).itemsize
-    if size <= 16:  # padding, so that no record straddles two cache lines
-        fields.append(("", f"V{(1 << (size - 1).bit_length()) - size}"))
-    return np.dtype(fields, align=True)
 
 
 cdef struct Counts:  # counters in addition to the steps
@@ -74,6 +54,8 @@ cdef class Learner:
         `Plain`, `Adagrad` or `FTRL` of the reference. Each call of `learn` gets its own learning rates.
     intercept : list of ndarray
         The intercept and its state, arrays with an entry for each column; empty for no intercept.
+    factors : ndarray or None
+        The penalty factor of each feature, in the dtype of the weights, read-only; None for no factors.
     low, high : float
         The bounds of the weights, which contain 0; the intercept has none.
     """
@@ -85,9 +67,12 @@ cdef class Learner:
     cdef readonly object direction
     cdef readonly ndarray records
     cdef readonly list intercept
+    cdef readonly ndarray factors   # by feature
+    cdef ndarray factor_table       # and like the weights, as the kernels read them
     cdef Section section
 
-    def __cinit__(self, ndarray records, object direction, list intercept, double low=-INFINITY, double high=INFINITY):
+    def __cinit__(self, ndarray records, object direction, list intercept, ndarray factors=None,
+                  double low=-INFINITY, double high=INFINITY):
         cdef double largest
         cdef ndarray x
         cdef Py_ssize_t i
@@ -112,6 +97,21 @@ cdef class Learner:
         self.point_field("stamp", offsets, <void**>&self.t.stamps)
         for i, x in enumerate(intercept):
             self.intercept_data[i] = PyArray_DATA(x)
+        self.set_factors(factors, self.table_of(factors))
+
+    cdef ndarray table_of(self, ndarray factors):
+        """The factors of features, repeated for each column of the weights."""
+        if factors is None:
+            return None
+        dtype = self.records.dtype["w"].base
+        if factors.dtype != dtype or np.shape(factors) != (self.t.rows,):
+            raise ValueError(f"factors: expected {self.t.rows} of dtype {dtype}, got shape {np.shape(factors)} of"
+                             f" {factors.dtype}")
+        return np.repeat(factors, self.t.width)
+
+    cdef void set_factors(self, ndarray factors, ndarray table) noexcept:
+        self.factors, self.factor_table = factors, table
+        self.t.f = NULL if table is None else PyArray_DATA(table)
 
     cdef int point_field(self, str name, dict offsets, void** pointer) except -1:
         pointer[0] = self.start + <Py_ssize_t>offsets[name] if name in offsets else NULL
@@ -147,8 +147,9 @@ cdef class Learner:
 
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, strengths, loss, epsilon, curvature and learning rate of the intercept, then
-        the new values of the counters: sum and number of sizes, scale, epochs. The strengths have a row for each of lr,
-        l1 and l2, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
+        the new values of the counters: sum and number of sizes, scale, epochs. The last is the penalty factors: the
+        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1
+        and l2, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
         positive curvature reduces learning rates that overshoot. An intercept's learning rate of 0 means that of the
         weights.
         """
@@ -157,6 +158,8 @@ cdef class Learner:
         cdef Learning learning
         cdef Counts counts
         cdef ndarray order, targets, weights, strengths, margins, slopes, missed, tile, index_buffer = None
+        cdef ndarray factors, table
+        cdef bint changed
         cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
         cdef const double* numbers
         cdef Py_ssize_t rows, columns, capacity = 0
@@ -164,7 +167,7 @@ cdef class Learner:
         self.section.begin("partial_fit")
         try:
             (samples, order, targets, weights, strengths, learning.loss, learning.epsilon, learning.curvature,
-             learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs) = prepare()
+             learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs, factors) = prepare()
             self.check_width(samples.features)
             point_to(&batch, samples, type_num)
             rows = batch.count
@@ -184,12 +187,17 @@ cdef class Learner:
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             if self.t.width == 1:  # space for at least one feature, since a sample may have none
                 missed = np.empty((learning.longest + 1)*sizeof(Missed), np.uint8)
-                tile = np.empty(4*learning.longest + 1, slopes.dtype)
+                tile = np.empty(5*learning.longest + 1, slopes.dtype)
                 learning.missed, learning.tile = PyArray_DATA(missed), PyArray_DATA(tile)
             if samples.shares_indices:
                 capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
                 index_buffer = np.empty(capacity*PyArray_ITEMSIZE(samples.indices), np.uint8)
+            changed = factors is not self.factors and learning.count > 0
+            table = self.table_of(factors) if changed else self.factor_table
+            _before = self.factors, self.factor_table  # kept until everything is replaced: releasing may run code
             self.section.lock(True)
+            if changed:
+                self.change_factors(factors, table)
             learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
             learning.intercept_b = self.intercept_data[2]
             with nogil:
@@ -202,6 +210,13 @@ cdef class Learner:
         finally:
             self.section.end()
         return learning.total
+
+    cdef void change_factors(self, ndarray factors, ndarray table) noexcept:
+        """Set penalty factors for the next steps; those before had the present ones."""
+        if self.t.steps > 0:
+            with nogil:
+                kernels.lazy_flush(&self.t)
+        self.set_factors(factors, table)
 
     def exchange(self, work):
         """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises.
@@ -221,6 +236,8 @@ cdef class Learner:
             self.records, other.records = other.records, self.records
             self.direction, other.direction = other.direction, self.direction
             self.intercept, other.intercept = other.intercept, self.intercept
+            self.factors, other.factors = other.factors, self.factors
+            self.factor_table, other.factor_table = other.factor_table, self.factor_table
             self.section.unlock()
         finally:
             self.section.end()
@@ -277,7 +294,7 @@ cdef class Learner:
         cdef Py_ssize_t intercept_size = self.t.width*self.records.dtype["w"].base.itemsize
         cdef Rows now
         cdef Learner new = Learner(np.empty_like(self.records), self.direction,
-                                   list(map(np.empty_like, self.intercept)), self.t.low, self.t.high)
+                                   list(map(np.empty_like, self.intercept)), None, self.t.low, self.t.high)
         self.section.lock(False)
         with nogil:
             memcpy(new.start, self.start, size)
@@ -285,6 +302,7 @@ cdef class Learner:
             if self.intercept_data[i] != NULL:
                 memcpy(new.intercept_data[i], self.intercept_data[i], intercept_size)
         now, new.counts = self.t, self.counts
+        new.set_factors(self.factors, self.factor_table)
         self.section.unlock()
         new.restore(&now)
         return new
@@ -301,7 +319,7 @@ cdef class Learner:
         cdef Clock c = x.t.clock
         record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2)
         numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
-        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, (x.t.low, x.t.high))
+        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors, (x.t.low, x.t.high))
 
     def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)
@@ -311,31 +329,5 @@ cdef class Learner:
         self.counts = Counts(size, sized, scale, epochs)
 
 
-cdef object check_records(ndarray records, object direction, list intercept):
-    """The dtype of the weights; ValueError unless records and intercept fit each other. A file may contain anything."""
-    try:
-        w = records.dtype["w"]
-        base, columns = w.base, w.shape[0]
-        is_valid = (base in (np.float32, np.float64) and columns > 0 and records.ndim == 1
-                    and records.dtype == record_type(direction, base, columns) and PyArray_ISCARRAY(records)
-                    and len(intercept) in (0, len(FIELDS[type(direction)])))
-        is_valid = is_valid and all(x.dtype == base and x.shape == (columns,) and x.flags.carray for x in intercept)
-    except (AttributeError, IndexError, KeyError, TypeError):
-        is_valid = False
-    if not is_valid:
-        raise ValueError(
-            f"records: expected those of {type(direction).__name__}, got others; the file is damaged or of another kind"
-        )
-    return base
-
-
-def _rebuild(records, direction, intercept, record, numbers, bounds):
-    """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
-    records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))
-    learner = Learner(records, direction, intercept, *bounds)
-    learner._restore(*record)
-    learner._count(*numbers)
-    return learner
-
-
+include "records.pxi"
 include "samples.pxi"

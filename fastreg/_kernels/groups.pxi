@@ -1,13 +1,15 @@
 # Layer 2: the second stage of tensors with a group lasso, included by variant.pyx after dense_types.pxi.
 #
 # First the coordinates' own step, then the sums over a group, then its own proximal step (groups.pxd), while the group
-# is still in a cache. Contiguous groups (rows) come one after the other; others (columns) in blocks, line by line.
+# is still in a cache. Contiguous groups (rows) come one after the other. Others (columns) come in blocks, some lines of
+# which are copied and worked on at a time, since the lines themselves may lie a power of two apart.
 # The order of a sum depends only on the position in the group, so that slices do not show.
 
 cdef enum:
-    HELD = 1024          # coordinates that are worked on at a time
-    GROUPS_AT_ONCE = 64  # in a block: a line of it should be some cache lines long
-    GROUP_LANES = 8      # partial sums of a group: two vectors of doubles
+    HELD = 2048            # coordinates that are worked on at a time
+    GROUPS_AT_ONCE = 1024  # in a block: its lines should be long, since memory comes faster in a row
+    GROUP_LANES = 16       # partial sums of a contiguous group; with 8, gcc keeps them in memory
+    TILES = 64             # of GROUP_LANES groups in a block
 
 cdef struct Squares:  # what a pass adds up: for norms,
     char tag
@@ -23,71 +25,89 @@ ctypedef fused Sums:
     Moments
     Slopes
 
-cdef struct Block:  # groups that are worked on at a time, which start where the task does
-    Py_ssize_t count                    # of groups
-    double[GROUPS_AT_ONCE] strength     # by group: l21 with the factor
-    double[GROUPS_AT_ONCE] lowest       # see lowest_norm
-    double[GROUPS_AT_ONCE] norm         # after the step; for even step sizes, what the group is multiplied by
-    bint[GROUPS_AT_ONCE] is_iterated
-    double[MOMENTS*GROUP_LANES*GROUPS_AT_ONCE] sums  # by kind of sum, lane and group
+cdef struct Tile:  # sums of 16 groups, or of one contiguous group in lanes
+    double[GROUP_LANES] first
+    double[GROUP_LANES] second
+    double[GROUP_LANES] third
+
+cdef struct Block:  # groups that are worked on at a time
+    Py_ssize_t count                # of groups
+    double[GROUPS_AT_ONCE] strength  # by group: l21 with the factor
+    double[GROUPS_AT_ONCE] norm      # after the step; for even step sizes, what the group is multiplied by
+    bint[GROUPS_AT_ONCE] iterated    # whether the norm is still searched
+    Tile[TILES] sums
 
 
 cdef inline Py_ssize_t parts_of(Py_ssize_t n, Py_ssize_t size) noexcept nogil:
     return (n + size - 1) // size
 
 
-# -- Sums: in lanes by the position in the group, which are added pairwise ---------------------------------------------
+# -- Sums -------------------------------------------------------------------------------------------------------------
 
-cdef inline void add_term(const Sums* _, floating x, floating h, floating t, floating l21, double* sums,
-                          Py_ssize_t pitch) noexcept nogil:
+cdef inline void add_term(const Sums* _, floating x, floating h, floating t, floating l21, double* first,
+                          double* second, double* third) noexcept nogil:
     cdef double v
     if Sums is Squares:
         v = x
-        sums[0] += v*v
+        first[0] += v*v
     elif Sums is Moments:
-        add_moments(x, h, sums, pitch)
+        add_moments(x, h, first, second, third)
     else:
-        add_slopes(x, inverse_norm(h, t, l21), sums, pitch)
+        add_slopes(x, inverse_norm(h, t, l21), first, second, third)
+
+
+cdef void add_tile(Sums kind, const floating* x, const floating* h, Py_ssize_t lines, Py_ssize_t pitch,
+                   const floating* t, const floating* l21, Tile* sums) noexcept nogil:
+    """Lines of GROUP_LANES coordinates, `pitch` apart, each added to the sum of its lane."""
+    cdef double[GROUP_LANES] first, second, third  # no store to them can change x
+    cdef Py_ssize_t i, j
+    first = sums.first
+    if Sums is not Squares:
+        second, third = sums.second, sums.third
+    for i in range(lines):
+        for j in range(GROUP_LANES):
+            add_term(&kind, x[pitch*i + j], h[pitch*i + j], t[j], l21[j], first + j, second + j, third + j)
+    sums.first = first
+    if Sums is not Squares:
+        sums.second, sums.third = second, third
 
 
 cdef void add_row(Sums kind, const floating* x, const floating* h, Py_ssize_t n, floating t, floating l21,
-                  double* sums) noexcept nogil:
+                  Tile* sums) noexcept nogil:
     """A part of a contiguous group, which starts at a multiple of GROUP_LANES in it."""
-    cdef double[MOMENTS*GROUP_LANES] own  # no store to it can change x
-    cdef Py_ssize_t i, j
-    memcpy(own, sums, sizeof(own))
-    for i in range(n // GROUP_LANES):
-        for j in range(GROUP_LANES):
-            add_term(&kind, x[GROUP_LANES*i + j], h[GROUP_LANES*i + j], t, l21, own + j, GROUP_LANES)
-    i = n - n % GROUP_LANES
-    for j in range(n % GROUP_LANES):
-        add_term(&kind, x[i + j], h[i + j], t, l21, own + j, GROUP_LANES)
-    memcpy(sums, own, sizeof(own))
+    cdef floating[GROUP_LANES] t_, l21_
+    cdef Py_ssize_t j, rest = n % GROUP_LANES, start = n - n % GROUP_LANES
+    for j in range(GROUP_LANES):
+        t_[j], l21_[j] = t, l21
+    add_tile(kind, x, h, n // GROUP_LANES, GROUP_LANES, t_, l21_, sums)
+    for j in range(rest):
+        add_term(&kind, x[start + j], h[start + j], t, l21, sums.first + j, sums.second + j, sums.third + j)
 
 
-cdef void add_line(Sums kind, const floating* x, const floating* h, const Block* b, Py_ssize_t inner,
-                   double* sums) noexcept nogil:
-    """A line of a block, in which each group has `inner` coordinates, or a part of the line of a single group."""
-    cdef double[MOMENTS*GROUP_LANES] own
-    cdef floating[GROUP_LANES] t, l21
-    cdef Py_ssize_t part, first, i, j, k, lanes
-    for part in range(parts_of(b.count, GROUP_LANES)):
-        first = GROUP_LANES*part
-        lanes = min(b.count - first, <Py_ssize_t>GROUP_LANES)
-        for j in range(lanes):
-            t[j], l21[j] = <floating>b.norm[first + j], <floating>b.strength[first + j]
-            for k in range(MOMENTS):
-                own[GROUP_LANES*k + j] = sums[GROUP_LANES*GROUPS_AT_ONCE*k + first + j]
-        if inner == 1 and lanes == GROUP_LANES:
-            for j in range(GROUP_LANES):
-                add_term(&kind, x[first + j], h[first + j], t[j], l21[j], own + j, GROUP_LANES)
-        else:
-            for j in range(lanes):
-                for i in range(inner*(first + j), inner*(first + j + 1)):
-                    add_term(&kind, x[i], h[i], t[j], l21[j], own + j, GROUP_LANES)
-        for j in range(lanes):
-            for k in range(MOMENTS):
-                sums[GROUP_LANES*GROUPS_AT_ONCE*k + first + j] = own[GROUP_LANES*k + j]
+cdef void add_lines(Sums kind, const floating* x, const floating* h, Py_ssize_t lines, Py_ssize_t inner,
+                    Block* b) noexcept nogil:
+    """Lines of a block, in which each group has `inner` coordinates."""
+    cdef floating[GROUPS_AT_ONCE] t, l21
+    cdef Py_ssize_t line, tile, i, j, width = b.count*inner, tiles = b.count // GROUP_LANES if inner == 1 else 0
+    cdef Tile* s
+    for j in range(b.count):
+        t[j], l21[j] = <floating>b.norm[j], <floating>b.strength[j]
+    for tile in range(tiles):
+        j = GROUP_LANES*tile
+        add_tile(kind, x + j, h + j, lines, width, t + j, l21 + j, &b.sums[tile])
+    for j in range(GROUP_LANES*tiles, b.count):
+        s, i = &b.sums[j // GROUP_LANES], j % GROUP_LANES
+        add_column(kind, x + j*inner, h + j*inner, lines, width, inner, t[j], l21[j], s.first + i, s.second + i,
+                   s.third + i)
+
+
+cdef void add_column(Sums kind, const floating* x, const floating* h, Py_ssize_t lines, Py_ssize_t pitch,
+                     Py_ssize_t inner, floating t, floating l21, double* first, double* second,
+                     double* third) noexcept nogil:
+    cdef Py_ssize_t line, i
+    for line in range(lines):
+        for i in range(pitch*line, pitch*line + inner):
+            add_term(&kind, x[i], h[i], t, l21, first, second, third)
 
 
 cdef inline double add_pairwise(double* lanes) noexcept nogil:
@@ -100,15 +120,13 @@ cdef inline double add_pairwise(double* lanes) noexcept nogil:
     return lanes[0]
 
 
-cdef void fold(const Task* t, Block* b, Py_ssize_t j, double* total) noexcept nogil:
+cdef void fold(const Task* t, const Block* b, Py_ssize_t j, double* total) noexcept nogil:
     """The sums of group j."""
-    cdef Py_ssize_t pitch = 1 if t.outer == 1 else GROUPS_AT_ONCE
-    cdef double[GROUP_LANES] lanes
-    cdef Py_ssize_t i, k
-    for k in range(MOMENTS):
-        for i in range(GROUP_LANES):
-            lanes[i] = b.sums[pitch*(GROUP_LANES*k + i) + j]
-        total[k] = add_pairwise(lanes)
+    cdef Tile s = b.sums[j // GROUP_LANES]
+    j %= GROUP_LANES
+    total[0], total[1], total[2] = s.first[j], s.second[j], s.third[j]
+    if t.outer == 1:
+        total[0], total[1], total[2] = add_pairwise(s.first), add_pairwise(s.second), add_pairwise(s.third)
 
 
 # -- The metric -------------------------------------------------------------------------------------------------------
@@ -158,129 +176,187 @@ cdef double even_metric(const Task* t) noexcept nogil:
 
 # -- One block --------------------------------------------------------------------------------------------------------
 
-cdef floating* load(const Task* t, Py_ssize_t start, Py_ssize_t n, floating* x_, floating* h_) noexcept nogil:
-    """The weights of the n coordinates from `start`, for bfloat16 in x_, and their metric in h_ unless it is even."""
-    cdef Task s = shifted(t, start, n)
-    if even_metric(t) == 0:
-        fill_metric(&s, h_)
-    if floating is float and t.dtype == BFLOAT16:
-        bf16_to_f32(<const bfloat16*>s.w, x_, n)
-        return x_
-    return <floating*>s.w
-
-
-cdef void add_block(Sums kind, const Task* t, Block* b, floating* x_, floating* h_) noexcept nogil:
-    """The sums of all groups of a block. If x_ and h_ hold a whole block, later passes find it there."""
-    cdef Py_ssize_t line, part, start, n, width = b.count*t.inner
-    cdef bint is_held = Sums is Slopes and t.outer == 1 and width <= HELD
-    cdef floating* x = x_ if floating is float and t.dtype == BFLOAT16 else <floating*>t.w
-    memset(b.sums, 0, sizeof(double)*MOMENTS*GROUP_LANES*(1 if t.outer == 1 else GROUPS_AT_ONCE))
-    for line in range(t.outer):
-        for part in range(parts_of(width, HELD)):
-            start = HELD*part
-            n = min(width - start, <Py_ssize_t>HELD)
-            if not is_held:
-                x = load(t, line*t.pitch + start, n, x_, h_)
-            if t.outer == 1:
-                add_row(kind, x, h_, n, <floating>b.norm[0], <floating>b.strength[0], b.sums)
-            else:
-                add_line(kind, x, h_, b, min(t.inner, n), b.sums + GROUPS_AT_ONCE*(line % GROUP_LANES))
-
-
-cdef void shrink_line(const Block* b, bint is_even, Py_ssize_t inner, Py_ssize_t n, floating* x,
-                      const floating* h) noexcept nogil:
-    """The step of n coordinates, in groups of `inner`."""
-    cdef floating t, l21
-    cdef Py_ssize_t i, j
-    for j in range(n // inner):
-        t, l21 = <floating>b.norm[j], <floating>b.strength[j]
-        if is_even:
-            for i in range(inner*j, inner*(j + 1)):
-                x[i] = x[i]*t if t != 0 else <floating>0
+cdef floating* load(const Task* t, Py_ssize_t start, Py_ssize_t lines, Py_ssize_t n, floating* x_,
+                    floating* h_) noexcept nogil:
+    """Lines of n weights, where they lie or copied to x_, and in h_ their metric unless it is even."""
+    cdef Py_ssize_t line
+    cdef Task s
+    for line in range(lines):
+        s = shifted(t, start + line*t.pitch, n)
+        if even_metric(t) == 0:
+            fill_metric(&s, h_ + line*n)
+        if floating is float and t.dtype == BFLOAT16:
+            bf16_to_f32(<const bfloat16*>s.w, x_ + line*n, n)
+        elif t.outer > 1:
+            memcpy(x_ + line*n, s.w, n*sizeof(floating))
         else:
-            for i in range(inner*j, inner*(j + 1)):
-                x[i] = shrunk(x[i], inverse_norm(h[i], t, l21), t)
+            return <floating*>s.w
+    return x_
 
 
-cdef void shrink_columns(const Block* b, bint is_even, floating* x, const floating* h) noexcept nogil:
-    """The same for a line of groups of one coordinate."""
-    cdef floating[GROUPS_AT_ONCE] t, l21, z
-    cdef Py_ssize_t j
-    for j in range(b.count):
-        t[j], l21[j] = <floating>b.norm[j], <floating>b.strength[j]
-    if is_even:
-        for j in range(b.count):
-            z[j] = x[j]*t[j] if t[j] != 0 else <floating>0
-    else:
-        for j in range(b.count):
-            z[j] = shrunk(x[j], inverse_norm(h[j], t[j], l21[j]), t[j])
-    memcpy(x, z, b.count*sizeof(floating))
+cdef void store(const Task* t, Py_ssize_t start, Py_ssize_t lines, Py_ssize_t n, const floating* x) noexcept nogil:
+    """Puts lines of n weights back, if they are a copy."""
+    cdef Py_ssize_t line
+    cdef Task s
+    for line in range(lines):
+        s = shifted(t, start + line*t.pitch, n)
+        if floating is float and t.dtype == BFLOAT16:
+            f32_to_bf16(x + line*n, <bfloat16*>s.w, n)
+        elif t.outer > 1:
+            memcpy(s.w, x + line*n, n*sizeof(floating))
+
+
+cdef struct Piece:  # of a block: lines of n coordinates, at most HELD in all
+    Py_ssize_t start
+    Py_ssize_t lines
+    Py_ssize_t n
+
+
+cdef bint next_piece(const Task* t, Py_ssize_t width, Py_ssize_t* line, Py_ssize_t* at, Piece* piece) noexcept nogil:
+    """The piece at this line and position, and then those of the next one; False after the last one."""
+    if line[0] >= t.outer or width == 0:
+        return False
+    piece.start = line[0]*t.pitch + at[0]
+    piece.n = min(width - at[0], <Py_ssize_t>HELD)
+    piece.lines = min(t.outer - line[0], max(HELD // width, <Py_ssize_t>1))
+    at[0] += piece.n
+    if at[0] == width:
+        at[0], line[0] = 0, line[0] + piece.lines
+    return True
+
+
+cdef void step_piece(const Task* t, const Piece* piece) noexcept nogil:
+    """The coordinates' own step."""
+    cdef Py_ssize_t line, lines = piece.lines, n = piece.n
+    cdef Task s
+    if n == t.pitch:
+        lines, n = 1, lines*n
+    for line in range(lines):
+        s = shifted(t, piece.start + line*t.pitch, n)
+        update_coordinates(&s)
+
+
+cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, floating* x_, floating* h_) noexcept nogil:
+    """The sums of all groups of a block, if `steps` after the coordinates' own step.
+
+    What an earlier pass has loaded stays if it is the whole block.
+    """
+    cdef Py_ssize_t line = 0, at = 0
+    cdef bint is_loaded = Sums is Slopes and t.outer*b.count*t.inner <= HELD
+    cdef floating* x = x_ if t.outer > 1 or (floating is float and t.dtype == BFLOAT16) else <floating*>t.w
+    cdef Piece piece
+    memset(b.sums, 0, sizeof(Tile)*parts_of(b.count, GROUP_LANES))
+    while next_piece(t, b.count*t.inner, &line, &at, &piece):
+        if steps:
+            step_piece(t, &piece)
+        if not is_loaded:
+            x = load(t, piece.start, piece.lines, piece.n, x_, h_)
+        if t.outer == 1:
+            add_row(kind, x, h_, piece.n, <floating>b.norm[0], <floating>b.strength[0], b.sums)
+        else:
+            add_lines(kind, x, h_, piece.lines, piece.n // b.count, b)
 
 
 cdef void shrink_block(const Task* t, Block* b, floating* x_, floating* h_) noexcept nogil:
-    cdef Py_ssize_t line, part, start, n, width = b.count*t.inner
+    cdef Py_ssize_t line = 0, at = 0
     cdef bint is_even = even_metric(t) != 0
-    cdef bint is_held = t.outer == 1 and width <= HELD
-    cdef floating* x = x_ if floating is float and t.dtype == BFLOAT16 else <floating*>t.w
-    for line in range(t.outer):
-        for part in range(parts_of(width, HELD)):
-            start = HELD*part
-            n = min(width - start, <Py_ssize_t>HELD)
-            if not is_held:
-                x = load(t, line*t.pitch + start, n, x_, h_)
-            if t.inner == 1:
-                shrink_columns(b, is_even, x, h_)
-            else:
-                shrink_line(b, is_even, min(t.inner, n), n, x, h_)
-            if floating is float and t.dtype == BFLOAT16:
-                f32_to_bf16(x_, <bfloat16*>t.w + line*t.pitch + start, n)
+    cdef bint is_loaded = t.outer*b.count*t.inner <= HELD
+    cdef floating* x = x_ if t.outer > 1 or (floating is float and t.dtype == BFLOAT16) else <floating*>t.w
+    cdef Piece piece
+    while next_piece(t, b.count*t.inner, &line, &at, &piece):
+        if not is_loaded:
+            x = load(t, piece.start, piece.lines, piece.n, x_, h_)
+        if is_even:
+            multiply(b, x, piece.lines, piece.n // b.count)
+        else:
+            shrink(b, x, h_, piece.lines, piece.n // b.count)
+        store(t, piece.start, piece.lines, piece.n, x)
+
+
+cdef void multiply(const Block* b, floating* x, Py_ssize_t lines, Py_ssize_t inner) noexcept nogil:
+    """Each group by its factor."""
+    cdef floating[GROUPS_AT_ONCE] t
+    cdef Py_ssize_t line, i, j
+    cdef floating* row
+    for j in range(b.count):
+        t[j] = <floating>b.norm[j]
+    for line in range(lines):
+        row = x + line*b.count*inner
+        if inner == 1:
+            for j in range(b.count):
+                row[j] = row[j]*t[j] if t[j] != 0 else <floating>0
+        else:
+            for j in range(b.count):
+                for i in range(inner*j, inner*(j + 1)):
+                    row[i] = row[i]*t[j] if t[j] != 0 else <floating>0
+
+
+cdef void shrink(const Block* b, floating* x, const floating* h, Py_ssize_t lines, Py_ssize_t inner) noexcept nogil:
+    """Each group to its norm."""
+    cdef floating[GROUPS_AT_ONCE] t, l21
+    cdef Py_ssize_t line, start, i, j
+    for j in range(b.count):
+        t[j], l21[j] = <floating>b.norm[j], <floating>b.strength[j]
+    for line in range(lines):
+        start = line*b.count*inner
+        if inner == 1:
+            for j in range(b.count):
+                i = start + j
+                x[i] = shrunk(x[i], inverse_norm(h[i], t[j], l21[j]), t[j])
+        else:
+            for j in range(b.count):
+                for i in range(start + inner*j, start + inner*(j + 1)):
+                    x[i] = shrunk(x[i], inverse_norm(h[i], t[j], l21[j]), t[j])
 
 
 cdef void set_strengths(const Task* t, Block* b, const floating* f) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(b.count):
+        b.norm[j] = 0
         b.strength[j] = <floating>t.l21*(f[j*t.inner] if f != NULL else <floating>1)
 
 
 cdef bint start_block(const Task* t, Block* b) noexcept nogil:
     """From the moments to a first guess of each norm; whether any must be improved."""
-    cdef double[MOMENTS] moments
+    cdef double[GROUP_SUMS] moments
     cdef Py_ssize_t j
     cdef bint any_iterated = False
     for j in range(b.count):
         fold(t, b, j, moments)
-        b.lowest[j] = lowest_norm(moments, b.strength[j]) if b.strength[j] != 0 else INFINITY
-        b.is_iterated[j] = 0 < b.lowest[j] < INFINITY
-        b.norm[j] = first_norm(moments, b.lowest[j], b.strength[j]) if b.is_iterated[j] else b.lowest[j]
-        any_iterated |= b.is_iterated[j]
+        b.iterated[j] = b.strength[j] != 0 and is_iterated(moments, b.strength[j])
+        b.norm[j] = first_norm(moments, b.strength[j]) if b.strength[j] != 0 else INFINITY
+        any_iterated |= b.iterated[j]
     return any_iterated
 
 
 cdef bint improve_block(const Task* t, Block* b, double tolerance) noexcept nogil:
     """An iteration of each norm; whether any must be improved further."""
-    cdef double[MOMENTS] slopes
+    cdef double[GROUP_SUMS] slopes
     cdef Py_ssize_t j
     cdef bint any_iterated = False
     for j in range(b.count):
-        if b.is_iterated[j]:
+        if b.iterated[j]:
             fold(t, b, j, slopes)
-            b.is_iterated[j] = is_improved(&b.norm[j], slopes, b.lowest[j], tolerance)
-            any_iterated |= b.is_iterated[j]
+            b.iterated[j] = is_improved(&b.norm[j], slopes, tolerance)
+            any_iterated |= b.iterated[j]
     return any_iterated
 
 
-cdef void step_block(const Task* t, Py_ssize_t count, const floating* f) noexcept nogil:
-    """The groups' own step of the first groups of a task; `f` also says the type of the arithmetic."""
+cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating* f) noexcept nogil:
+    """The groups' own step of the first groups of a task, and if `steps` that of their coordinates before it.
+
+    `f` also says the type of the arithmetic.
+    """
     cdef floating[HELD + PADDING] x_
     cdef floating[HELD + PADDING] h_
-    cdef double[MOMENTS] total
+    cdef double[GROUP_SUMS] total
     cdef double h = even_metric(t), l2
     cdef Block b
     cdef Py_ssize_t j, iteration
     b.count = count
     set_strengths(t, &b, f)
     if h != 0:
-        add_block(Squares(0), t, &b, x_, h_)
+        add_block(Squares(0), t, &b, steps, x_, h_)
         for j in range(count):
             fold(t, &b, j, total)
             b.norm[j] = 1
@@ -288,10 +364,10 @@ cdef void step_block(const Task* t, Py_ssize_t count, const floating* f) noexcep
                 l2 = <floating>t.p.elastic_net.l2*(f[j*t.inner] if f != NULL else <floating>1)
                 b.norm[j] = even_factor(sqrt(total[0]), h + l2, b.strength[j])
     else:
-        add_block(Moments(0), t, &b, x_, h_)
+        add_block(Moments(0), t, &b, steps, x_, h_)
         if start_block(t, &b):
             for iteration in range(MOST_ITERATIONS):
-                add_block(Slopes(0), t, &b, x_, h_)
+                add_block(Slopes(0), t, &b, False, x_, h_)
                 if not improve_block(t, &b, 1e-9 if floating is float else 1e-16):
                     break
     shrink_block(t, &b, x_, h_)
@@ -302,38 +378,42 @@ cdef void step_block(const Task* t, Py_ssize_t count, const floating* f) noexcep
 cdef void update_groups(Task* t) noexcept nogil:
     """A step of a task with l21."""
     cdef Py_ssize_t at_once = max(min(HELD // max(t.inner, 1), <Py_ssize_t>GROUPS_AT_ONCE), 1)
-    cdef Py_ssize_t part, first, count, line
+    cdef Py_ssize_t part, first, count, group, line
     cdef Task s
+    if t.n == 0:
+        return
+    if t.d.plain.lr == 0:  # no weight moves
+        for line in range(t.outer):
+            s = shifted(t, line*t.pitch, t.groups*t.inner)
+            update_coordinates(&s)
+        return
     for part in range(parts_of(t.groups, at_once)):
         first = at_once*part
         count = min(t.groups - first, at_once)
-        for line in range(t.outer):
-            s = shifted(t, line*t.pitch + first*t.inner, count*t.inner)
+        if t.outer > 1 or t.inner > HELD:
+            step_groups(t, first, count, True)
+        else:
+            s = shifted(t, first*t.inner, count*t.inner)
             update_coordinates(&s)
-        if t.d.plain.lr != 0:  # else nothing moves
-            s = shifted(t, first*t.inner, t.n)
-            if t.outer > 1:
-                step_blocks(&s, count)
-            else:
-                for line in range(count):
-                    s = shifted(t, (first + line)*t.inner, t.inner)
-                    step_blocks(&s, 1)
+            for group in range(first, first + count):
+                step_groups(t, group, 1, False)
 
 
-cdef void step_blocks(const Task* t, Py_ssize_t count) noexcept nogil:
-    if t.dtype == FLOAT64:
-        step_block(t, count, <const double*>t.f)
+cdef void step_groups(const Task* t, Py_ssize_t first, Py_ssize_t count, bint steps) noexcept nogil:
+    cdef Task s = shifted(t, first*t.inner, t.n)
+    if s.dtype == FLOAT64:
+        step_block(&s, count, steps, <const double*>s.f)
     else:
-        step_block(t, count, <const float*>t.f)
+        step_block(&s, count, steps, <const float*>s.f)
 
 
 cdef double group_values(const Task* t) noexcept nogil:
     """The value of l21·Σ‖group‖."""
     cdef double total = 0
-    cdef Py_ssize_t first, count
+    cdef Py_ssize_t first
     cdef Task s
-    for first in range(t.groups):
-        s = shifted(t, first*t.inner, t.inner)
+    for first in range(t.groups if t.n > 0 else 0):
+        s = shifted(t, first*t.inner, t.n)
         if t.dtype == FLOAT64:
             total += group_value(&s, <const double*>s.f)
         else:
@@ -343,11 +423,11 @@ cdef double group_values(const Task* t) noexcept nogil:
 
 cdef double group_value(const Task* t, const floating* f) noexcept nogil:
     cdef floating[HELD] x_
-    cdef double[MOMENTS] total
+    cdef double[GROUP_SUMS] total
     cdef Block b
     cdef Task s = t[0]
     s.direction, s.d.plain.lr = PLAIN, 1  # so that no metric is asked for
     b.count = 1
-    add_block(Squares(0), &s, &b, x_, x_)
+    add_block(Squares(0), &s, &b, False, x_, x_)
     fold(&s, &b, 0, total)
     return t.l21*(f[0] if f != NULL else <floating>1)*sqrt(total[0])

@@ -4,10 +4,10 @@
 # Plain, a row is brought up to date by one number. FTRL solves for the row. The row's own step is that of groups.pxi.
 
 cdef double row_norm(const floating* w, Py_ssize_t n) noexcept nogil:
-    cdef double[MOMENTS*GROUP_LANES] sums
-    memset(sums, 0, sizeof(sums))
-    add_row(Squares(0), w, w, n, <floating>0, <floating>0, sums)
-    return sqrt(add_pairwise(sums))
+    cdef Tile sums
+    memset(&sums, 0, sizeof(sums))
+    add_row(Squares(0), w, w, n, <floating>0, <floating>0, &sums)
+    return sqrt(add_pairwise(sums.first))
 
 
 cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_ssize_t n) noexcept nogil:
@@ -35,4 +35,4 @@ cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const 
     row.w, row.a, row.b = w, <void*>a, <void*>b
     if Factor is PerCoordinate:
         row.f = f.f
-    step_block(&row, 1, <const floating*>row.f)
+    step_block(&row, 1, False, <const floating*>row.f)

@@ -26,8 +26,8 @@ cdef void with_operation(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job, 
             flush(d, f, t, w)
         elif job.operation == READ:
             read(d, f, t, job.indices, job.count, <floating*>job.out)
-        elif Factor is NoFactor:
-            learn(d, t, job.batch, job.schedule, job.learning, w)
+        else:
+            learn(d, f, t, job.batch, job.schedule, job.learning, w)
 
 
 cdef void with_lazy_factor(Lazy d, LazyMode m, Factor f, Rows* t, const Job* job) noexcept nogil:

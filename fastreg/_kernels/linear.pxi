@@ -43,22 +43,24 @@ cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nog
     return 1 if job.weights == NULL else job.weights[s]
 
 
-cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
+cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
                               const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s; the features are in the tile from the margin to the step."""
-    cdef NoFactor none = NoFactor(0)
+    cdef Proximal m = Proximal(0)
     cdef Missed* since = <Missed*>job.missed
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w_ = <floating*>job.tile
     cdef floating* a_ = w_ + job.longest
     cdef floating* b_ = a_ + job.longest
     cdef floating* g = b_ + job.longest
+    cdef floating* f_ = g + job.longest
+    cdef Factor own = factors_in(&f, f_)
     cdef double margin = 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
     cdef Lazy last = d
     cdef Py_ssize_t k
     set_last(&last, t)
-    gather(&last, &none, t, indices, n, since, w_, a_, b_, <floating*>NULL)
-    catch_up_each(&last, t, &none, n, since, w_, a_, b_)
+    gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
+    catch_up_each(&last, t, &own, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
     slopes[0] = <floating>loss_slope(job, margin, job.targets[job.order[s]], sample_weight(job, s))
     for k in range(n):
@@ -67,14 +69,14 @@ cdef inline void learn_vector(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
         for k in range(n):
             accumulate(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
-        step_all(&d, &m, &p, &none, t, n, g, w_, a_, b_)
+        step_all(&d, &m, &p, &own, t, n, g, w_, a_, b_)
     scatter(&d, t, next, t.steps + 1, indices, n, w_, a_, b_)
 
 
-cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
+cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
                               const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s, one class against the rest for each column; the target is the number of the sample's class."""
-    cdef NoFactor none = NoFactor(0)
+    cdef Proximal m = Proximal(0)
     cdef floating* w = <floating*>t.w
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* g = slopes + t.width
@@ -88,7 +90,7 @@ cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
         if k + PREFETCH_ROWS < n:
             prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
-        catch_up_row(&last, &none, t, w, i)
+        catch_up_row(&last, &f, t, w, i)
         for c in range(t.width):
             job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
     for c in range(t.width):
@@ -96,7 +98,7 @@ cdef inline void learn_matrix(Lazy d, Proximal m, ElasticNet p, const Rows* t, c
     for k in range(n):
         for c in range(t.width):
             g[c] = slopes[c]*x[k]
-        step_row(&d, &m, &p, &none, t, next, w, g, row_at(indices, k))
+        step_row(&d, &m, &p, &f, t, next, w, g, row_at(indices, k))
 
 
 cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, const floating* slopes) noexcept nogil:
@@ -112,12 +114,11 @@ cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, 
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
 
 
-cdef void learn(Lazy d, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
+cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
                 floating* w) noexcept nogil:
     """For each sample: margins, derivatives of the loss, one lazy step of its features, and one of the intercept."""
     cdef const floating* data = <const floating*>batch.data
     cdef Proximal m = Proximal(0)
-    cdef NoFactor none = NoFactor(0)
     cdef ElasticNet p = t.p
     cdef Rows here
     cdef Indices indices
@@ -129,12 +130,12 @@ cdef void learn(Lazy d, Rows* t, const Batch* batch, const Schedule* schedule, L
             prefetch_sample(batch, job.order[s + 2], data)
         n = batch.starts[r + 1] - batch.starts[r]
         indices = batch.indices if batch.shared else indices_from(&batch.indices, batch.starts[r])
-        next = prepare(&d, &m, &p, &none, t, schedule, s, largest_rate(job, r, sample_weight(job, s)), w)
+        next = prepare(&d, &m, &p, &f, t, schedule, s, largest_rate(job, r, sample_weight(job, s)), w)
         here = t[0]
         if here.width == 1:
-            learn_vector(d, m, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
+            learn_vector(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         else:
-            learn_matrix(d, m, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
+            learn_matrix(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
-        finish(&d, &p, &none, t, &next, 0, w)
+        finish(&d, &p, &f, t, &next, 0, w)

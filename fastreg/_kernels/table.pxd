@@ -164,7 +164,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     void* intercept_b
     double* margins            # by column, to work with
     void* slopes               # two for each column
-    void* missed               # for a width of 1, a Missed and four numbers for each feature of the longest sample
+    void* missed               # for a width of 1, a Missed and five numbers for each feature of the longest sample
     void* tile
     Py_ssize_t longest
     double total               # the sum of the losses is added here

@@ -14,7 +14,7 @@ from fastreg._kernels.slices cimport shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
-    add_moments, add_slopes, even_factor, first_norm, inverse_norm, is_improved, lowest_norm, metric, MOMENTS,
+    add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_improved, is_iterated, metric,
     MOST_ITERATIONS, shrunk,
 )
 from fastreg.losses cimport loss, slope

@@ -11,13 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastreg._boundary.functions import elastic_net_penalty
+from fastreg import reference
+from fastreg._boundary.functions import penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
 from fastreg.linear.labels import short
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples, Stream, Task
+from fastreg.optimizers.params import filled
 from fastreg.optimizers.reports import Report, row, zero_count
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
@@ -59,14 +61,27 @@ class StreamingBase(Parameters):
         return self
 
     def _task(self):
+        strengths = from_sklearn(self.alpha, self.l1_ratio)
         return Task(
-            self._rates, from_sklearn(self.alpha, self.l1_ratio), self.loss, float(self.epsilon),
+            self._rates, strengths, self.loss, float(self.epsilon),
             limit_rates=self.optimizer == "sgd" and self._is_auto(),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
+            factors=self._checked_factors(strengths.l2),
         )  # fmt: skip
 
+    def _checked_factors(self, l2):
+        """The penalty factors, if they are valid for this optimizer."""
+        factors = self._stream.factors_of(self.penalty_factor)
+        if self.optimizer == "sgd" and l2 != 0 and factors.fraction is not None:
+            raise ValueError(
+                "penalty_factor: expected only 0 and 1 with optimizer='sgd' and an L2 penalty, since pending L2"
+                f" penalties with other factors have no closed form, got {factors.fraction!r}; set l1_ratio=1 or"
+                " another optimizer"
+            )
+        return factors.array
+
     def _new_stream(self, x, columns):
-        return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept)
+        return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept, self.positive)
 
     def _warm_stream(self, x, columns):
         """A copy of the fitted stream, for warm_start=True."""
@@ -74,6 +89,7 @@ class StreamingBase(Parameters):
         for name, given, expected in (
             ("optimizer", self.optimizer, stream.optimizer),
             ("fit_intercept", self.fit_intercept, stream.has_intercept),
+            ("positive", self.positive, stream.positive),
             ("features in X", x.shape[1], stream.shape[0]),
             ("columns of weights", columns, stream.shape[1]),
         ):
@@ -151,6 +167,7 @@ class StreamingBase(Parameters):
             for name, first_value in (
                 ("optimizer", self._stream.optimizer),
                 ("fit_intercept", self._stream.has_intercept),
+                ("positive", self._stream.positive),
             ):
                 if getattr(self, name) != first_value:
                     raise ValueError(
@@ -236,16 +253,22 @@ class StreamingBase(Parameters):
         return zero_count(self._fitted_stream("zeros").coef())
 
     def penalty(self):
-        """alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) at `coef_`, the sum over all classes; no intercept."""
-        return self._penalty_of(self._fitted_stream("penalty").coef())
+        """The penalty at `coef_`, the sum over all classes, as in the objective of the class; no intercept."""
+        return self._penalty_of(self._fitted_stream("penalty"))
 
     def report(self):
-        """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`."""
-        coef = self._fitted_stream("report").coef()
-        return Report(coef_=row(coef, self._penalty_of(coef)))
+        """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`.
 
-    def _penalty_of(self, coef):
-        return elastic_net_penalty(coef, *from_sklearn(self.alpha, self.l1_ratio))
+        `untouched` counts the weights that never had a gradient, such as those of features without a value; None for
+        "sgd", which has no state that tells.
+        """
+        stream = self._fitted_stream("report").copy()  # weights and state of the same moment
+        return Report(coef_=row(stream.coef(), self._penalty_of(stream), *stream.squares()))
+
+    def _penalty_of(self, stream):
+        coef, factors = stream.coef(), stream.factors_of(self.penalty_factor).array
+        strengths = reference.ElasticNet(*from_sklearn(self.alpha, self.l1_ratio))
+        return penalty_value(coef, strengths, None if factors is None else filled(coef, factors))
 
     def _fitted_stream(self, name):
         stream = vars(self).get("_stream")

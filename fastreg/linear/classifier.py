@@ -1,9 +1,7 @@
 """Layer 5, the classifier: two classes have one column of weights, more have one column each, against the rest."""
 
 import numpy as np
-from scipy.special import expit
 from sklearn.base import ClassifierMixin
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -19,9 +17,10 @@ from fastreg.linear.labels import (
     short,
     sorted_classes,
 )
+from fastreg.linear.prediction import Prediction
 
 
-class StreamingClassifier(ClassifierMixin, StreamingBase):
+class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     """Linear classifier with an elastic-net penalty, trained one sample at a time.
 
     It minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) by proximal steps. The intercept is not
@@ -41,6 +40,11 @@ class StreamingClassifier(ClassifierMixin, StreamingBase):
         Strength of the penalty.
     l1_ratio : float, default 0.15
         Share of the L1 penalty: 1 for L1 alone, 0 for L2 alone.
+    penalty_factor : array, (features,), optional
+        Multiplies the penalty of each feature, in all classes: finite, not negative; 0 leaves a feature unpenalised.
+        The factors are not rescaled; glmnet rescales its penalty.factor so that they sum to the number of features.
+        An array is read when it is first seen: to change the factors between calls, set another array. With "sgd" and
+        an L2 penalty, factors other than 0 and 1 are an error, since they have no closed form.
     learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable, default "auto"
         For ``optimizer="sgd"``, where t is the number of samples so far: "optimal" is 1/(alpha·t + 1/eta0),
         "invscaling" is eta0/(t + 1)^power_t, a callable is called with t. "auto" is "optimal" with a limit: no step
@@ -54,6 +58,8 @@ class StreamingClassifier(ClassifierMixin, StreamingBase):
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True
+    positive : bool, default False
+        If True, no weight in `coef_` is negative, in any class. The intercept is free.
     max_iter : int, default 1000
         Maximum number of epochs of :meth:`fit`.
     tol : float or None, default 1e-3
@@ -71,7 +77,7 @@ class StreamingClassifier(ClassifierMixin, StreamingBase):
         Factors of the sample weights; a class that is not in the dict has weight 1. "balanced" is for :meth:`fit` only.
     warm_start : bool, default False
         If True, :meth:`fit` continues from the fitted weights. It is an error to change the classes, the number of
-        features, `optimizer` or `fit_intercept`. The dtype of the weights does not change.
+        features, `optimizer`, `fit_intercept` or `positive`. The dtype of the weights does not change.
     verbose : int, default 0
         If positive, print a line for each epoch, or each call of :meth:`partial_fit`.
 
@@ -146,18 +152,20 @@ class StreamingClassifier(ClassifierMixin, StreamingBase):
     epsilon = 0.1  # not used by these losses
 
     def __init__(
-        self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, learning_rate="auto", eta0=None,
-        power_t=0.5, fit_intercept=True, max_iter=1000, tol=1e-3, n_iter_no_change=5, shuffle=True, random_state=None,
-        class_weight=None, warm_start=False, verbose=0,
+        self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None,
+        learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
+        n_iter_no_change=5, shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.penalty_factor = penalty_factor
         self.learning_rate = learning_rate
         self.eta0 = eta0
         self.power_t = power_t
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -280,59 +288,3 @@ class StreamingClassifier(ClassifierMixin, StreamingBase):
 
     def _coef_shape(self, coef):
         return coef
-
-    def decision_function(self, X):
-        """The margins x·w + intercept.
-
-        Parameters
-        ----------
-        X : array or sparse matrix, float32 or float64, (samples, features)
-
-        Returns
-        -------
-        margins : ndarray, (samples,) for two classes, otherwise (samples, classes)
-        """
-        return self._margins(X)
-
-    def predict(self, X):
-        """The class with the largest margin.
-
-        Parameters
-        ----------
-        X : array or sparse matrix, float32 or float64, (samples, features)
-
-        Returns
-        -------
-        labels : ndarray, (samples,)
-            With the dtype of `classes_`.
-        """
-        snapshot = self._snapshot()
-        margins = snapshot._margins(X)
-        codes = (margins > 0).astype(int) if margins.ndim == 1 else margins.argmax(axis=1)
-        return snapshot.classes_[codes]
-
-    def _has_proba(self):
-        if self.loss != "log_loss":
-            raise AttributeError(f"predict_proba: expected loss='log_loss', got {self.loss!r}")
-        return True
-
-    @available_if(_has_proba)
-    def predict_proba(self, X):
-        """The probability of each class; only with ``loss="log_loss"``.
-
-        For more than two classes, the probabilities of each class against the rest are divided by their sum.
-
-        Parameters
-        ----------
-        X : array or sparse matrix, float32 or float64, (samples, features)
-
-        Returns
-        -------
-        probabilities : ndarray, (samples, classes)
-        """
-        margins = self._margins(X)
-        if margins.ndim == 1:
-            return np.column_stack([expit(-margins), expit(margins)])
-        p = expit(margins)
-        totals = p.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])

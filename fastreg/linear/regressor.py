@@ -25,8 +25,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         As for :class:`StreamingClassifier`, but with "sgd", "auto" is "invscaling" with the limit.
     power_t : float, default 0.25
         The exponent of "invscaling".
-    optimizer, alpha, l1_ratio, eta0, fit_intercept, max_iter, tol, n_iter_no_change, shuffle, random_state, warm_start,
-    verbose
+    optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, positive, max_iter, tol, n_iter_no_change,
+    shuffle, random_state, warm_start, verbose
         As for :class:`StreamingClassifier`.
 
     Attributes
@@ -70,25 +70,33 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
     ...     _ = model.partial_fit(x[k : k + 50], y[k : k + 50])
     >>> model.coef_.round(1).tolist()
     [2.0, -1.0, 0.0]
+
+    Which features a strong penalty spares:
+
+    >>> model = StreamingRegressor(alpha=100.0, l1_ratio=1.0, penalty_factor=[0, 1, 1])
+    >>> model.partial_fit(x, y).coef_.round(1).tolist()
+    [1.9, 0.0, 0.0]
     """
 
     _losses = ("squared_error", "huber")
     _default_schedule = "invscaling"
 
     def __init__(
-        self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, epsilon=0.1, learning_rate="auto",
-        eta0=None, power_t=0.25, fit_intercept=True, max_iter=1000, tol=1e-3, n_iter_no_change=5, shuffle=True,
-        random_state=None, warm_start=False, verbose=0,
+        self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,
+        learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
+        n_iter_no_change=5, shuffle=True, random_state=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.penalty_factor = penalty_factor
         self.epsilon = epsilon
         self.learning_rate = learning_rate
         self.eta0 = eta0
         self.power_t = power_t
         self.fit_intercept = fit_intercept
+        self.positive = positive
         self.max_iter = max_iter
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change

@@ -6,6 +6,7 @@ how a stream is split into batches.
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import sparse
 
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
+from fastreg.linear.factors import NONE, checked_factors
 from fastreg.reference.losses import LOSSES
 
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
@@ -25,12 +27,13 @@ class Optimizer(NamedTuple):
     direction: tuple  # from the reference; each call sets its own learning rates
     initial_state: tuple
     initial_stamp: tuple | None
+    squares: int | None  # which state sums squared gradients
 
 
 OPTIMIZERS = {
-    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0)),
-    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,)),
-    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None),
+    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0), None),
+    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,), 0),
+    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None, 1),
 }
 
 
@@ -94,6 +97,7 @@ class Task(NamedTuple):
     base_rate: (
         float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
     )
+    factors: np.ndarray | None = None  # as of Stream.factors_of
 
 
 class Stream:
@@ -107,21 +111,25 @@ class Stream:
         A name in OPTIMIZERS.
     intercept : bool
         Whether there is an intercept. It is not penalised.
+    positive : bool
+        Whether the weights cannot be negative. The intercept can.
     """
 
-    def __init__(self, features, columns, dtype, optimizer, intercept):
-        direction, initial_state, initial_stamp = OPTIMIZERS[optimizer]
+    def __init__(self, features, columns, dtype, optimizer, intercept, positive=False):
+        direction, initial_state, initial_stamp, _ = OPTIMIZERS[optimizer]
         records = np.zeros(features, record_type(direction, dtype, columns))
         if initial_stamp:
             records["stamp"] = initial_stamp
         for name, x in zip("ab", initial_state):
             records[name] = x
         own = [np.full(columns, x, dtype) for x in (0.0, *initial_state)] if intercept else []
-        self.optimizer, self.learner = optimizer, Learner(records, direction, own)
+        self.optimizer, self.positive = optimizer, bool(positive)
+        self.learner = Learner(records, direction, own, low=0.0 if positive else -inf)
         self._cache = None  # the last result of _read
+        self._factors = NONE  # the last result of factors_of
 
     def __getstate__(self):
-        return vars(self) | {"_cache": None}
+        return vars(self) | {"_cache": None, "_factors": NONE}
 
     def copy(self):
         """A consistent copy, even if another thread trains."""
@@ -156,6 +164,14 @@ class Stream:
     def scale(self):
         """The mean size of the samples, updated when their number is a power of two."""
         return self.learner.scale
+
+    def factors_of(self, penalty_factor):
+        """The checked penalty factors. They are read once, as long as the argument is the same object."""
+        factors = self._factors
+        if factors.given is not penalty_factor:
+            factors = checked_factors(penalty_factor, self.shape[0], self.dtype, self.learner.factors)
+            self._factors = factors
+        return factors
 
     def _scales(self, sizes):
         """The scale at each of these samples, and the sum and the number of sizes after them.
@@ -206,7 +222,7 @@ class Stream:
         return (
             samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
-            float(np.ravel(scales)[-1]), epochs,
+            float(np.ravel(scales)[-1]), epochs, task.factors,
         )  # fmt: skip
 
     def _check_rates(self, lr):
@@ -241,6 +257,13 @@ class Stream:
     def intercept(self):
         """The intercept, (columns,); zero if there is none."""
         return self.learner.read_intercept() if self.has_intercept else np.zeros(self.shape[1])
+
+    def squares(self):
+        """The sums of squared gradients, (columns, features), and their initial value; None for SGD, which has none."""
+        optimizer = OPTIMIZERS[self.optimizer]
+        if optimizer.squares is None:
+            return None, 0.0
+        return self.learner.records["ab"[optimizer.squares]].T, optimizer.initial_state[optimizer.squares]
 
     def margins(self, x):
         """x·w plus intercept, (samples, columns); for few non-zeros after a step, only their weights are read."""

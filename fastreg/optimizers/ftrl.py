@@ -64,7 +64,12 @@ class FTRL(Optimizer):
         l1=0.0, l2=0.0, l21=0.0, gamma=inf,
         bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        settings = {"lr": lr, "beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        settings = {
+            "lr": lr,
+            "beta": beta,
+            "initial_accumulator_value": initial_accumulator_value,
+            "warm_start": warm_start,
+        }
         settings |= {"l1": l1, "l2": l2, "l21": l21, "gamma": gamma}
         super().__init__(params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads)
 

@@ -1,7 +1,7 @@
 """Layer 1': the group lasso of groups.pxd in plain NumPy, over all groups of a tensor.
 
 A group is what one index of an axis selects: a row or a column of a matrix, a channel; with the axis None, the whole
-tensor. Its sums are doubles in eight lanes. A tensor lies in memory as outer × groups × inner.
+tensor. Its sums are doubles. A tensor lies in memory as outer × groups × inner.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ from fastreg.reference.rules import (
 )
 from fastreg.reference.scalars import as_float32, within
 
-LANES_OF_GROUPS = 8
-MOST_ITERATIONS = 50
+GROUP_LANES = 16
+MOST_ITERATIONS = 60
 
 
 def group_shape(w, axis):
@@ -42,19 +42,19 @@ def group_view(a, shape):
 def group_sums(terms):
     """The sums over the groups of terms of shape (outer, groups, inner).
 
-    Each lane has every eighth coordinate of a group that is contiguous, else every eighth outer index.
+    Contiguous groups in 16 lanes, which are added pairwise at the end; others in the order of their memory.
     """
     terms = terms.astype(float)
-    if terms.shape[0] == 1:
-        terms = terms.transpose(2, 1, 0)
     outer, groups, inner = terms.shape
-    blocks = -(-outer // LANES_OF_GROUPS)
-    padded = np.zeros((blocks * LANES_OF_GROUPS, groups, inner))
-    padded[:outer] = terms
-    lanes = np.zeros((LANES_OF_GROUPS, groups))
-    for lines in padded.reshape(blocks, LANES_OF_GROUPS, groups, inner):
-        for i in range(inner):
-            lanes = lanes + lines[:, :, i]
+    lanes = np.zeros((GROUP_LANES if outer == 1 else 1, groups))
+    if outer == 1:
+        padded = np.zeros((groups, -(-inner // GROUP_LANES) * GROUP_LANES))
+        padded[:, :inner] = terms[0]
+        lines = padded.T.reshape(-1, GROUP_LANES, groups) if groups else []
+    else:
+        lines = terms.transpose(0, 2, 1).reshape(-1, 1, groups) if groups else []
+    for line in lines:
+        lanes = lanes + line
     while len(lanes) > 1:
         half = len(lanes) // 2
         lanes = lanes[:half] + lanes[half:]
@@ -62,11 +62,11 @@ def group_sums(terms):
 
 
 def metric(d, a=None, b=None, c=None):
-    """The inverse of the coordinates' step sizes, at most a number whose cube does not overflow in double."""
+    """The inverse of the coordinates' step sizes, at most a number whose square does not overflow in double."""
     squares = c if isinstance(d, AMSGrad) else b if isinstance(d, (Adam, FTRL)) else a
     dtype = squares.dtype
     h = denominator(rounded(d, dtype), squares) * dtype.type(1 / d.lr)
-    most = dtype.type(1e30 if dtype == np.float32 else 1e80)
+    most = dtype.type(1e30 if dtype == np.float32 else 1e150)
     return np.where(h < most, h, most)
 
 
@@ -78,31 +78,43 @@ def even_factor(norm, h, l21):
 
 def group_prox(x, h, l21):
     """The groups that minimise Σ h·(z − x)²/2 + l21·‖z‖, for x and h of shape (outer, groups, inner), l21 by group."""
-    strength, v, u = l21.astype(float), x.astype(float), h.astype(float)
-    p = v * u
-    moments = [group_sums(terms) for terms in (v * v, v * p, p * p, p * p * u)]
-    force = np.sqrt(moments[2])
-    lowest = np.where(moments[0] + moments[3] < np.inf, (force - strength) * (moments[2] / moments[3]), np.inf)
-    lowest = np.where(force <= strength, 0, lowest)
-    start = np.sqrt(moments[0]) - strength * (moments[0] / moments[1])
-    t = np.where(start > lowest, start, lowest)
-    t = np.where((lowest > 0) & (lowest < np.inf), t, lowest)
-    t = np.where(l21 == 0, np.inf, t)
-    going = (lowest > 0) & (lowest < np.inf) & (l21 != 0)
-    tolerance = 1e-9 if x.dtype == np.float32 else 1e-16
+    strength, v = l21.astype(float), x.astype(float)
+    p = v * h.astype(float)
+    moments = [group_sums(terms) for terms in (v * v, v * p, p * p)]
+    iterated = is_iterated(moments, strength) & (l21 != 0)
+    t = np.where(l21 == 0, np.inf, first_norm(moments, strength))
     for _ in range(MOST_ITERATIONS):
-        if not going.any():
+        if not iterated.any():
             break
         k = inverse_norm(h, t, l21)
         p, k = (x * k).astype(float), k.astype(float)
         q = p * p * k
-        s, d, third = (group_sums(terms) for terms in (p * p, q, q * k))
-        change = s * (np.sqrt(s) - 1) / d
-        left = 1.5 * (s * third - d * d) / (s * d) * (change * change)
-        improved = np.where(t + change > lowest, t + change, lowest)
-        t = np.where(going, improved, t)
-        going = going & ((left > tolerance * t) | (np.abs(change) > 0.5 * t))
+        better, unfinished = improved(t, [group_sums(terms) for terms in (p * p, q, q * k)], x.dtype)
+        t = np.where(iterated, better, t)
+        iterated = iterated & unfinished
     return shrunk(x, inverse_norm(h, t, l21), t)
+
+
+def is_iterated(moments, l21):
+    """Whether the norms must be searched. If not, a group is 0, or stands still, as its norm is not finite."""
+    return (moments[0] + moments[2] < np.inf) & ~(np.sqrt(moments[2]) <= l21)
+
+
+def first_norm(moments, l21):
+    """Where the search starts; 0 and infinity if there is none."""
+    t = np.sqrt(moments[0]) - l21 * (moments[0] / moments[1])
+    without = np.where(np.sqrt(moments[2]) <= l21, 0, np.inf)
+    return np.where(is_iterated(moments, l21), np.where(t > 0, t, 0), without)
+
+
+def improved(t, slopes, dtype):
+    """An iteration of Newton's method, and whether the next one could still change t."""
+    s, d, c = slopes
+    change = s * (np.sqrt(s) - 1) / d
+    left = 1.5 * (s * c - d * d) / (s * d) * (change * change)
+    t = np.where(t + change > 0, t + change, 0)
+    tolerance = 1e-9 if dtype == np.float32 else 1e-16
+    return t, (left > tolerance * t) | (np.abs(change) > 0.5 * t)
 
 
 def inverse_norm(h, t, l21):

@@ -1,5 +1,7 @@
 """report() of optimizers, lazy updates and linear models: the rows, their total, and the table that it prints."""
 
+import pickle
+
 import numpy as np
 import pytest
 from cases import STORED
@@ -103,3 +105,22 @@ def test_linear_models_report_their_coefficients(labels):
     row = model.report()["coef_"]
     assert (row.size, row.zeros, row.penalty) == (model.coef_.size, model.zeros(), model.penalty())
     assert row.norm == pytest.approx(np.linalg.norm(model.coef_))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("optimizer", ["ftrl", "adagrad", "sgd"])
+def test_linear_models_count_weights_without_a_gradient(optimizer, classes, dtype):
+    """Two features have no value. Batches and pickles change nothing."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((60, 8)) * (rng.random((60, 8)) < 0.5)).astype(dtype)
+    x[:, [2, 5]] = 0
+    y = np.arange(60) % classes
+    model = StreamingClassifier(optimizer=optimizer)
+    for k in range(0, 60, 20):
+        model.partial_fit(x[k : k + 20], y[k : k + 20], classes=range(classes))
+        columns = len(model.coef_)
+        assert model.report()["coef_"].untouched == (None if optimizer == "sgd" else 2 * columns)
+    report = pickle.loads(pickle.dumps(model)).report()
+    assert report == model.report()
+    assert ("-" if optimizer == "sgd" else f"{2 * columns:,}") in repr(report).splitlines()[1].split()

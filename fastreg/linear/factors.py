@@ -1,0 +1,46 @@
+"""Layer 5, the penalty factors of a linear model: one for each feature, checked when the argument is first seen.
+
+A batch of a stream costs O(non-zeros): a pass over the factors of all features at each call would cost more than that.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastreg.linear.labels import short
+
+
+class Factors(NamedTuple):
+    """Penalty factors of features."""
+
+    given: object  # the argument
+    array: np.ndarray | None  # a copy in the dtype of the weights, read-only
+    fraction: float | None  # one that is neither 0 nor 1, if there is any
+
+
+NONE = Factors(None, None, None)
+
+
+def checked_factors(given, features, dtype, current):
+    """The factors of an argument; the array `current` if it has the same values. ValueError unless they are valid."""
+    if given is None:
+        return NONE
+    expected = f"penalty_factor: expected {features} numbers, one for each feature,"
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected} got {short(given)}; {error}") from error
+    if array.dtype.kind not in "fiub" or array.ndim == 0:
+        raise ValueError(f"{expected} got {short(given)}")
+    if array.shape != (features,):
+        raise ValueError(f"{expected} got shape {array.shape}")
+    with np.errstate(over="ignore"):
+        factors = array.astype(dtype)
+    bad = ~(np.isfinite(factors) & (factors >= 0)) | ((factors == 0) & (array != 0))
+    if bad.any():
+        raise ValueError(f"penalty_factor: expected finite {dtype} numbers, not negative, got {array[bad][0]}")
+    fractions = factors[(factors != 0) & (factors != 1)]
+    factors.flags.writeable = False
+    if current is not None and np.array_equal(factors, current):
+        factors = current
+    return Factors(given, factors, float(fractions[0]) if len(fractions) else None)
