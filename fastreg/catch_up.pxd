@@ -12,13 +12,19 @@ from fastreg.rules cimport absolute, adaptive_rate, l1_threshold, l2_shrinkage, 
 from fastreg.structs cimport *
 
 
-cdef inline void tick(const LazyMode* m, const ElasticNet* p, floating lr, Clock* now) noexcept nogil:
-    """One more step of Plain in the proximal mode, a·(|w| − lr·l1), or the truncated one, |w| − (lr·l2)·|w| − lr·l1."""
+cdef inline void tick(const LazyMode* m, const Penalty* p, floating lr, Clock* now) noexcept nogil:
+    """One more step of Plain in the proximal mode, a·(|w| − lr·l1), or the truncated one, |w| − (lr·l2)·|w| − lr·l1.
+
+    MCP without l2 has a = 1/(1 − lr/gamma), for weights up to gamma·l1 and lr < gamma.
+    """
     cdef double threshold = l1_threshold(p, lr, <floating>1)
     cdef double before = now.total
     if LazyMode is Proximal:
         threshold = threshold*now.inverse
-        now.product = now.product*<double>l2_shrinkage(p, lr, <floating>1)
+        if Penalty is MCP:
+            now.product = now.product/<double>(<floating>1 - lr/<floating>p.gamma)
+        else:
+            now.product = now.product*<double>l2_shrinkage(p, lr, <floating>1)
         now.inverse = 1/now.product
     else:
         now.product = now.product*(1 - <double>(lr*<floating>p.l2))
@@ -36,7 +42,7 @@ cdef inline bint needs_rebase(const Clock* now, double threshold) noexcept nogil
     the rounding of the total.
     """
     cdef double largest = now.product*now.total  # the largest pending penalty of a weight
-    return (not (now.product > 1e-150 and now.total < 1e150)
+    return (not (1e-150 < now.product < 1e150 and now.total < 1e150)
             or (largest > 16 and largest > <double>(1 << 20)*threshold))
 
 
@@ -55,12 +61,18 @@ cdef inline floating apply_missed(const Missed* since, floating w) noexcept nogi
     return <floating>soft(since.scale*<double>w, since.threshold)
 
 
+cdef inline floating mcp_missed(const MCP* p, const Missed* since, floating w, floating f) noexcept nogil:
+    """The same for MCP without l2: a weight above gamma·l1 stands still. Rounding must not make a weight grow."""
+    cdef floating moved = apply_missed(since, w)
+    return w if absolute(w) > <floating>p.gamma*(<floating>p.l1*f) or absolute(moved) > absolute(w) else moved
+
+
 cdef inline double group_factor(const Missed* since, double norm, double f) noexcept nogil:
     """What the steps that a group with equal step sizes has missed multiply it by, from its norm and its factor."""
     return since.scale*even_factor(since.scale*norm, 1, since.threshold*f)
 
 
-cdef inline void step_without_gradient(const Adagrad* d, const ElasticNet* p, floating squares, floating f,
+cdef inline void step_without_gradient(const Adagrad* d, const Penalty* p, floating squares, floating f,
                                        double* shrinkage, double* threshold) noexcept nogil:
     """A step of Adagrad without a gradient is shrinkage·(|w| − threshold)."""
     cdef floating eta = adaptive_rate(d, squares)
@@ -94,9 +106,11 @@ cdef inline Missed repeated(double power, double sum, double a, double threshold
     return Missed(power, threshold*(a*sum) if a*sum > 0 else 0, steps)  # the threshold may be infinite
 
 
-cdef inline floating catch_up(const Lazy* d, const ElasticNet* p, const Missed* since, floating w, const floating* a,
+cdef inline floating catch_up(const Lazy* d, const Penalty* p, const Missed* since, floating w, const floating* a,
                               const floating* b, floating f) noexcept nogil:
     """The weight after the steps that it has missed; `a`, `b` and f as for step, and no gradient meanwhile.
+
+    Not for Adagrad with MCP, since some step sizes may reach gamma, from where MCP has another rule.
 
     Adagrad's power is found by doubling: as an expression in expm1 and log1p its bits would depend on the machine's
     libm, and the dense steps round a, so that the expression would be about another number.
@@ -120,4 +134,4 @@ cdef inline floating catch_up(const Lazy* d, const ElasticNet* p, const Missed* 
         if f == 0:  # the clock knows no factor: it is 0 or 1, or there is no l2
             return w
         own.threshold = own.threshold*<double>f
-        return apply_missed(&own, w)
+        return mcp_missed(p, &own, w, f) if Penalty is MCP else apply_missed(&own, w)

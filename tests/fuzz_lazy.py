@@ -32,6 +32,10 @@ class Lazy(Sequence):
         rows_are_groups = self.name == "FTRL" or (self.name == "proximal" and options["l1"] == 0)
         if rows_are_groups and options["bounds"] != (-0.1, 0.5) and not isinstance(factor, np.ndarray):
             options["l21"] = draw.choice([0.0, 0.1])
+        if self.name in ("proximal", "FTRL") and options["bounds"] is None and not options.get("l21"):
+            options["gamma"] = draw.choice([np.inf, 3.0])
+        if options.get("gamma") == 3.0 and self.name == "proximal":
+            options["l2"] = 0.0
         lr = draw.choice([0.1, self.rate])
         self.dense = make_dense(self.name, w.copy(), Rate() if callable(lr) else lr, group_axis=0, **options)
         self.it = make(self.name, w, lr, **options)

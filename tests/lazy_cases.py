@@ -83,8 +83,8 @@ def snapshot(lazy):
 class Twin:
     """The same steps on a copy of the weights, with the functions of the reference."""
 
-    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0), bounds=None):
-        self.bounds, self.inside = bounds, bounds is None
+    def __init__(self, name, w, factor=None, first=(0.1, 0.0, 0.0), bounds=None, gamma=np.inf):
+        self.bounds, self.inside, self.gamma = bounds, bounds is None, gamma
         self.case, self.w, self.f = CASES[name], w.copy(), factor
         self.m = reference.Truncated(np.inf) if self.case.mode == "truncated" else reference.Proximal()
         self.last, self.clock, self.t = (0.0, 0.0, 0.0, 0.0), reference.Clock(), 0
@@ -108,7 +108,7 @@ class Twin:
     def rules(self, strengths):
         lr, l1, l2 = strengths[:3]
         d = self.case.direction(*[lr, self.case.second][: len(self.case.direction._fields)])
-        return d, reference.ElasticNet(l1, l2)
+        return d, reference.penalty_with(l1, l2, self.gamma)
 
     def caught_up(self, rows):
         """The weights of these rows after the missed steps."""
@@ -162,7 +162,8 @@ class Twin:
             lr = self.w.dtype.type(strengths[0])
             own = p._replace(l1=l21 or p.l1)
             threshold = float(reference.l1_threshold(own, lr))
-            if self.t > 0 and bool(l21) != bool(self.last[3]):
+            changes = bool(l21) != bool(self.last[3]) or (self.gamma < np.inf and p.l1 != self.last[1])
+            if self.t > 0 and changes:
                 self.flush()
             next_clock = reference.tick(self.m, own, lr, self.clock)
             if reference.needs_rebase(next_clock, threshold):

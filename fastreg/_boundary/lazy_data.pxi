@@ -46,6 +46,8 @@ cdef int check_strengths(const Rows* t, const Traits* traits, double* strengths)
         raise ValueError("lr: expected a positive number, got 0.0")
     if strengths[3] != 0:
         check_groups(t, traits, strengths)
+    if t.gamma < INFINITY and t.direction == PLAIN:
+        check_mcp(t, strengths)
     if traits.fractional and strengths[2] != 0:
         raise ValueError(
             "penalty_factor: expected 0 and 1 only if l2 is not zero (other factors have no closed form), got others"
@@ -61,6 +63,8 @@ cdef int check_strengths(const Rows* t, const Traits* traits, double* strengths)
 cdef int check_groups(const Rows* t, const Traits* traits, double* strengths) except -1:
     """Checks l21. Rows of one weight turn it into l1, which is the same."""
     cdef double l1 = strengths[1], l21 = strengths[3]
+    if t.gamma < INFINITY:
+        raise errors.bad_l21(l21, "a finite gamma", "which has no proximal operator together with it")
     if t.mode == TRUNCATED:
         raise errors.bad_l21(l21, "mode='truncated'", "which does not set groups to zero")
     if t.width == 1:
@@ -76,6 +80,20 @@ cdef int check_groups(const Rows* t, const Traits* traits, double* strengths) ex
         raise errors.bad_l21(l21, "this penalty_factor", "which differs between the weights of a row")
     if (t.low != 0 and t.low != -INFINITY) or (t.high != 0 and t.high != INFINITY):
         raise errors.bad_l21(l21, "bounds that are neither 0 nor infinite", "to which a row cannot be clipped")
+    return 0
+
+
+cdef int check_mcp(const Rows* t, const double* strengths) except -1:
+    """Checks what MCP needs for a closed form of the steps of LazySGD that a weight has missed."""
+    cdef double left = 1 - strengths[0]/t.gamma
+    if t.dtype == FLOAT32:
+        left = <float>1 - <float>strengths[0]/<float>t.gamma
+    if strengths[2] != 0:
+        raise ValueError("l2: expected 0 with a finite gamma in LazySGD, since the steps a weight has missed have no"
+                         f" closed form with both, got {strengths[2]!r}")
+    if not left > 0:
+        raise ValueError(f"lr: expected a number below gamma={t.gamma!r} (from there a step of MCP is a hard threshold,"
+                         f" and missed steps have no closed form), got {strengths[0]!r}")
     return 0
 
 
@@ -147,6 +165,7 @@ cdef class _LazyData:
             t.pitch, t.w = t.width, PyArray_DATA(w)
             t.clock = Clock(1, 1, 0, 0)
             t.low, t.high = bounds
+            t.gamma = own["gamma"]
             t.inside = not has_bounds(&t)
             for i, a in enumerate(arrays):
                 if not (is_target(a) and is_alike(w, a, t.dtype)):

@@ -89,7 +89,7 @@ cdef class Learner:
         self.t.pitch = self.t.stamp_pitch = records.itemsize
         self.t.pitch //= base.itemsize
         self.t.clock = Clock(1, 1, 0, 0)
-        self.t.low, self.t.high = low, high
+        self.t.low, self.t.high, self.t.gamma = low, high, INFINITY
         self.t.inside = not (low > -INFINITY or high < INFINITY)
         self.point_field("w", offsets, &self.t.w)
         self.point_field("a", offsets, &self.t.a)

@@ -63,7 +63,9 @@ cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_
     Steps without a gradient move a weight towards zero, which lies within the bounds; only FTRL solves for it anew.
     """
     cdef Py_ssize_t tile, k
-    if Lazy is Adagrad:
+    if t.gamma < INFINITY:
+        catch_up_mcp(d, t, f, n, since, each, w, a, b)
+    elif Lazy is Adagrad:
         for tile in range(tiles(n)):
             k = TILE*tile
             catch_up_tile(d, &t.p, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
@@ -75,6 +77,19 @@ cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_
     else:
         for k in range(n):
             w[k] = catch_up(d, &t.p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
+
+
+cdef void catch_up_mcp(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t n, const Missed* since,
+                       Py_ssize_t each, floating* w, const floating* a, const floating* b) noexcept nogil:
+    """The same for MCP. Here as in step_mcp, only the loops over weights are compiled for it."""
+    cdef MCP p = MCP(t.p.l1, t.p.l2, t.gamma)
+    cdef Py_ssize_t k
+    if Lazy is FTRL:
+        for k in range(n):
+            w[k] = catch_up(d, &p, since, w[k], a + k, b + k, factor_at(f, k, w))
+    elif Lazy is Plain:
+        for k in range(n):
+            w[k] = catch_up(d, &p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
 cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Factor* f, Py_ssize_t start, Py_ssize_t n,
@@ -116,9 +131,21 @@ cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p,
                           Py_ssize_t n, const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
     """A step of weights that are up to date."""
     cdef Py_ssize_t k
+    if t.gamma < INFINITY:
+        step_mcp(d, m, p, f, t, n, g, w, a, b)
+        return
     for k in range(n):
         w[k] = step(d, m, p, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
     clip_weights(t, w, n)
+
+
+cdef void step_mcp(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
+                   Py_ssize_t n, const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
+    cdef MCP own = MCP(p.l1, p.l2, t.gamma)
+    cdef Py_ssize_t k
+    if Lazy is not Adagrad and LazyMode is Proximal:
+        for k in range(n):
+            w[k] = step(d, m, &own, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
 
 
 cdef inline void catch_up_whole(const Lazy* d, const Rows* t, const Factor* f, const Missed* since, floating* w,
@@ -259,36 +286,6 @@ cdef void flush(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
             catch_up_row(&d, &f, &here, w, i)
             stamp(&d, &here, &start, here.steps, i)
     t.clock = start
-
-
-cdef bint all_inside(const Rows* t, const floating* w) noexcept nogil:
-    """Whether all weights lie within the bounds; a NaN does not lie outside."""
-    cdef floating low = <floating>t.low, high = <floating>t.high
-    cdef int outside = 0
-    cdef Py_ssize_t i, j
-    for i in range(t.rows):
-        for j in range(t.width):
-            outside |= (w[i*t.pitch + j] < low) | (w[i*t.pitch + j] > high)
-    return outside == 0
-
-
-cdef void move_inside(Lazy d, Factor f, Rows* t, floating* w) noexcept nogil:
-    """Moves all weights into the bounds after a step, as a dense step does with those without a gradient, too.
-
-    Nothing is done where all lie inside, so that the bits of a resumed stream do not change. Rows that are groups are
-    clipped before their own step. That is exact where they have missed no other (see prepare), and bounds are 0 or
-    infinite.
-    """
-    cdef Py_ssize_t i
-    if Lazy is not FTRL:  # its weights are clipped when they are solved for
-        if not all_inside(t, w):
-            if t.l21 == 0:
-                flush(d, f, t, w)
-            for i in range(t.rows):
-                clip_weights(t, w + i*t.pitch, t.width)
-            if t.l21 != 0:
-                flush(d, f, t, w)
-    t.inside = True
 
 
 cdef inline void set_last(Lazy* d, const Rows* t) noexcept nogil:

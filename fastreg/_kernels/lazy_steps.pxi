@@ -1,8 +1,8 @@
 # Layer 2 for gradients with few rows: steps; included by variant.pyx after lazy.pxi.
 #
 # The clock ticks once a step, before the step's rows are stamped. Where it must start again (catch_up.pxd), or where a
-# closed form ends (Adagrad's, where lr, l1 or l2 change; Plain's, where a group lasso begins or ends), all rows are
-# flushed first: the only pass over all weights.
+# closed form ends (Adagrad's, where lr, l1 or l2 change; Plain's, where a group lasso begins or ends or the l1 of MCP
+# changes), all rows are flushed first: the only pass over all weights.
 
 cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Factor* f, Rows* t,
                           const Schedule* schedule, Py_ssize_t s, double largest, floating* w) noexcept nogil:
@@ -11,23 +11,35 @@ cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Facto
     cdef Py_ssize_t k = s*schedule.stride
     cdef double l21 = l21_at(schedule, s)
     cdef ElasticNet own
+    cdef bint ends
     d.lr, p.l1, p.l2 = min(schedule.lr[k], largest), schedule.l1[k], schedule.l2[k]
     if Lazy is Plain:
         own = clock_penalty(p, l21)
-        # Thresholds of weights and of rows do not add up, and rows that are to be clipped may have missed one step.
-        if t.steps > 0 and ((l21 != 0) != (t.l21 != 0) or (l21 != 0 and not t.inside and not all_inside(t, w))):
+        # Thresholds of weights and of rows do not add up, and rows that are to be clipped may have missed one step. For
+        # MCP, l1 also says which weights stand still.
+        ends = (l21 != 0) != (t.l21 != 0) or (t.gamma < INFINITY and p.l1 != t.p.l1)
+        if t.steps > 0 and (ends or (l21 != 0 and not t.inside and not all_inside(t, w))):
             flush(d[0], f[0], t, w)
     elif Lazy is Adagrad:
         if t.steps > 0 and (d.lr != t.d.plain.lr or p.l1 != t.p.l1 or p.l2 != t.p.l2):
             flush(d[0], f[0], t, w)
     next = t.clock
     if Lazy is Plain:
-        tick(m, &own, <floating>d.lr, &next)
+        advance_clock(m, &own, t, <floating>d.lr, &next)
         if needs_rebase(&next, l1_threshold(&own, <floating>d.lr, <floating>1)):
             flush(d[0], f[0], t, w)
             next = t.clock
-            tick(m, &own, <floating>d.lr, &next)
+            advance_clock(m, &own, t, <floating>d.lr, &next)
     return next
+
+
+cdef inline void advance_clock(const LazyMode* m, const ElasticNet* p, const Rows* t, floating lr,
+                               Clock* now) noexcept nogil:
+    cdef MCP mcp = MCP(p.l1, p.l2, t.gamma)
+    if t.gamma < INFINITY:
+        tick(m, &mcp, lr, now)
+    else:
+        tick(m, p, lr, now)
 
 
 cdef inline double l21_at(const Schedule* schedule, Py_ssize_t s) noexcept nogil:

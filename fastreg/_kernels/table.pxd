@@ -123,6 +123,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     const void* f
     char* stamps             # by row: for PLAIN a Stamp, for ADAGRAD the steps, as long long; none for FTRL
     Py_ssize_t stamp_pitch   # in bytes
+    double gamma             # of MCP; infinite for none
     double low               # bounds, which contain 0; infinite for none
     double high
     bint inside              # whether all weights are known to lie within them

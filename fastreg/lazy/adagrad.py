@@ -5,6 +5,7 @@ from math import inf
 import numpy as np
 
 from fastreg import reference
+from fastreg._boundary.errors import bad_gamma
 from fastreg.lazy.base import LazyOptimizer
 
 
@@ -24,6 +25,8 @@ class LazyAdagrad(LazyOptimizer):
     l21
         Only for vectors, where it is the same as l1: the weights of a row differ in step size, so that the steps that a
         row has missed have no closed form.
+    gamma
+        Only inf: the step sizes of some weights may reach a finite gamma, from where MCP has another rule.
     bounds
         As of :class:`LazySGD`.
     penalty_factor : float or array like w, optional
@@ -55,11 +58,14 @@ class LazyAdagrad(LazyOptimizer):
 
     def __init__(
         self, w, lr, *, initial_accumulator_value=0.1, eps=1e-10,
-        l1=0.0, l2=0.0, l21=0.0, bounds=(-inf, inf), penalty_factor=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, bounds=(-inf, inf), penalty_factor=None,
     ):  # fmt: skip
-        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21}
+        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21, "gamma": gamma}
         settings |= {"initial_accumulator_value": initial_accumulator_value, "eps": eps}
         super().__init__(w, settings, bounds, penalty_factor)
+
+    def _check_gamma(self, gamma, mode, bounds):
+        raise bad_gamma(gamma, "LazyAdagrad", "whose step sizes may reach it, from where MCP has another rule")
 
     def _init_state(self, settings, w, penalty, groups, factor):
         if settings["initial_accumulator_value"] == 0:

@@ -4,12 +4,13 @@ State is checked and loaded as in optimizers/.
 """
 
 from collections.abc import Mapping
+from math import inf
 
 import numpy as np
 
 from fastreg import reference
 from fastreg._boundary.checks import guard
-from fastreg._boundary.errors import DTYPES
+from fastreg._boundary.errors import DTYPES, bad_gamma
 from fastreg._boundary.functions import group_penalty, penalty_value
 from fastreg._boundary.lazy import Lazy
 from fastreg.optimizers.bounds import lazy_bounds
@@ -40,6 +41,8 @@ class LazyOptimizer(Lazy):
         checked = checked_settings(settings, float32)
         numbers = evaluate_schedules(checked, 0, float32)
         interval = lazy_bounds(w, bounds)
+        if checked["gamma"] < inf:
+            self._check_gamma(checked["gamma"], checked.get("mode"), interval)
         scale, factors = split_factor("penalty_factor", w, penalty_factor)
         check_products(numbers, scale, float32)
         numbers = without_groups_of_one(numbers, w)
@@ -51,9 +54,16 @@ class LazyOptimizer(Lazy):
         direction = self._direction(**{name: fields[name] for name in self._direction._fields})
         self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), interval, strengths, own)
 
+    def _check_gamma(self, gamma, mode, bounds):
+        """Raise ValueError where MCP has no meaning, or no closed form for missed steps."""
+        if mode == "truncated":
+            raise bad_gamma(gamma, "mode='truncated'")
+        if bounds != (-inf, inf):
+            raise bad_gamma(gamma, "bounds", "to which MCP's minimiser cannot be clipped")
+
     def _penalty(self, settings, scale):
         """The penalty of each weight, as a tuple of the reference."""
-        return reference.scaled(reference.ElasticNet(settings["l1"], settings["l2"]), scale)
+        return reference.scaled(reference.penalty_with(settings["l1"], settings["l2"], settings["gamma"]), scale)
 
     def _init_state(self, settings, w, penalty, groups, factor):
         """The initial state, as of :class:`fastreg.Optimizer`; LazySGD has none besides the stamps."""
@@ -140,14 +150,16 @@ class LazyOptimizer(Lazy):
         arrays = {key: checked_array(key, saved[key], x) for key, x in mine.items() if isinstance(x, np.ndarray)}
         completed = checked_count("completed", saved["completed"])
         product, inverse, total, compensation = clock = arrays["clock"]
-        if not (0 < product <= 1 and inverse == 1 / product and 0 <= total < np.inf and np.isfinite(compensation)):
-            raise ValueError(f"saved['clock']: expected a product from 0 to 1, its inverse and a total, got {clock}")
+        least, most = (0.0, 1.0) if self._own["gamma"] == inf else (1.0, np.finfo(float).max)  # of the product
+        is_valid = least <= product <= most and product > 0 and inverse == 1 / product and 0 <= total < inf
+        if not (is_valid and np.isfinite(compensation)):
+            raise ValueError(f"saved['clock']: expected a product from {least:g}, its inverse and a total, got {clock}")
         last = arrays["last"]
         if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_positive_lr and completed and last[0] == 0):
             raise ValueError(f"saved['last']: expected lr and the strengths of the last step, got {last}")
         stamps = arrays.get("stamps")
         if stamps is not None:
-            first, now = ((1, 0), (inverse, total)) if stamps.ndim == 2 else (0, completed)
+            first, now = ((min(1, inverse), 0), (max(1, inverse), total)) if stamps.ndim == 2 else (0, completed)
             if not ((stamps >= first) & (stamps <= now)).all():
                 raise ValueError("saved['stamps']: expected times from the start to that of the clock, got others")
         strengths = {key: as_plain(saved[key]) for key in SCHEDULES if key in mine}

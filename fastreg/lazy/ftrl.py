@@ -14,7 +14,10 @@ class LazyFTRL(LazyOptimizer):
     ----------
     w, lr, l1, l2, l21
         As of :class:`LazySGD`, but l1 and l21 go together. lr is McMahan's alpha; the strengths are totals over the
-        whole stream: see :class:`fastreg.FTRL`. When they change, w is not up to date until :meth:`flush`.
+        whole stream, to which a finite gamma belongs, too: see :class:`fastreg.FTRL`. When they change, w is not up to
+        date until :meth:`flush`.
+    gamma : float, default inf
+        Positive. Finite: MCP in the place of l1·‖w‖₁; l2 and any lr go with it. Fixed at construction.
     beta, initial_accumulator_value, warm_start
         As of :class:`fastreg.FTRL`. The weights depend on the state alone. With ``warm_start=False``, the first step
         therefore discards the initial weights, even a NaN.
@@ -50,9 +53,9 @@ class LazyFTRL(LazyOptimizer):
 
     def __init__(
         self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
-        l1=0.0, l2=0.0, l21=0.0, bounds=(-inf, inf), penalty_factor=None,
+        l1=0.0, l2=0.0, l21=0.0, gamma=inf, bounds=(-inf, inf), penalty_factor=None,
     ):  # fmt: skip
-        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21}
+        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21, "gamma": gamma}
         settings |= {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
         super().__init__(w, settings, bounds, penalty_factor)
 

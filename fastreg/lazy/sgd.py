@@ -24,6 +24,11 @@ class LazySGD(LazyOptimizer):
         :class:`fastreg.SGD` with group_axis=0; a weight of a vector is a row. It needs the mode "proximal". Matrices
         cannot have it together with l1, which turns the direction of a row: then missed steps have no closed form.
         When l21 becomes zero, or is no longer zero, all weights are brought up to date.
+    gamma : float, default inf
+        Positive. Finite: MCP in the place of l1·‖w‖₁, which does not shrink weights above gamma·l1: see
+        :class:`fastreg.Optimizer`. It needs the mode "proximal", no bounds, l2 = 0 and lr < gamma: else the steps that
+        a weight has missed have no closed form. When l1 changes, all weights are brought up to date. Fixed at
+        construction.
     mode : {"proximal", "truncated"}
         As of :func:`fastreg.elastic_net_update`, with theta infinite; "truncated" needs lr·l2 < 1.
     bounds : pair (low, high) of numbers, default (-inf, inf)
@@ -52,7 +57,7 @@ class LazySGD(LazyOptimizer):
     steps have in common for all weights is kept in one clock, in float64 with a compensated sum. Each row stores the
     reading of the clock at its last update, in 16 bytes. The clock is rebased, with a pass over all weights, before it
     leaves the range of float64, about every 345/(lr·l2) steps, and before its total becomes so large that new terms are
-    lost to rounding: about every 10⁶ steps, or after a step with a very large lr·l1.
+    lost to rounding: about every 10⁶ steps, with MCP every 14·gamma/lr, or after a step with a very large lr·l1.
 
     References
     ----------
@@ -76,12 +81,15 @@ class LazySGD(LazyOptimizer):
 
     _direction = reference.Plain
 
-    def __init__(self, w, lr, *, l1=0.0, l2=0.0, l21=0.0, mode="proximal", bounds=(-inf, inf), penalty_factor=None):
+    def __init__(
+        self, w, lr, *, l1=0.0, l2=0.0, l21=0.0, gamma=inf, mode="proximal",
+        bounds=(-inf, inf), penalty_factor=None,
+    ):  # fmt: skip
         known = reference.LAZY_MODES_OF["Plain"]
         if mode_name("mode", mode) not in known:
             names = " or ".join(map(repr, known))
             raise ValueError(f"mode: expected {names}, the others have no closed form, got {mode!r}")
-        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21, "mode": mode}
+        settings = {"lr": lr, "l1": l1, "l2": l2, "l21": l21, "gamma": gamma, "mode": mode}
         super().__init__(w, settings, bounds, penalty_factor)
 
     @property

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastreg.reference.groups import even_factor, group_sums
-from fastreg.reference.penalties import l1_threshold, l2_shrinkage
+from fastreg.reference.penalties import MCP, l1_threshold, l2_shrinkage
 from fastreg.reference.rules import FTRL, Adagrad, Proximal, adaptive_rate, solve
-from fastreg.reference.scalars import soft
+from fastreg.reference.scalars import soft, times
 
 LAZY_MODES_OF = {"Plain": ("proximal", "truncated"), "Adagrad": ("proximal",), "FTRL": ("proximal",)}  # closed forms
 
@@ -37,11 +37,16 @@ class Missed(NamedTuple):
 
 
 def tick(m, p, lr, now):
-    """One more step of Plain in the proximal or the truncated mode; lr has the weights' dtype, which rounds."""
+    """One more step of Plain in the proximal or the truncated mode; lr has the weights' dtype, which rounds.
+
+    Of MCP only without l2, and for lr < gamma.
+    """
     threshold = float(l1_threshold(p, lr))
     proximal = isinstance(m, Proximal)
     kept = float(l2_shrinkage(p, lr)) if proximal else 1 - float(lr * lr.dtype.type(p.l2))
     product = now.product * np.float64(kept)  # 1/0 is infinite, as in C
+    if isinstance(p, MCP):
+        product = now.product / np.float64(lr.dtype.type(1) - lr / lr.dtype.type(p.gamma))
     inverse = 1 / product
     threshold = threshold * (now.inverse if proximal else inverse) - now.compensation
     total = now.total + threshold if threshold > 0 else now.total  # never less: the next, larger term compensates
@@ -51,7 +56,7 @@ def tick(m, p, lr, now):
 def needs_rebase(now, threshold):
     """Whether the clock must start again, once all weights are up to date, after a step with this l1 threshold."""
     largest = now.product * now.total  # the largest pending penalty of a weight
-    return not (now.product > 1e-150 and now.total < 1e150) or (largest > 16 and largest > 2**20 * threshold)
+    return not (1e-150 < now.product < 1e150 and now.total < 1e150) or (largest > 16 and largest > 2**20 * threshold)
 
 
 def missed(now, then):
@@ -64,6 +69,13 @@ def missed(now, then):
 def apply_missed(since, w):
     """The weights after the steps that they have missed."""
     return soft(since.scale * w.astype(float), since.threshold).astype(w.dtype)
+
+
+def mcp_missed(p, since, w, f=None):
+    """The same for MCP without l2: weights above gamma·l1 stand still. Rounding must not make a weight grow."""
+    moved = apply_missed(since, w)
+    stands = np.abs(w) > w.dtype.type(p.gamma) * times(p.l1, f, w.dtype)
+    return np.where(stands | (np.abs(moved) > np.abs(w)), w, moved)
 
 
 def group_factor(since, norm, f):
@@ -119,6 +131,7 @@ def catch_up(d, p, since, w, a=None, b=None, f=None):
             power, total, a_power, a_total = next_digit(left % 2 == 1, shrinkage, power, total, a_power, a_total)
             left = left // 2
         return apply_missed(repeated(power, total, shrinkage, threshold, steps), w)
-    if f is None:
-        return apply_missed(since, w)
-    return np.where(f == 0, w, apply_missed(since._replace(threshold=since.threshold * f.astype(float)), w))
+    if f is not None:
+        since = since._replace(threshold=since.threshold * f.astype(float))
+    moved = mcp_missed(p, since, w, f) if isinstance(p, MCP) else apply_missed(since, w)
+    return moved if f is None else np.where(f == 0, w, moved)
