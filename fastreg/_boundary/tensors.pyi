@@ -29,8 +29,7 @@ class Tensors:
         axes: list[int | None],
         kinds: list[int],
         spans: list[tuple[int, int]],
-        axes: list[int | None]
-    settings: tuple[dict[str, Any], ...],
+        settings: tuple[dict[str, Any], ...],
     ) -> Self: ...
     def bind(self, grads: list[Any] | None) -> None: ...
     def step(

@@ -112,6 +112,7 @@ class AdamW(Adam):
         bounds=(-inf, inf), group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         super().__init__(
-            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, l21=l21, gamma=gamma,
-            mode=mode, theta=theta, bounds=bounds, group_axis=group_axis, penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,
+            params, lr, betas=betas, eps=eps, amsgrad=amsgrad, l1=l1, l2=l2, l21=l21, gamma=gamma, mode=mode,
+            theta=theta, bounds=bounds, group_axis=group_axis, penalty_factor=penalty_factor,
+            on_nonfinite=on_nonfinite, threads=threads,
         )  # fmt: skip

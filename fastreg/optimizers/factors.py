@@ -1,4 +1,4 @@
-"""Layer 5, penalty factors: what multiplies l1, l2 and l21, as one number for a tensor or as one number for each weight.
+"""Layer 5, penalty factors: what multiplies the strengths, as one number for a tensor or as one number for each weight.
 
 Dense and lazy optimizers share these checks.
 """

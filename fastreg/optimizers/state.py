@@ -21,8 +21,8 @@ class StateDict:
         """State, counts and settings as plain arrays and numbers under flat names.
 
         ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
-        not contain the weights, bounds, penalty_factor, on_nonfinite and settings that are callables. An optimizer that
-        is to load it must be constructed with them.
+        not contain the weights, bounds, group_axis, penalty_factor, on_nonfinite and settings that are callables. An
+        optimizer that is to load it must be constructed with them.
         """
         return save(self)
 
@@ -100,7 +100,7 @@ def load(optimizer, saved):
     absent = {}  # from files of earlier versions
     if hasattr(saved, "keys"):
         absent = {f"group.{i}.{key}": x for i in range(len(groups)) for key, x in LATER_SETTINGS.items()}
-        absent = {key: x for key, x in absent.items() if key not in saved.keys()}
+        absent = {key: x for key, x in absent.items() if key not in saved}
         expected = {key: x for key, x in expected.items() if key not in absent}
     saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
     saved |= absent

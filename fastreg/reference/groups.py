@@ -181,4 +181,13 @@ def group_subgradient(l21, axis, w, f=None):
     return scaled.astype(w.dtype).ravel().reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
 
 
-__all__ = ["DIRECTIONS_WITH_GROUPS", "group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
+__all__ = [
+    "DIRECTIONS_WITH_GROUPS",
+    "group_prox",
+    "group_shape",
+    "group_step",
+    "group_subgradient",
+    "group_sum",
+    "group_view",
+    "metric",
+]

@@ -63,7 +63,8 @@ def test_optimizers_have_the_bits_of_the_reference(name, shape, dtype):
             wide = arithmetic(dtype)
             sides = bounds and tuple(map(wide, bounds))
             twin = Twin(name, w, "proximal", factor=f, bounds=sides, **options)
-            optimizer = make(name, w, mode="proximal", penalty_factor=f, **options, **({"bounds": bounds} if bounds else {}))
+            given = options | ({"bounds": bounds} if bounds else {})
+            optimizer = make(name, w, mode="proximal", penalty_factor=f, **given)
             for gradient in (g, np.array(g * dtype(-0.5), dtype, order=order), g):
                 optimizer.step(gradient)
                 twin.step(gradient)

@@ -86,7 +86,7 @@ def every_length_of_an_optimizer(dtype):
                     parts = [place(a) for a in (tensors.weights[0], *tensors.states[0], tensors.factors[0])]
                     bounds = tensors.bounds[0] and tuple(map(place, tensors.bounds[0]))
                     optimizer._tensors = type(tensors)(
-                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [bounds], [0], [(0, 1)], tensors.settings
+                        ["0"], parts[:1], [parts[1:-1]], parts[-1:], [bounds], [None], [0], [(0, 1)], tensors.settings
                     )
                     optimizer.step(place(g))
                     assert parts[0].tobytes() == x.tobytes()

@@ -138,7 +138,7 @@ def test_a_tensor_without_dimensions_is_one_group():
 
 def test_optimizers_without_a_proximal_mode_say_why():
     for cls in (fastreg.AdamW, fastreg.Lion):
-        with pytest.raises(ValueError, match=rf"^l21: expected 0 with .*"):
+        with pytest.raises(ValueError, match=r"^l21: expected 0 with .*"):
             cls(np.ones((2, 2)), l21=0.1)
 
 
