@@ -101,11 +101,12 @@ def build_parser():
 
     command = commands.add_parser(
         "demo",
-        help="show the effects of L1, L2 and elastic net on real data",
+        help="show the effects of L1, L2, elastic net and group lasso on real data",
         description="Train a network on handwritten digits without a penalty and with L2, L1 and elastic net. Sweep "
         "the strengths from far too small to far too large. Compare momentum and Adam, with L1 in the gradient and as "
-        "a proximal step. Fit correlated features of the diabetes data. Classify a stream of docstrings by package. "
-        "The demo prints tables, writes pictures and takes about a minute.",
+        "a proximal step. Remove whole units and pixels by the group lasso. Fit correlated features of the diabetes "
+        "data. Classify a stream of docstrings by package. The demo prints tables, writes pictures and takes one to "
+        "two minutes.",
     )
     default = demo.Settings()
     command.add_argument(
@@ -131,7 +132,7 @@ def build_parser():
         type=number(int, low=1, expected="an integer of at least 1"),
         default=default.epochs,
         metavar="N",
-        help="passes over the training images (default: %(default)d)",
+        help="passes over the training images; fewer for whole units and pixels (default: %(default)d)",
     )
     command.add_argument(
         "--seed",

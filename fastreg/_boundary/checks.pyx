@@ -6,7 +6,8 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.math cimport isfinite
 from numpy cimport (
     import_array, ndarray, NPY_NOTYPE, NPY_VOID, PyArray_DATA, PyArray_DescrFromType, PyArray_EquivTypenums,
-    PyArray_DIM, PyArray_IS_C_CONTIGUOUS, PyArray_ISCARRAY_RO, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_SIZE, PyArray_TYPE,
+    PyArray_DIM, PyArray_IS_C_CONTIGUOUS, PyArray_ISCARRAY_RO, PyArray_ITEMSIZE, PyArray_NDIM, PyArray_SIZE,
+    PyArray_TYPE,
 )
 
 from fastreg._kernels.table cimport CAPSULE

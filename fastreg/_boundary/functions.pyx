@@ -16,7 +16,9 @@ from fastreg._boundary.checks cimport (
 )
 from fastreg._boundary.codes cimport fill_penalty, mode_code, mode_name
 from fastreg._boundary.parallel cimport penalty as penalty_in_threads, scale, update as update_in_threads
-from fastreg._kernels.table cimport BFLOAT16, ELASTIC_NET, FLOAT32, FLOAT64, MCP_PENALTY, PLAIN, PROXIMAL, Task, TRUNCATED
+from fastreg._kernels.table cimport (
+    BFLOAT16, ELASTIC_NET, FLOAT32, FLOAT64, MCP_PENALTY, PLAIN, PROXIMAL, Task, TRUNCATED,
+)
 from fastreg.structs cimport ElasticNet, MCP
 
 from inspect import signature

@@ -33,7 +33,8 @@ include "linear.pxi"
 include "lazy_types.pxi"
 
 cdef Kernels table = Kernels(
-    &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read, &linear_learn,
+    &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read,
+    &linear_learn,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

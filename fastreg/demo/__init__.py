@@ -8,6 +8,7 @@ file name. To add a section, add its function to the list in `run`.
     expressions.py  the same updates as NumPy expressions, and their timing
     digits.py       handwritten digits with some corrupted labels: penalties compared, strengths swept
     optimizers.py   momentum and Adam: the penalty in the gradient compared with the proximal step
+    pruning.py      the group lasso removes whole units and pixels, and the smaller network computes the same
     correlated.py   correlated features: the diabetes data with every column duplicated
     streaming.py    L1 on a stream of docstrings in mini-batches, compared with scikit-learn's partial_fit
     claims.py       claims of the textbook and of the documentation, checked on the results of the run
@@ -41,13 +42,13 @@ def run(settings):
     from fastreg._show.console import ReportConsole
     from fastreg._show.figures import save
     from fastreg._show.files import prepare_folder
-    from fastreg.demo import correlated, digits, optimizers, streaming
+    from fastreg.demo import correlated, digits, optimizers, pruning, streaming
 
     prepare_folder(settings.out)
     console, written = ReportConsole(), []
     # One thread: matrices of this size do not profit from more, and update times are compared.
     with threadpool_limits(1):
-        for section in (digits.section, optimizers.section, correlated.section, streaming.section):
-            for name, figure in section(settings, console).items():
+        for part in (digits, optimizers, pruning, correlated, streaming):
+            for name, figure in part.section(settings, console).items():
                 written.append(save(figure, settings.out / name))
     console.finish(written)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 EQUAL = 1e-6  # weights of duplicated features are called equal below this difference, per standard deviation
+ROUNDING = 1e-10  # scores of the network before and after the cut are called equal below this difference
 
 
 class Claim(NamedTuple):
@@ -180,5 +181,47 @@ def streaming(results, documents):
             f"progressive accuracy {ftrl.progressive_accuracy:.1%}, scikit-learn {sklearn.progressive_accuracy:.1%}; "
             f"test accuracy {ftrl.accuracy[-1]:.1%}, scikit-learn {sklearn.accuracy[-1]:.1%}; "
             f"standard errors {errors[0]:.1%} and {errors[1]:.1%}",
+        ),
+    ]
+
+
+def pruning(pruned, data):
+    """Claims about the group lasso, from a network without a penalty, one with L1 and one with the group lasso."""
+    none, lasso, grouped = pruned
+    pixels, images = data.nonblank & ~grouped.kept, len(data.y_test)
+    units = sum(len(w) for w in grouped.result.weights[1:])
+    baseline, accuracy = none.result.test, grouped.result.test
+    before, after = grouped.seconds
+    error = float(np.sqrt(baseline * (1 - baseline) / images))
+    return [
+        Claim(
+            "The group lasso removes whole pixels and whole units.",
+            pixels.any() and grouped.removed_units > 0,
+            f"{pixels.sum()} of the {data.nonblank.sum()} pixels that are not always blank, and "
+            f"{grouped.removed_units} of the {units} hidden units",
+        ),
+        Claim(
+            "To cut them out changes the outputs by rounding only.",
+            grouped.difference < ROUNDING,
+            f"largest difference of the scores of {images} test images {grouped.difference:.1g}",
+        ),
+        Claim(
+            "The smaller network has fewer multiplications, and its forward pass is faster.",
+            grouped.multiplications < none.multiplications and after < before,
+            f"{grouped.multiplications:,} multiplications, before {none.multiplications:,}; "
+            f"{before / after:.1f} times faster",
+        ),
+        Claim(
+            "It has the same test accuracy as the network without a penalty within one standard error, or a better "
+            "one.",
+            accuracy >= baseline - error,
+            f"group lasso {accuracy:.1%}, no penalty {baseline:.1%}; standard error for {images} images {error:.1%}",
+        ),
+        Claim(
+            "L1 with as many nonzero weights leaves larger matrices.",
+            lasso.multiplications > grouped.multiplications,
+            f"after the same cut {lasso.multiplications:,} multiplications for {lasso.nonzeros:,} nonzero weights; "
+            f"group lasso {grouped.multiplications:,} for {grouped.nonzeros:,}; test accuracy {lasso.result.test:.1%}, "
+            f"group lasso {accuracy:.1%}",
         ),
     ]

@@ -1,6 +1,7 @@
 """The pictures of the demo, one function each."""
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -125,6 +126,37 @@ def optimizers(histories):
     grid[1, 0].set(ylabel="exact zeros", ylim=(-0.02, 1.02))
     lines = below.get_legend_handles_labels()
     figure.legend(*lines, title="exact zeros", loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def pruning(pruned, data):
+    """The norms of groups before the cut: of each pixel as 8×8 pixels, of hidden units in decreasing order."""
+    figure = Figure(figsize=(9, 7.2), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.05))
+    groups = [[np.linalg.norm(w, axis=1) for w in p.result.weights] for p in pruned]
+    limit = max(norms[0].max() for norms in groups) or 1.0
+    colours = colormaps["viridis"].with_extremes(bad=VERMILION)
+    grid = above.subplots(1, len(pruned))
+    for axes, p, norms in zip(grid, pruned, groups):
+        pixels = np.ma.masked_equal(norms[0], 0).reshape(8, 8)
+        image = axes.imshow(pixels, cmap=colours, vmin=0, vmax=limit)
+        for i in np.flatnonzero(~data.nonblank):
+            axes.text(i % 8, i // 8, "×", color="white", ha="center", va="center", fontsize=9)
+        axes.set(xticks=[], yticks=[], title=f"{p.name}: {p.pixels} pixels left")
+    above.colorbar(image, ax=grid, fraction=0.03, pad=0.02, label="norm of a pixel's outgoing weights")
+    above.supxlabel("orange: removed; ×: blank in every training image", fontsize=9)
+    styles = (GREY, ":"), (ORANGE, "--"), (BLUE, "-")
+    for layer, axes in enumerate(below.subplots(1, 2, width_ratios=(3, 2), sharey=True), 1):
+        style_axes(axes)
+        for p, norms, (colour, line) in zip(pruned, groups, styles):
+            norms = np.sort(norms[layer])[::-1]
+            left = np.count_nonzero(norms)
+            label = f"{p.name}: {left}" + " units left" * (p is pruned[0])
+            axes.plot(np.arange(1, left + 1), norms[:left], color=colour, linestyle=line, label=label)
+            axes.plot(np.arange(left + 1, len(norms) + 1), norms[left:], ".", color=colour, markersize=2.5)
+        axes.set(xlabel=f"units of hidden layer {layer}, sorted by norm", ylim=(-0.03 * axes.get_ylim()[1], None))
+        axes.legend(fontsize=9)
+    below.axes[0].set_ylabel("norm of a unit's outgoing weights\n(dots: removed)")
     return figure
 
 

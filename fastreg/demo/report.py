@@ -131,6 +131,52 @@ def optimizers(histories):
     return Group(table, paragraph(explained))
 
 
+# -- Whole units and pixels -------------------------------------------------------------------------------------------
+
+
+def pruning_intro(lr, momentum, l21, epochs):
+    """The task and the settings."""
+    return heading(
+        "Whole units and pixels",
+        "The same network is trained on the same digits without a penalty, with the group lasso, and with L1. A group "
+        "is a row of a weight matrix: the outgoing weights of one pixel or of one hidden unit. If they are all zero, "
+        "the pixel or the unit is cut out of the matrices. The strength of L1 is chosen such that about as many "
+        "weights are nonzero after the cut as with the group lasso; the test images are not used for this. "
+        f"Momentum {momentum:g}, proximal; the learning rate decreases linearly from {lr:g} to zero. "
+        f"Epochs: {epochs}; l21 = {l21:g}; no penalty on biases.",
+    )
+
+
+def pruning(pruned, data):
+    """The table of networks after the cut."""
+    columns = (
+        "train",
+        "test",
+        "noise\nlearned",
+        "non-\nzeros",
+        "pixels",
+        "hidden\nunits",
+        "mult.",
+        "time\nus",
+        "ratio",
+    )
+    table = make_table("Networks after the cut (accuracies and shares in %)", ("penalty",), columns)
+    table.columns[0].no_wrap = True
+    for p in pruned:
+        sizes = f"{p.nonzeros:,}", str(p.pixels), "+".join(map(str, p.units)), f"{p.multiplications:,}"
+        before, after = p.seconds
+        times = f"{1e6 * after:.0f}", f"{before / after:.1f}"
+        table.add_row(p.name, *result_cells(p.result)[:3], *sizes, *times)
+    l1 = next(p.result.l1 for p in pruned if p.result.l1)
+    explained = (
+        "nonzeros, pixels, hidden units: what is left after the cut. mult.: multiplications for one image, one for "
+        f"each element of the matrices. time: of a forward pass over the {len(data.y_test)} test images, which have "
+        "only the remaining pixels. ratio: time before the cut divided by time after it. Median times on one thread. "
+        f"Strength of L1: {l1:.2g}."
+    )
+    return Group(table, paragraph(explained))
+
+
 # -- Correlated features ----------------------------------------------------------------------------------------------
 
 

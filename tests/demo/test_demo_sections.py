@@ -17,6 +17,7 @@ PICTURES = {
     "optimizers.png",
     "streaming-text.png",
     "strength.png",
+    "units-and-pixels.png",
 }
 
 
@@ -262,6 +263,7 @@ def test_a_short_run_prints_tables_and_writes_pictures(sections, tmp_path, capsy
         "of copy",
         "never had a gradient",
         "Proximal Adam",
+        "Networks after the cut",
         "does a docstring come from",
         "scikit-learn, SGD",
         "split into batches",

@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import ORDINARY, PENALTIES, RULES, python, python_with, update, updated, values
+from cases import ORDINARY, PENALTIES, RULES, numbers, python, python_with, update, updated, values
 from lazy_cases import CASES as LAZY
 from lazy_cases import gradients
 from lazy_cases import make as make_lazy
@@ -57,7 +57,7 @@ def every_length(dtype):
                 update(fastreg, rule, x, y, ORDINARY)
                 assert x.tobytes() == expected.tobytes()
         for name in PENALTIES:
-            strengths = (0.1, 0.3)[: 1 + name.startswith("elastic")]
+            strengths = numbers(name, 0.3)
             for at_end in (False, True):
                 value = PENALTIES[name](pages[0].array(w, at_end), *strengths)
                 assert value == PENALTIES[name](w, *strengths)
@@ -93,6 +93,35 @@ def every_length_of_an_optimizer(dtype):
     print(dispatch.name, "stayed inside")
 
 
+def every_length_of_groups(dtype):
+    pages = [Guarded() for _ in range(4)]
+    for n in LENGTHS[:36]:
+        (w, g), f = values(dtype, n), np.full(n, 2, dtype)
+        for shape in {(n,), (1, n), (n, 1), (2, n // 2), (n // 2, 2), (2, n // 4, 2)}:
+            size = int(np.prod(shape))
+            for axis in (None, *range(len(shape))):
+                x, expected = ([a[:size].reshape(shape).copy() for a in (w, g, f)] for _ in range(2))
+                fastreg.group_update(expected[0], expected[1], 0.1, 0.1, 0.2, 0.3, axis)
+                for at_end in (False, True):
+                    guarded = [p.array(a.ravel(), at_end).reshape(shape) for p, a in zip(pages, x, strict=False)]
+                    fastreg.group_update(*guarded[:2], 0.1, 0.1, 0.2, 0.3, axis)
+                    assert guarded[0].tobytes() == expected[0].tobytes()
+                    value = fastreg.group_penalty(guarded[0], 0.1, 0.2, 0.3, axis)
+                    assert value == fastreg.group_penalty(expected[0], 0.1, 0.2, 0.3, axis)
+                    options = {"l1": 0.1, "l21": 0.3, "group_axis": axis, "penalty_factor": x[2]}
+                    optimizer = fastreg.Adagrad(x[0].copy(), 0.1, **options)
+                    tensors, y = optimizer._tensors, x[0].copy()
+                    fastreg.Adagrad(y, 0.1, **options).step(x[1])
+                    parts = (tensors.weights[0], tensors.states[0][0], tensors.factors[0], x[1])
+                    own = [p.array(a.ravel(), at_end).reshape(shape) for p, a in zip(pages, parts, strict=True)]
+                    optimizer._tensors = type(tensors)(
+                        ["0"], own[:1], [own[1:2]], own[2:3], [None], tensors.axes, [0], [(0, 1)], tensors.settings
+                    )
+                    optimizer.step(own[3])
+                    assert own[0].tobytes() == y.tobytes()
+    print(dispatch.name, "stayed inside")
+
+
 def every_length_of_a_lazy_step(dtype):
     pages = [Guarded() for _ in range(3)]
     for n in LENGTHS[1:36]:
@@ -112,6 +141,9 @@ def every_length_of_a_lazy_step(dtype):
     print(dispatch.name, "stayed inside")
 
 
+FUNCTIONS = ["every_length", "every_length_of_an_optimizer", "every_length_of_groups", "every_length_of_a_lazy_step"]
+
+
 def one_too_far(dtype):
     a = Guarded().array(np.ones(8, dtype), at_end=True)
     print("about to read")
@@ -122,7 +154,7 @@ def one_too_far(dtype):
 
 @pytest.mark.parametrize("variant", dispatch.MODULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("function", ["every_length", "every_length_of_an_optimizer", "every_length_of_a_lazy_step"])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_length_accesses_memory_outside(function, dtype, variant):
     result = python_with(variant, __file__, function, dtype)
     assert (result.returncode, result.stdout.strip()) == (0, f"{variant} stayed inside"), result.stderr

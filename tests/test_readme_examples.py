@@ -1,0 +1,20 @@
+"""The examples of the README that are complete, that is, that import fastreg themselves, run as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+COMPLETE = [block for block in BLOCKS if "import fastreg\n" in block]
+
+
+def test_the_readme_has_complete_examples():
+    assert len(COMPLETE) >= 2
+
+
+@pytest.mark.parametrize("block", COMPLETE, ids=range(len(COMPLETE)))
+def test_an_example_of_the_readme_runs(block, capsys):
+    exec(compile(block, str(README), "exec"), {})
+    assert capsys.readouterr().out
