@@ -9,6 +9,7 @@ from fastreg import optimizers
 from fastreg.reference import DIRECTIONS, MODES
 
 PENALTIES = {"l1": ("l1",), "l2": ("l2",), "elastic_net": ("l1", "l2")}  # name → the strengths it takes
+GROUP_PENALTIES = {"group": ("l1", "l2", "l21")}  # in the proximal mode only, and with a group_axis
 
 
 class Rule(NamedTuple):

@@ -27,7 +27,7 @@ SIZES = [0, 1, 3, 4, 7, 8, 9, 31, 33, 1000, 8191, 8192, 10_007]  # vector widths
 UPDATES = {name: getattr(fastreg, name) for name in fastreg.__all__ if name.endswith("_update")}
 PENALTIES = {name: getattr(fastreg, name) for name in fastreg.__all__ if name.endswith("_penalty")}
 NUMBERS = {  # function → its numeric parameters, in the order of its signature
-    name: [p for p in ("lr", "l1", "l2") if p in parameters]
+    name: [p for p in ("lr", "l1", "l2", "l21") if p in parameters]
     for name, parameters in {
         "l1_update": ("lr", "l1"),
         "l2_update": ("lr", "l2"),
@@ -35,8 +35,16 @@ NUMBERS = {  # function → its numeric parameters, in the order of its signatur
         "l1_penalty": ("l1",),
         "l2_penalty": ("l2",),
         "elastic_net_penalty": ("l1", "l2"),
+        "group_update": ("lr", "l1", "l2", "l21"),
+        "group_penalty": ("l1", "l2", "l21"),
     }.items()
 }
+AXIS = {"group_update": {"group_axis": None}, "group_penalty": {"group_axis": None}}  # function → its other parameter
+
+
+def numbers(name, x):
+    """What follows the arrays in a call of a function: x for each number."""
+    return [x] * len(NUMBERS[name]) + list(AXIS.get(name, {}).values())
 
 
 class Strengths(NamedTuple):

@@ -30,6 +30,8 @@ class Linear(Sequence):
             "fit_intercept": draw.chance(0.7), "positive": draw.chance(0.3), "shuffle": draw.chance(0.7),
             "random_state": 0,
         }  # fmt: skip
+        if self.classify and options["optimizer"] != "adagrad" and draw.chance(0.3):
+            options["group"] = "features"
         self.rate = Rate()
         if options["optimizer"] == "sgd" and draw.chance(0.4):
             options["learning_rate"] = self.rate

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cases import NUMBERS, UPDATES, values
+from cases import AXIS, NUMBERS, UPDATES, values
 
 import fastreg
 
@@ -107,7 +107,7 @@ OUT_OF_FLOAT32 = {
 def arguments(name, dtype, **changed):
     """Good arguments of a function by name, except for those given."""
     w, g = values(dtype, 33)
-    good = {"w": w} | ({"grad": g} if name in UPDATES else {}) | dict.fromkeys(NUMBERS[name], 0.5)
+    good = {"w": w} | ({"grad": g} if name in UPDATES else {}) | dict.fromkeys(NUMBERS[name], 0.5) | AXIS.get(name, {})
     return good | changed
 
 

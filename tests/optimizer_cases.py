@@ -104,10 +104,12 @@ class Twin:
     """A copy of one tensor and its state, with steps of the reference."""
 
     def __init__(
-        self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, gamma=np.inf, bounds=None, **options
-    ):
+        self, name, w, mode, lr=0.1, l1=0.0, l2=0.0, theta=np.inf, factor=None, gamma=np.inf, bounds=None,
+        l21=0.0, group_axis=None, **options,
+    ):  # fmt: skip
         self.case = DIRECTIONS[name]
         self.w, self.lr, self.f, self.bounds = w.copy(order="K"), lr, factor, bounds
+        self.l21, self.group_axis = l21, group_axis
         self.options = self.case.options | options
         self.mode = reference.Truncated(theta) if mode == "truncated" else reference.MODES[mode]()
         penalty = reference.penalty_with(l1, l2, gamma)
@@ -118,6 +120,7 @@ class Twin:
         if self.options.get("warm_start"):
             with np.errstate(all="ignore"):
                 self.state[0][...] = reference.warm_start(self.direction(), penalty, wide, self.state[1], factor)
+                self.state[0][...] -= reference.group_subgradient(l21, group_axis, wide, factor) if l21 else 0
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
 
     def direction(self, t=0, power1=0.0, power2=0.0):
@@ -129,6 +132,12 @@ class Twin:
         direction = self.direction(self.t, self.power1, self.power2)
         state = [*self.state, None, None, None][:3]
         with np.errstate(all="ignore"):
+            if self.l21:
+                groups = self.l21, self.group_axis
+                self.w[...] = reference.group_step(
+                    direction, self.penalty, *groups, self.w, g, *state, self.f, self.bounds
+                )
+                return
             w = reference.step(direction, self.mode, self.penalty, self.w, g, *state, self.f)
             self.w[...] = w if self.bounds is None else reference.within(w, *self.bounds)
 

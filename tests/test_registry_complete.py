@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import NUMBERS, PENALTIES, SOURCE, UPDATES
+from cases import AXIS, NUMBERS, PENALTIES, SOURCE, UPDATES
 from lazy_cases import CASES
 from optimizer_cases import DIRECTIONS
 
@@ -152,7 +152,7 @@ def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference(file):
 def test_every_public_update_is_in_the_registry_in_every_mode():
     """The registry drives the tests, so a rule that it lacks would not be tested."""
     listed = {(f"{rule.penalty}_update", rule.mode) for rule in RULES.values()}
-    assert listed == {(name, mode) for name in UPDATES for mode in reference.MODES}
+    assert listed == {(name, mode) for name in UPDATES.keys() - AXIS.keys() for mode in reference.MODES}
 
 
 def test_every_rule_is_found_under_its_name():
@@ -162,12 +162,15 @@ def test_every_rule_is_found_under_its_name():
         assert callable(rule.function(reference))
 
 
+STRENGTHS = ("lr", "l1", "l2", "l21")
+
+
 @pytest.mark.parametrize("name", UPDATES | PENALTIES)
 def test_every_function_takes_the_strengths_that_the_registry_lists(name):
     penalty, kind = name.rsplit("_", 1)
-    strengths = list(_registry.PENALTIES[penalty])
+    strengths = list((_registry.PENALTIES | _registry.GROUP_PENALTIES)[penalty])
     assert NUMBERS[name] == (["lr"] if kind == "update" else []) + strengths
-    assert [p for p in inspect.signature(getattr(fastreg, name)).parameters if p in ("lr", "l1", "l2")] == NUMBERS[name]
+    assert [p for p in inspect.signature(getattr(fastreg, name)).parameters if p in STRENGTHS] == NUMBERS[name]
 
 
 def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_listed_here():

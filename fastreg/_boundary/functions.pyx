@@ -48,8 +48,7 @@ cdef enum:  # the parameters of all update functions, in the order of NAMES
 cdef tuple NAMES = tuple(map(intern, ("w", "grad", "lr", "l1", "l2", "gamma", "mode", "theta", "l21", "group_axis")))
 
 cdef struct Signature:
-    int required    # how many parameters, from the first, have no default
-    int positional  # how many may be given without a name
+    int required  # how many parameters, from the first, have no default; only these may be positional
     int accepted
     int[PARAMETERS] order
 
@@ -60,7 +59,7 @@ cdef bint bind(const Signature* s, PyObject* const* args, Py_ssize_t nargs, PyOb
     cdef Py_ssize_t i, k, parameter
     for i in range(PARAMETERS):
         given[i] = NULL
-    if nargs > s.positional:
+    if nargs > s.required:
         return False
     for i in range(nargs):
         given[s.order[i]] = args[i]
@@ -114,7 +113,7 @@ cdef object update(const Signature* s, str name, PyObject* const* args, Py_ssize
         t.theta = as_double(<object>given[THETA], "theta")
     if given[L21] != NULL:
         t.mode, t.l21 = PROXIMAL, as_double(<object>given[L21], "l21")
-        axis = errors.as_axis(<object>given[GROUP_AXIS]) if given[GROUP_AXIS] != NULL else None
+        axis = errors.as_axis(<object>given[GROUP_AXIS])
 
     if not is_pair(w, g):
         raise errors.bad_pair(w, g)
@@ -154,10 +153,10 @@ cdef inline void set_penalty(Task* t, double l1, double l2, double gamma) noexce
         t.penalty, t.p.mcp = MCP_PENALTY, MCP(l1, l2, gamma)
 
 
-cdef Signature L1_UPDATE = Signature(4, 4, 7, [W, GRAD, LR, L1, GAMMA, MODE, THETA, 0, 0, 0])
-cdef Signature L2_UPDATE = Signature(4, 4, 5, [W, GRAD, LR, L2, MODE, 0, 0, 0, 0, 0])
-cdef Signature ELASTIC_NET_UPDATE = Signature(5, 5, 8, [W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, 0, 0])
-cdef Signature GROUP_UPDATE = Signature(6, 7, 7, [W, GRAD, LR, L1, L2, L21, GROUP_AXIS, 0, 0, 0])
+cdef Signature L1_UPDATE = Signature(4, 7, [W, GRAD, LR, L1, GAMMA, MODE, THETA, 0, 0, 0])
+cdef Signature L2_UPDATE = Signature(4, 5, [W, GRAD, LR, L2, MODE, 0, 0, 0, 0, 0])
+cdef Signature ELASTIC_NET_UPDATE = Signature(5, 8, [W, GRAD, LR, L1, L2, GAMMA, MODE, THETA, 0, 0])
+cdef Signature GROUP_UPDATE = Signature(7, 7, [W, GRAD, LR, L1, L2, L21, GROUP_AXIS, 0, 0, 0])
 
 
 cdef object call_l1_update(PyObject* _, PyObject* const* args, Py_ssize_t nargs, PyObject* kwnames):
@@ -252,7 +251,7 @@ def elastic_net_penalty(w, l1, l2, *, gamma=float("inf")):
     return penalty(w, as_double(l1, "l1"), as_double(l2, "l2"), as_double(gamma, "gamma"))
 
 
-def group_penalty(w, l1, l2, l21, group_axis=None):
+def group_penalty(w, l1, l2, l21, group_axis):
     cdef double s1 = as_double(l1, "l1"), s2 = as_double(l2, "l2"), s21 = as_double(l21, "l21")
     cdef object axis = errors.as_axis(group_axis)
     cdef ndarray a = as_array(w, "w")

@@ -47,6 +47,7 @@ class Learner:
         lr: float,
         l1: float,
         l2: float,
+        l21: float,
     ) -> None: ...
     def _count(self, size: float, sized: int, scale: float, epochs: int) -> None: ...
 

@@ -148,8 +148,8 @@ cdef class Learner:
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, strengths, loss, epsilon, curvature and learning rate of the intercept, then
         the new values of the counters: sum and number of sizes, scale, epochs. The last is the penalty factors: the
-        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1
-        and l2, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
+        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
+        l2 and l21, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
         positive curvature reduces learning rates that overshoot. An intercept's learning rate of 0 means that of the
         weights.
         """
@@ -179,8 +179,8 @@ cdef class Learner:
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 3*columns, "strengths")
-            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
+            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
+            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
             if learning.curvature > 0:
                 learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
             margins, slopes = np.empty(self.t.width), np.empty(2*self.t.width, samples.data.dtype)
@@ -309,7 +309,7 @@ cdef class Learner:
 
     cdef void restore(self, const Rows* t) noexcept:
         self.t.steps, self.t.clock, self.t.d, self.t.p = t.steps, t.clock, t.d, t.p
-        self.t.inside = t.inside
+        self.t.inside, self.t.l21 = t.inside, t.l21
 
     def __deepcopy__(self, memo):
         return self.copy()
@@ -317,13 +317,14 @@ cdef class Learner:
     def __reduce__(self):
         cdef Learner x = self.copy()  # since another thread may train while it is pickled
         cdef Clock c = x.t.clock
-        record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2)
+        record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2,
+                  x.t.l21)
         numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
         return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors, (x.t.low, x.t.high))
 
-    def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2):
+    def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2, l21):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)
-        self.t.d.plain.lr, self.t.p.l1, self.t.p.l2 = lr, l1, l2
+        self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
 
     def _count(self, size, sized, scale, epochs):
         self.counts = Counts(size, sized, scale, epochs)

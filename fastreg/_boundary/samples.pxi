@@ -197,3 +197,4 @@ cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* le
             learning.weights = learning.weights + last
         if schedule.stride:
             schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last
+            schedule.l21 = schedule.l21 + last

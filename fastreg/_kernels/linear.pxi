@@ -82,7 +82,8 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef floating* g = slopes + t.width
     cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s)
     cdef Lazy last = d
-    cdef Py_ssize_t c, i, k
+    cdef Factor own
+    cdef Py_ssize_t c, i, k, q
     set_last(&last, t)
     for c in range(t.width):
         job.margins[c] = 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
@@ -98,7 +99,12 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     for k in range(n):
         for c in range(t.width):
             g[c] = slopes[c]*x[k]
-        step_row(&d, &m, &p, &f, t, next, w, g, row_at(indices, k))
+        i = row_at(indices, k)
+        step_row(&d, &m, &p, &f, t, next, w, g, i)
+        if Lazy is not FTRL:  # FTRL's rows are solved for when they are needed again
+            if job.l21 != 0:
+                own, q = factor_from(&f, i*t.width, w), i*t.pitch
+                shrink_row(&d, &p, &own, t, job.l21, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
 cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, const floating* slopes) noexcept nogil:
@@ -131,11 +137,11 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
         n = batch.starts[r + 1] - batch.starts[r]
         indices = batch.indices if batch.shared else indices_from(&batch.indices, batch.starts[r])
         next = prepare(&d, &m, &p, &f, t, schedule, s, largest_rate(job, r, sample_weight(job, s)), w)
-        here = t[0]
+        here, job.l21 = t[0], l21_at(schedule, s)
         if here.width == 1:
             learn_vector(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         else:
             learn_matrix(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
-        finish(&d, &p, &f, t, &next, 0, w)
+        finish(&d, &p, &f, t, &next, job.l21, w)

@@ -158,6 +158,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     const Py_ssize_t* order    # the sample of each step
     const double* targets      # by sample: ±1 or a number; for a width above 1, the number of the class
     const double* weights      # by step; NULL for 1 each
+    double l21                 # of the step under way: the weights of a feature are a group
     double intercept_rate      # learning rate of the intercept; 0 for that of the weights
     void* intercept            # NULL for none; then its state
     void* intercept_a

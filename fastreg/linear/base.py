@@ -12,13 +12,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastreg import reference
-from fastreg._boundary.functions import penalty_value
+from fastreg._boundary.functions import group_penalty, penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
 from fastreg.linear.labels import short
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples, Stream, Task
+from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.params import filled
 from fastreg.optimizers.reports import Report, row, zero_count
 
@@ -61,13 +62,22 @@ class StreamingBase(Parameters):
         return self
 
     def _task(self):
-        strengths = from_sklearn(self.alpha, self.l1_ratio)
+        strengths = self._strengths(self._stream)
         return Task(
             self._rates, strengths, self.loss, float(self.epsilon),
             limit_rates=self.optimizer == "sgd" and self._is_auto(),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
-            factors=self._checked_factors(strengths.l2),
+            factors=self._checked_factors(strengths[1]),
         )  # fmt: skip
+
+    def _strengths(self, stream):
+        """The strengths l1, l2 and l21."""
+        l1, l2 = from_sklearn(self.alpha, self.l1_ratio)
+        return (0.0, l2, l1) if self._is_grouped(stream) else (l1, l2, 0.0)
+
+    def _is_grouped(self, stream):
+        """Whether the weights of a feature are a group; a single weight has the same penalty as without groups."""
+        return self.group is not None and stream.shape[1] > 1
 
     def _checked_factors(self, l2):
         """The penalty factors, if they are valid for this optimizer."""
@@ -263,12 +273,18 @@ class StreamingBase(Parameters):
         "sgd", which has no state that tells.
         """
         stream = self._fitted_stream("report").copy()  # weights and state of the same moment
-        return Report(coef_=row(stream.coef(), self._penalty_of(stream), *stream.squares()))
+        coef = stream.coef()
+        counts = zero_group_counts(coef, 1) if self._is_grouped(stream) else (None, None)
+        return Report(coef_=row(coef, self._penalty_of(stream), *stream.squares(), counts))
 
     def _penalty_of(self, stream):
         coef, factors = stream.coef(), stream.factors_of(self.penalty_factor).array
-        strengths = reference.ElasticNet(*from_sklearn(self.alpha, self.l1_ratio))
-        return penalty_value(coef, strengths, None if factors is None else filled(coef, factors))
+        l1, l2, l21 = self._strengths(stream)
+        value = penalty_value(coef, reference.ElasticNet(l1, l2), None if factors is None else filled(coef, factors))
+        if l21 == 0:
+            return value
+        rows = coef if factors is None else np.where(factors == 0, 0, coef) * factors
+        return value + group_penalty(rows, 0.0, 0.0, l21, 1)
 
     def _fitted_stream(self, name):
         stream = vars(self).get("_stream")

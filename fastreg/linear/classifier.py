@@ -45,6 +45,10 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         The factors are not rescaled; glmnet rescales its penalty.factor so that they sum to the number of features.
         An array is read when it is first seen: to change the factors between calls, set another array. With "sgd" and
         an L2 penalty, factors other than 0 and 1 are an error, since they have no closed form.
+    group : {"features"}, optional
+        With more than two classes, the weights w_j of a feature in all classes are a group, and the group lasso
+        alpha·l1_ratio·Σ_j ‖w_j‖₂ takes the place of the L1 penalty: a feature leaves all classes at once. With two
+        classes, it is the L1 penalty. Not with "adagrad", which has no closed form for it.
     learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable, default "auto"
         For ``optimizer="sgd"``, where t is the number of samples so far: "optimal" is 1/(alpha·t + 1/eta0),
         "invscaling" is eta0/(t + 1)^power_t, a callable is called with t. "auto" is "optimal" with a limit: no step
@@ -131,6 +135,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
 
     J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting" (2009), for SGD.
 
+    M. Yuan, Y. Lin, "Model selection and estimation in regression with grouped variables" (2006), for `group`.
+
     L. Bottou, "Stochastic gradient descent tricks" (2012), for the learning rate "optimal".
 
     Examples
@@ -145,6 +151,14 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     ['no', 'yes', 'no', 'yes']
     >>> (model.coef_ == 0).tolist()
     [[False, False, True]]
+
+    With several classes, ``group="features"`` removes a feature from all of them at once:
+
+    >>> x = np.random.default_rng(0).standard_normal((200, 4))
+    >>> model = StreamingClassifier(alpha=0.1, l1_ratio=1.0, group="features")
+    >>> model = model.partial_fit(x, x[:, :3].argmax(axis=1), classes=[0, 1, 2])
+    >>> (model.coef_ == 0).all(axis=0).tolist()
+    [False, False, False, True]
     """
 
     _losses = ("log_loss", "hinge", "squared_hinge")
@@ -153,14 +167,15 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
 
     def __init__(
         self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None,
-        learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
-        n_iter_no_change=5, shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
+        group=None, learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, positive=False, max_iter=1000,
+        tol=1e-3, n_iter_no_change=5, shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
         self.alpha = alpha
         self.l1_ratio = l1_ratio
         self.penalty_factor = penalty_factor
+        self.group = group
         self.learning_rate = learning_rate
         self.eta0 = eta0
         self.power_t = power_t

@@ -26,6 +26,8 @@ class Parameters(BaseEstimator):
             x = getattr(self, name)
             if not isinstance(x, bool | np.bool_):
                 raise ValueError(f"{name}: expected True or False, got {x!r}")
+        if self.group is not None:
+            self._check_choice("group", ("features",), "None or ")
         if not callable(self.learning_rate):
             self._check_choice("learning_rate", ("auto", "constant", "invscaling", "optimal"))
         for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf), ("epsilon", 0, inf)):
@@ -47,16 +49,21 @@ class Parameters(BaseEstimator):
             raise ValueError(f"eta0: expected a positive number that has a finite inverse, got {self.eta0!r}")
         if self._schedule() == "optimal" and self.alpha == 0:
             raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
+        if self.group is not None and self.optimizer == "adagrad":
+            raise ValueError(
+                "group: expected None with optimizer='adagrad', since the weights of a feature differ in step size, so"
+                f" that their pending penalty has no closed form, got {self.group!r}"
+            )
         if self._schedule() != "constant" and self.optimizer != "sgd":
             raise ValueError(
                 f"learning_rate: expected 'auto' or 'constant' with optimizer={self.optimizer!r}, which adapts its step"
                 f" sizes, got {self.learning_rate!r}"
             )
 
-    def _check_choice(self, name, known):
+    def _check_choice(self, name, known, others=""):
         x = getattr(self, name)
         if not isinstance(x, str) or x not in known:
-            raise ValueError(f"{name}: expected one of {', '.join(map(repr, known))}, got {x!r}")
+            raise ValueError(f"{name}: expected {others}one of {', '.join(map(repr, known))}, got {x!r}")
 
     def _check_number(self, name, low, high):
         x = getattr(self, name)

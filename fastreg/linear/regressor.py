@@ -80,6 +80,7 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
 
     _losses = ("squared_error", "huber")
     _default_schedule = "invscaling"
+    group = None  # there is one weight for each feature
 
     def __init__(
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,

@@ -90,7 +90,7 @@ class Task(NamedTuple):
     """The settings of a training call."""
 
     rates: Callable  # maps numbers of completed steps to learning rates
-    strengths: tuple  # l1 and l2; for FTRL, their totals are these times the number of samples
+    strengths: tuple  # l1, l2 and l21; for FTRL, their totals are these times the number of samples
     loss: str
     epsilon: float
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
@@ -216,7 +216,7 @@ class Stream:
             scales, total, count = self._scales(samples.sizes(order))
         lr = task.base_rate / scales if task.base_rate else task.rates(steps)
         factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-        table = np.stack(np.broadcast_arrays(lr, *(x * factor for x in task.strengths))).reshape(3, -1)
+        table = np.stack(np.broadcast_arrays(lr, *(x * factor for x in task.strengths))).reshape(4, -1)
         table = np.ascontiguousarray(table, dtype=float)
         self._check_rates(table[0])
         return (

@@ -223,6 +223,8 @@ class Optimizer(Values, StateDict):
         """Raise ValueError for settings that exclude each other; lr and the strengths may be callables."""
         if settings["l21"] != 0 and settings["gamma"] < inf:
             raise errors.bad_l21(settings["l21"], "a finite gamma", "which has no proximal operator together with it")
+        if settings["l21"] != 0 and not self._directions.keys() <= set(reference.DIRECTIONS_WITH_GROUPS):
+            raise errors.bad_l21(settings["l21"], type(self).__name__, "which has no metric")
         if "mode" not in settings:
             return
         mode = settings["mode"]

@@ -166,7 +166,7 @@ def elastic_net_update(w, grad, lr, l1, l2, *, gamma=inf, mode="subgradient", th
     _update(w, grad, lr, l1, l2, gamma, mode, theta)
 
 
-def group_update(w, grad, lr, l1, l2, l21, group_axis=None):
+def group_update(w, grad, lr, l1, l2, l21, group_axis):
     """One proximal gradient step on E(w) + l1·‖w‖₁ + l2/2·‖w‖₂² + l21·Σ‖group‖₂, in place.
 
     The penalty l21 is the group lasso: it sets whole groups exactly to zero, and shortens the others without turning
@@ -290,7 +290,7 @@ def elastic_net_penalty(w, l1, l2, *, gamma=inf):
     return penalty_sum(penalty_with(l1, l2, gamma), w)
 
 
-def group_penalty(w, l1, l2, l21, group_axis=None):
+def group_penalty(w, l1, l2, l21, group_axis):
     """The penalty l1·‖w‖₁ + l2/2·‖w‖₂² + l21·Σ‖group‖₂ of the weights, a float accumulated in float64.
 
     Parameters

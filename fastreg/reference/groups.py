@@ -21,6 +21,7 @@ from fastreg.reference.rules import (
 from fastreg.reference.scalars import as_float32, within
 
 GROUP_LANES = 16
+DIRECTIONS_WITH_GROUPS = ("Plain", "Momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL")
 MOST_ITERATIONS = 60
 
 
@@ -144,7 +145,7 @@ def group_step(d, p, l21, axis, w, g, a=None, b=None, c=None, f=None, bounds=Non
         x = within(x, *(np.asarray(side, x.dtype) for side in bounds))
     if w.dtype.itemsize == 2:
         x = as_float32(x.astype(w.dtype))
-    if d.lr == 0 or l21 == 0:
+    if d.lr == 0 or l21 == 0 or x.size == 0:
         return x
     shape = group_shape(w, axis)
     factors = np.ones(shape[1], x.dtype) if f is None else group_view(f, shape)[0, :, 0].astype(x.dtype)
@@ -180,4 +181,4 @@ def group_subgradient(l21, axis, w, f=None):
     return scaled.astype(w.dtype).ravel().reshape(w.shape, order="C" if w.flags.c_contiguous else "F")
 
 
-__all__ = ["group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]
+__all__ = ["DIRECTIONS_WITH_GROUPS", "group_prox", "group_shape", "group_step", "group_subgradient", "group_sum", "group_view", "metric"]

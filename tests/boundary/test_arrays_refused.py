@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from array_cases import BAD_ARRAYS, BAD_W, OTHER, assert_refused
-from cases import DTYPES, NUMBERS, PENALTIES, UPDATES, values
+from cases import DTYPES, PENALTIES, UPDATES, numbers, values
 
 pytestmark = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 PAIRS = {  # name → (w, grad) from two good arrays of shape (4, 6), and the error
@@ -35,7 +35,7 @@ def good(dtype):
 def test_weights_that_cannot_be_updated(dtype, name, case):
     w, g = good(dtype)
     make, error = (BAD_ARRAYS | BAD_W)[case]
-    assert_refused(UPDATES[name], [make(w), g, *[0.1] * len(NUMBERS[name])], error, "w: ")
+    assert_refused(UPDATES[name], [make(w), g, *numbers(name, 0.1)], error, "w: ")
 
 
 @pytest.mark.parametrize("name", UPDATES)
@@ -43,7 +43,7 @@ def test_weights_that_cannot_be_updated(dtype, name, case):
 def test_gradients_that_cannot_be_used(dtype, name, case):
     w, g = good(dtype)
     make, error = BAD_ARRAYS[case]
-    assert_refused(UPDATES[name], [w, make(g), *[0.1] * len(NUMBERS[name])], error, "grad: ")
+    assert_refused(UPDATES[name], [w, make(g), *numbers(name, 0.1)], error, "grad: ")
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -51,7 +51,7 @@ def test_gradients_that_cannot_be_used(dtype, name, case):
 def test_weights_that_have_no_penalty_value(dtype, name, case):
     w, _ = good(dtype)
     make, error = BAD_ARRAYS[case]
-    assert_refused(PENALTIES[name], [make(w), *[0.1] * len(NUMBERS[name])], error, "w: ")
+    assert_refused(PENALTIES[name], [make(w), *numbers(name, 0.1)], error, "w: ")
 
 
 @pytest.mark.parametrize("name", UPDATES)
@@ -59,4 +59,4 @@ def test_weights_that_have_no_penalty_value(dtype, name, case):
 def test_gradients_that_do_not_fit_the_weights(dtype, name, case):
     make, error = PAIRS[case]
     w, g = make(*good(dtype))
-    assert_refused(UPDATES[name], [w, g, *[0.1] * len(NUMBERS[name])], error, "grad: ")
+    assert_refused(UPDATES[name], [w, g, *numbers(name, 0.1)], error, "grad: ")

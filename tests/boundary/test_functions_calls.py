@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from cases import NUMBERS, PENALTIES, UPDATES, values
+from cases import PENALTIES, UPDATES, numbers, values
 
 import fastreg
 from fastreg import reference
@@ -23,7 +23,7 @@ updates = pytest.mark.parametrize("name", UPDATES)
 def positional(name):
     """Good positional arguments."""
     w, g = values(np.float64, 33)
-    return [w, *([g] if name in UPDATES else []), *[0.5] * len(NUMBERS[name])]
+    return [w, *([g] if name in UPDATES else []), *numbers(name, 0.5)]
 
 
 @functions

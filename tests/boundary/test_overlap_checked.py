@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from array_cases import assert_refused
-from cases import DTYPES, NUMBERS, UPDATES, values
+from cases import DTYPES, UPDATES, numbers, values
 from optimizer_cases import DIRECTIONS, make, snapshot
 
 import fastreg
@@ -29,7 +29,7 @@ OVERLAPS = {  # name → (w, grad) from an array of shape (4, 6) and a base of 4
 @pytest.mark.parametrize("case", OVERLAPS)
 def test_a_gradient_that_overlaps_the_weights(dtype, name, case):
     w, g = OVERLAPS[case](values(dtype, 24)[0].reshape(4, 6), values(dtype, 48)[0])
-    assert_refused(UPDATES[name], [w, g, *[0.1] * len(NUMBERS[name])], ValueError, "w and grad: ")
+    assert_refused(UPDATES[name], [w, g, *numbers(name, 0.1)], ValueError, "w and grad: ")
 
 
 @dtypes

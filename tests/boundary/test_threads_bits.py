@@ -75,6 +75,24 @@ def test_many_tensors_of_all_sizes_and_dtypes():
     assert threads_started()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_groups_are_never_cut(dtype):
+    rng = np.random.default_rng(0)
+    shapes = [(700, 1100), (1100, 700), (3, 40, 5000), (1, 600_000), (600_000,), (90, 3, 2000)]
+    given = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    axes = [0, 1, 1, 0, None, 2]
+    for name in ("Plain", "Adam"):
+        results = []
+        for threads in (1, 2, 3, 7):
+            own = [w.copy() for w in given]
+            optimizer = make(name, own, l1=0.1, l21=1.5, group_axis=axes, mode="proximal", threads=threads)
+            for _ in range(2):
+                optimizer.step(given)
+            results.append([w.tobytes() for w in own])
+        assert threads_started()
+        assert all(result == results[0] for result in results)
+
+
 def test_small_work_starts_no_thread():
     fastreg.set_num_threads(7)
     w, g = large_arrays(np.float32, SLICE // 12)

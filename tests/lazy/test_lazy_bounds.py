@@ -164,7 +164,7 @@ def test_linear_models_keep_their_weights_but_not_their_intercept_within_bounds(
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 6))
     y = x @ np.array([1, -1, 2, 0, -3, 0.5]) - 2
-    options = {"optimizer": optimizer, "alpha": 1e-4, "positive": True, "random_state": 0}
+    options = {"optimizer": optimizer, "alpha": 1e-4, "random_state": 0, "positive": True}
     model = StreamingRegressor(**options) if classes == 1 else StreamingClassifier(**options)
     target = y if classes == 1 else (y > 0).astype(int) + (y > 2) * (classes - 2)
     train(model, x, target)

@@ -24,6 +24,7 @@ BAD = {
         *(np.r_[np.ones(11), x] for x in (np.nan, np.inf, -1e-3)),
         *([[1.0], *[1.0] * 11], [None] * 12, sparse.csr_array(np.ones((1, 12))), float),
     ],
+    "group": ["classes", "", True, 0, ["features"], np.array(["features"])],
     "learning_rate": ["fast", None, 0.1, np.array([1, 2])],
     "eta0": [x for x in NUMBER if x is not None] + [0, 0.0, 1e-320],
     "power_t": NUMBER,
@@ -77,7 +78,7 @@ def test_parameters(model, name, x):
 
 def test_every_parameter_is_tested():
     assert BAD.keys() == StreamingClassifier().get_params().keys()
-    extra = {"epsilon", *BAD} - {"class_weight"}
+    extra = {"epsilon", *BAD} - {"class_weight", "group"}
     assert StreamingRegressor().get_params().keys() == extra
     for x in NUMBER:
         with pytest.raises(ValueError, match=r"^epsilon: expected a finite number from 0, got"):

@@ -52,7 +52,7 @@ def test_each_group_has_its_own_options_of_a_direction():
 def test_a_group_is_a_mapping():
     w = np.ones(3)
     group = fastreg.SGD([w], 0.5, l1=0.25).param_groups[0]
-    assert set(group) == {"params", "lr", "momentum", "dampening", "nesterov", "l1", "l2", "gamma", "mode", "theta"}
+    assert set(group) == {"params", "lr", "momentum", "dampening", "nesterov", "l1", "l2", "l21", "gamma", "mode", "theta"}
     assert (group["lr"], group["l1"], group["mode"], group["params"]) == (0.5, 0.25, "proximal", [w])
     assert len(group) == len(list(group)) == len(dict(group))
     assert "momentum" in group

@@ -124,7 +124,8 @@ def test_other_buffers_are_used_without_a_copy():
 @classes
 def test_the_signature_has_the_common_parameters_and_the_own_options(cls):
     parameters = inspect.signature(cls).parameters
-    common = ["l1", "l2", "gamma", "mode", "theta", "bounds", "penalty_factor", "on_nonfinite", "threads"]
+    common = ["l1", "l2", "l21", "gamma", "mode", "theta", "bounds", "group_axis", "penalty_factor"]
+    common += ["on_nonfinite", "threads"]
     if cls is fastreg.FTRL:
         common = [name for name in common if name not in ("mode", "theta")]
     assert list(parameters)[:2] == ["params", "lr"]
@@ -133,9 +134,11 @@ def test_the_signature_has_the_common_parameters_and_the_own_options(cls):
     defaults = {
         "l1": 0.0,
         "l2": 0.0,
+        "l21": 0.0,
         "gamma": np.inf,
         "theta": np.inf,
         "bounds": (-np.inf, np.inf),
+        "group_axis": None,
         "penalty_factor": None,
         "on_nonfinite": "propagate",
     }

@@ -20,7 +20,7 @@ NUMBER = {  # bad values of lr, l1, l2, eps, beta and initial_accumulator_value
 }
 SHARES = NUMBER | {"above one": (1.5, ValueError)}
 BAD = {
-    **dict.fromkeys(("lr", "l1", "l2"), NUMBER),
+    **dict.fromkeys(("lr", "l1", "l2", "l21"), NUMBER),
     "eps": NUMBER,
     "beta": NUMBER,
     "initial_accumulator_value": NUMBER,
@@ -76,6 +76,12 @@ def test_bad_values_of_settings(key, case):
         ({"nesterov": True}, "^nesterov: .*momentum"),
         ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "^nesterov: .*dampening"),
         ({"gamma": 1.0, "mode": "truncated"}, "^gamma: .*truncated"),
+        ({"l21": 1.0, "mode": "subgradient"}, "^l21: .*subgradient"),
+        ({"l21": lambda n: 1.0, "mode": "truncated"}, "^l21: .*truncated"),
+        ({"l21": 1.0, "gamma": 3.0}, "^l21: .*gamma"),
+        ({"l21": 1.0, "bounds": (0.0, 2.0)}, "^l21: .*bounds"),
+        ({"l21": 1.0, "penalty_factor": np.arange(3.0)}, "^l21: .*penalty_factor"),
+        ({"group_axis": 1}, "^group_axis: .*axis"),
         ({"theta": 1.0}, "^theta: .*truncated"),
         ({"theta": 1.0, "mode": "subgradient"}, "^theta: .*truncated"),
     ],
@@ -102,7 +108,7 @@ def test_ftrl_needs_a_positive_lr_and_denominator():
     fastreg.FTRL(np.ones(3), beta=0.0, initial_accumulator_value=0.1)
 
 
-@pytest.mark.parametrize("key", ["lr", "l1", "l2", "eps", "beta", "initial_accumulator_value", "momentum"])
+@pytest.mark.parametrize("key", ["lr", "l1", "l2", "l21", "eps", "beta", "initial_accumulator_value", "momentum"])
 def test_numbers_that_single_precision_cannot_hold(key):
     for value in (1e-60, 1e60):
         if key == "momentum" and value > 1:
@@ -203,7 +209,7 @@ def test_messages_about_forms_that_do_not_fit():
         with pytest.raises(TypeError, match=match):
             fastreg.SGD(params).step(grads)
     with pytest.raises(TypeError, match="subclasses"):
-        fastreg.Optimizer(w, 0.1, {}, 0.0, 0.0, np.inf, "proximal", np.inf, (-np.inf, np.inf), None, "propagate")
+        fastreg.Optimizer(w, {"lr": 0.1}, (-np.inf, np.inf), None, None, "propagate", None)
     with pytest.raises(ValueError, match=r"^on_nonfinite"):
         fastreg.SGD(w).on_nonfinite = "rais"
 
