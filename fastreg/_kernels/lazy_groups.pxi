@@ -21,12 +21,26 @@ cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_s
         w[j] = <floating>(factor*<double>w[j]) if factor != 0 else <floating>0
 
 
+cdef void shrink_evenly(double h, double l21, floating* w, Py_ssize_t n) noexcept nogil:
+    """The step of a row with equal step sizes, the inverse of which is h."""
+    cdef floating factor = <floating>even_factor(row_norm(w, n), h, l21)
+    cdef Py_ssize_t j
+    for j in range(n):
+        w[j] = w[j]*factor if factor != 0 else <floating>0
+
+
 cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, double l21, floating* w,
                      const floating* a, const floating* b) noexcept nogil:
     """The group's own part of a step, after that of its weights."""
     cdef Task row
+    cdef floating own, strength
     if d.lr == 0 or t.width == 0:
         return  # nothing moves
+    if Lazy is Plain:  # as step_block, which takes 130 ns more
+        own, strength = factor_at(f, 0, w), <floating>l21*factor_at(f, 0, w)
+        if strength != 0:
+            shrink_evenly(1/d.lr + <floating>p.l2*own, strength, w, t.width)
+        return
     memset(&row, 0, sizeof(Task))
     row.dtype, row.direction, row.d = t.dtype, t.direction, t.d
     row.d.plain.lr = d.lr  # t has that of the last step
