@@ -11,3 +11,4 @@ from fastreg.reference.penalties import *  # noqa: F403
 from fastreg.reference.rules import *  # noqa: F403
 from fastreg.reference.scalars import *  # noqa: F403
 from fastreg.reference.tables import *  # noqa: F403
+from fastreg.reference.values import *  # noqa: F403
