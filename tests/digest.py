@@ -6,7 +6,19 @@ test_dispatch_variants.py runs it once for each instruction set, since the choic
 import hashlib
 
 import numpy as np
-from cases import PENALTIES, RULES, SIZES, STORED, STRENGTHS, arithmetic, bits, special_values, update, values
+from cases import (
+    PENALTIES,
+    RULES,
+    SIZES,
+    STORED,
+    STRENGTHS,
+    arithmetic,
+    bits,
+    numbers,
+    special_values,
+    update,
+    values,
+)
 from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
@@ -44,8 +56,7 @@ def digest(implementation):
         for size in (*SIZES, 15, 16, 17, 4095, 4096, 4097):
             w, _ = values(dtype, size)
             for name in PENALTIES:
-                strengths = (0.1, 0.3)[: 1 + name.startswith("elastic")]
-                result.update(getattr(implementation, name)(w, *strengths).hex().encode())
+                result.update(getattr(implementation, name)(w, *numbers(name, 0.3)).hex().encode())
     return result.hexdigest()
 
 

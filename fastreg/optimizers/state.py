@@ -99,8 +99,10 @@ def load(optimizer, saved):
     expected = entries(optimizer)
     absent = {}  # from files of earlier versions
     if hasattr(saved, "keys"):
-        absent = {f"group.{i}.{key}": x for i in range(len(groups)) for key, x in LATER_SETTINGS.items()}
-        absent = {key: x for key, x in absent.items() if key not in saved}
+        for key, x in LATER_SETTINGS.items():
+            names = [f"group.{i}.{key}" for i in range(len(groups))]
+            if not saved.keys() & set(names):
+                absent |= dict.fromkeys(names, x)
         expected = {key: x for key, x in expected.items() if key not in absent}
     saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
     saved |= absent
