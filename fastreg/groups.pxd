@@ -6,16 +6,17 @@
 #   z = 0 where √Σ(h·x)² ≤ l21;
 #   z = x·t·k with k = h/(t·h + l21) where not, for t = ‖z‖, the root of Σ(x·k)² = 1 (Deleu & Bengio 2021);
 #   z = x·(1 − l21/(h·‖x‖)) where all h are equal.
-# The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal: two iterations
-# are usual. Sums and t are doubles; the order of a sum is a contract with reference/groups.py, as in rules.pxd.
+# The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal. It starts so
+# close that no iteration is needed where l21 takes little off, else one or two. Sums and t are doubles; the order of a
+# sum is a contract with reference/groups.py, as in rules.pxd.
 from libc.math cimport INFINITY, sqrt
 
 from fastreg.rules cimport absolute, denominator
 from fastreg.structs cimport *
 
 cdef enum:
-    GROUP_SUMS = 3        # at most, that are added up in a pass over a group
-    MOST_ITERATIONS = 60  # not reached: 15 were the most for step sizes a factor e^18 apart
+    GROUP_SUMS = 4        # at most, that a pass over a group gives
+    MOST_ITERATIONS = 60  # not reached: 26 were the most for step sizes a factor e^18 apart
 
 
 cdef inline floating metric(const Adaptive* d, floating squares) noexcept nogil:
@@ -33,12 +34,14 @@ cdef inline double even_factor(double norm, double h, double l21) noexcept nogil
     return (norm - threshold)/norm if norm < INFINITY else 1
 
 
-cdef inline void add_moments(floating x, floating h, double* xx, double* xxh, double* xxhh) noexcept nogil:
-    """Adds to Σx², Σh·x² and Σh²·x²."""
-    cdef double v = x, p = v*<double>h
+cdef inline void add_moments(floating x, floating h, double* xx, double* xxh, double* xxhh,
+                             double* least) noexcept nogil:
+    """Adds to Σx², Σh·x² and Σh²·x², and to the minimum of h."""
+    cdef double v = x, u = h, p = v*u
     xx[0] += v*v
     xxh[0] += v*p
     xxhh[0] += p*p
+    least[0] = u if u < least[0] else least[0]
 
 
 cdef inline floating inverse_norm(floating h, floating t, floating l21) noexcept nogil:
@@ -67,16 +70,28 @@ cdef inline double first_norm(const double* moments, double l21) noexcept nogil:
     return 0 if sqrt(moments[2]) <= l21 else INFINITY
 
 
-cdef inline bint is_improved(double* t, const double* slopes, double tolerance) noexcept nogil:
-    """An iteration; whether the next one could still change t by more than the relative tolerance.
+cdef inline bint is_close(double t, const double* moments, double l21, double tolerance) noexcept nogil:
+    """Whether the search can end where it starts: no weight is off by more than the relative tolerance.
 
-    From the right of the root, it may go below 0, and starts again there: from the left it rises to the root.
+    With the mean m of h, weighted by x², the root is at most t = ‖x‖ − l21/m and at least ‖x‖ − l21·(mean of 1/h), by
+    Jensen's inequality and where l21 < 2·t·h. The mean of 1/h exceeds 1/m by at most the variance of h/(m²·least).
+    A weight is x/(1 + l21/(t·h)), and follows a relative change of t by less than l21/(t·h) of it.
     """
-    cdef double s = slopes[0], d = slopes[1]
+    cdef double mean = moments[1]/moments[0], most = l21/moments[3], lower = t - most
+    cdef double left = most*(moments[2]/moments[0]/(mean*mean) - 1)
+    return most < lower and left*most <= tolerance*(lower*lower)
+
+
+cdef inline bint is_improved(double* t, const double* slopes, double l21, double tolerance) noexcept nogil:
+    """An iteration; whether the next one could still change a weight by more than the relative tolerance.
+
+    From the right of the root, t may go below 0, and starts again there: from the left it rises to the root.
+    """
+    cdef double s = slopes[0], d = slopes[1], most = l21/slopes[3]
     cdef double change = s*(sqrt(s) - 1)/d
     cdef double left = 1.5*(s*slopes[2] - d*d)/(s*d)*(change*change)
     t[0] = t[0] + change if t[0] + change > 0 else 0
-    return left > tolerance*t[0] or absolute(change) > 0.5*t[0]
+    return left*(most if most < t[0] else t[0]) > tolerance*(t[0]*t[0]) or absolute(change) > 0.5*t[0]
 
 
 cdef inline floating shrunk(floating x, floating k, floating t) noexcept nogil:

@@ -4,10 +4,10 @@
 # Plain, a row is brought up to date by one number. FTRL solves for the row. The row's own step is that of groups.pxi.
 
 cdef double row_norm(const floating* w, Py_ssize_t n) noexcept nogil:
-    cdef Tile sums
-    memset(&sums, 0, sizeof(sums))
-    add_row(Squares(0), w, w, n, <floating>0, <floating>0, &sums)
-    return sqrt(add_pairwise(sums.first))
+    cdef double[GROUP_LANES] lanes
+    memset(lanes, 0, sizeof(lanes))
+    add_row(Squares(0), w, w, w, n, <floating>0, <floating>0, lanes)
+    return sqrt(add_pairwise(lanes))
 
 
 cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_ssize_t n) noexcept nogil:

@@ -14,8 +14,8 @@ from fastreg._kernels.slices cimport shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
-    add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_improved, is_iterated, metric,
-    MOST_ITERATIONS, shrunk,
+    add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_close, is_improved, is_iterated,
+    metric, MOST_ITERATIONS, shrunk,
 )
 from fastreg.losses cimport loss, slope
 from fastreg.rules cimport *
@@ -24,6 +24,7 @@ include "prefetch.pxi"
 include "dense.pxi"
 include "bfloat16.pxi"
 include "dense_types.pxi"
+include "group_sums.pxi"
 include "groups.pxi"
 include "lazy_groups.pxi"
 include "lazy.pxi"

@@ -82,15 +82,17 @@ def group_prox(x, h, l21):
     strength, v = l21.astype(float), x.astype(float)
     p = v * h.astype(float)
     moments = [group_sums(terms) for terms in (v * v, v * p, p * p)]
-    iterated = is_iterated(moments, strength) & (l21 != 0)
+    least, tolerance = h.min(axis=(0, 2), initial=np.inf).astype(float), 1e-9 if x.dtype == np.float32 else 1e-16
     t = np.where(l21 == 0, np.inf, first_norm(moments, strength))
+    iterated = is_iterated(moments, strength) & (l21 != 0) & ~is_close(t, moments, strength, least, tolerance)
     for _ in range(MOST_ITERATIONS):
         if not iterated.any():
             break
         k = inverse_norm(h, t, l21)
         p, k = (x * k).astype(float), k.astype(float)
         q = p * p * k
-        better, unfinished = improved(t, [group_sums(terms) for terms in (p * p, q, q * k)], x.dtype)
+        slopes = [group_sums(terms) for terms in (p * p, q, q * k)]
+        better, unfinished = improved(t, slopes, strength, least, tolerance)
         t = np.where(iterated, better, t)
         iterated = iterated & unfinished
     return shrunk(x, inverse_norm(h, t, l21), t)
@@ -108,14 +110,26 @@ def first_norm(moments, l21):
     return np.where(is_iterated(moments, l21), np.where(t > 0, t, 0), without)
 
 
-def improved(t, slopes, dtype):
-    """An iteration of Newton's method, and whether the next one could still change t."""
+def is_close(t, moments, l21, least, tolerance):
+    """Whether the search can end where it starts: no weight is off by more than the relative tolerance.
+
+    `least` is the smallest h of a group.
+    """
+    mean, most = moments[1] / moments[0], l21 / least
+    lower = t - most
+    left = most * (moments[2] / moments[0] / (mean * mean) - 1)
+    return (most < lower) & (left * most <= tolerance * (lower * lower))
+
+
+def improved(t, slopes, l21, least, tolerance):
+    """An iteration of Newton's method, and whether the next one could still change a weight."""
     s, d, c = slopes
+    most = l21 / least
     change = s * (np.sqrt(s) - 1) / d
     left = 1.5 * (s * c - d * d) / (s * d) * (change * change)
     t = np.where(t + change > 0, t + change, 0)
-    tolerance = 1e-9 if dtype == np.float32 else 1e-16
-    return t, (left > tolerance * t) | (np.abs(change) > 0.5 * t)
+    unfinished = left * np.where(most < t, most, t) > tolerance * (t * t)
+    return t, unfinished | (np.abs(change) > 0.5 * t)
 
 
 def inverse_norm(h, t, l21):
