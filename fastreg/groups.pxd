@@ -7,8 +7,8 @@
 #   z = x·t·k with k = h/(t·h + l21) where not, for t = ‖z‖, the root of Σ(x·k)² = 1 (Deleu & Bengio 2021);
 #   z = x·(1 − l21/(h·‖x‖)) where all h are equal.
 # The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal. It starts so
-# close that no iteration is needed where l21 takes little off, else one or two. Sums and t are doubles; the order of a
-# sum is a contract with reference/groups.py, as in rules.pxd.
+# close that no iteration is needed where l21 takes very little off; else one to four are usual. Sums and t are doubles;
+# the order of a sum is a contract with reference/groups.py, as in rules.pxd.
 from libc.math cimport INFINITY, sqrt
 
 from fastreg.rules cimport absolute, denominator

@@ -253,9 +253,12 @@ def as_axis(axis):
     """A group axis as None or an int; may run Python code of the caller."""
     if axis is None:
         return None
-    if isinstance(axis, (bool, np.bool_)) or not hasattr(type(axis), "__index__"):
-        raise TypeError(f"group_axis: expected None or an integer, got {type(axis).__name__} ({_short(axis)})")
-    return operator.index(axis)
+    try:
+        if not isinstance(axis, (bool, np.bool_)) and np.ndim(axis) == 0:
+            return operator.index(axis)
+    except TypeError:
+        pass
+    raise TypeError(f"group_axis: expected None or an integer, got {type(axis).__name__} ({_short(axis)})")
 
 
 def axis_index(axis, ndim, name):

@@ -258,12 +258,21 @@ def group_penalty(w, l1, l2, l21, group_axis):
     cdef object axis = errors.as_axis(group_axis)
     cdef ndarray a = as_array(w, "w")
     cdef Task t
+    cdef double value
+    check(s1, "l1", False)
+    check(s2, "l2", False)
     check(s21, "l21", False)
-    cdef double value = penalty(a, s1, s2, INFINITY)
+    if not is_plain(a):
+        raise errors.bad_array(a, "w")
     memset(&t, 0, sizeof(t))
-    t.dtype, t.n, t.w, t.l21 = dtype_of(a), PyArray_SIZE(a), PyArray_DATA(a), s21
+    set_penalty(&t, s1, s2, INFINITY)
     set_groups(&t, a, axis, "w")
-    return value + kernels.group_penalty(&t) if s21 != 0 else value
+    t.dtype, t.n, t.w, t.l21 = dtype_of(a), PyArray_SIZE(a), PyArray_DATA(a), s21
+    value = penalty_in_threads(&t)
+    if s21 != 0:
+        with nogil:
+            value += kernels.group_penalty(&t)
+    return value
 
 
 for function in (l1_penalty, l2_penalty, elastic_net_penalty, group_penalty):

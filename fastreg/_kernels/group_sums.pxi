@@ -4,7 +4,8 @@
 
 cdef enum:
     HELD = 2048            # coordinates that are worked on at a time
-    GROUPS_AT_ONCE = 2048  # in a block: its lines should be long, since memory comes faster in a row
+    BETWEEN = 256          # coordinates between two prefetches
+    GROUPS_AT_ONCE = 1024  # in a block: its lines should be long, since memory comes faster in a row
     GROUP_LANES = 16       # partial sums of a contiguous group; with 8, gcc keeps them in memory
 
 cdef struct Squares:  # what a pass adds up: for norms,
@@ -64,33 +65,29 @@ cdef inline void add_term(const Sums* _, floating x, floating h, floating t, flo
         add_slopes(x, inverse_norm(h, t, l21), first, second, third)
 
 
-cdef inline void add_tile(Sums kind, const floating* x, const floating* h, const floating* g, Py_ssize_t ahead,
-                          Py_ssize_t lines, const floating* t, const floating* l21, double* sums,
-                          Py_ssize_t pitch) noexcept nogil:
-    """Lines of GROUP_LANES coordinates, each added to the sum of its lane.
-
-    Meanwhile the memory waits: it is asked for the weights and gradients that are `ahead`.
-    """
+cdef inline void add_tile(Sums kind, const floating* x, const floating* h, const floating* g, Py_ssize_t lines,
+                          const floating* t, const floating* l21, double* sums) noexcept nogil:
+    """Lines of GROUP_LANES coordinates, each added to the sum of its lane; prefetches weights and gradients."""
     cdef double[GROUP_LANES] first, second, third, least  # no store to them can change x
     cdef Py_ssize_t i, j
     for j in range(GROUP_LANES):
         first[j] = sums[j]
         if Sums is not Squares:
-            second[j], third[j] = sums[pitch + j], sums[2*pitch + j]
+            second[j], third[j] = sums[GROUP_LANES + j], sums[2*GROUP_LANES + j]
         if Sums is Moments:
-            least[j] = sums[3*pitch + j]
+            least[j] = sums[3*GROUP_LANES + j]
     for i in range(lines):
-        prefetch(x + GROUP_LANES*i + ahead)
-        prefetch(g + GROUP_LANES*i + ahead)
+        prefetch(x + GROUP_LANES*i + HELD)
+        prefetch(g + GROUP_LANES*i + HELD)
         for j in range(GROUP_LANES):
             add_term(&kind, x[GROUP_LANES*i + j], h[GROUP_LANES*i + j], t[j], l21[j], first + j, second + j,
                      third + j, least + j)
     for j in range(GROUP_LANES):
         sums[j] = first[j]
         if Sums is not Squares:
-            sums[pitch + j], sums[2*pitch + j] = second[j], third[j]
+            sums[GROUP_LANES + j], sums[2*GROUP_LANES + j] = second[j], third[j]
         if Sums is Moments:
-            sums[3*pitch + j] = least[j]
+            sums[3*GROUP_LANES + j] = least[j]
 
 
 cdef inline void add_one(Sums kind, floating x, floating h, floating t, floating l21, double* sums,
@@ -106,19 +103,16 @@ cdef void add_row(Sums kind, const floating* x, const floating* h, const floatin
     if Sums is Slopes:
         for j in range(GROUP_LANES):
             t_[j], l21_[j] = t, l21
-    add_tile(kind, x, h, g, <Py_ssize_t>HELD, n // GROUP_LANES, t_, l21_, lanes, GROUP_LANES)
+    add_tile(kind, x, h, g, n // GROUP_LANES, t_, l21_, lanes)
     for j in range(n % GROUP_LANES):
         add_one(kind, x[start + j], h[start + j], t, l21, lanes + j, GROUP_LANES)
 
 
-cdef void add_line(Sums kind, const floating* x, const floating* h, const floating* g, Py_ssize_t ahead, Py_ssize_t n,
-                   const floating* t, const floating* l21, double* sums) noexcept nogil:
+cdef void add_line(Sums kind, const floating* x, const floating* h, Py_ssize_t n, const floating* t,
+                   const floating* l21, double* sums) noexcept nogil:
     """A coordinate of each of n groups."""
-    cdef Py_ssize_t tile, j
-    for tile in range(n // GROUP_LANES):
-        j = GROUP_LANES*tile
-        add_tile(kind, x + j, h + j, g + j, ahead, 1, t + j, l21 + j, sums + j, GROUPS_AT_ONCE)
-    for j in range(n - n % GROUP_LANES, n):
+    cdef Py_ssize_t j
+    for j in range(n):
         add_one(kind, x[j], h[j], t[j], l21[j], sums + j, GROUPS_AT_ONCE)
 
 

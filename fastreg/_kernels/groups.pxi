@@ -68,6 +68,10 @@ cdef const floating* gradient_of(const Task* t, const Piece* p, const floating* 
     return x if t.g == NULL or t.dtype == BFLOAT16 else <const floating*>t.g + p.start
 
 
+cdef inline void prefetch_part(const floating* x, Py_ssize_t n) noexcept nogil:
+    prefetch_range(<const char*>x, <const char*>(x + n))
+
+
 cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floating* norm, const floating* l21,
                     floating* x_, floating* h_) noexcept nogil:
     """The sums of all groups of a block, if `steps` after the coordinates' own step.
@@ -101,13 +105,19 @@ cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floati
 
 cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating* h, const floating* g, const Piece* p,
                     const floating* norm, const floating* l21, Block* b) noexcept nogil:
-    cdef Py_ssize_t i, j
+    cdef Py_ssize_t i, j, n, ahead = p.lines*t.pitch
     if t.inner > 1 or b.count < GROUP_LANES:
         for j in range(b.count):
-            add_column(kind, x + j*t.inner, h + j*t.inner, p, t.inner, norm[j], l21[j], b.sums + j)
+            add_column(kind, x + j*t.inner, h + j*t.inner, p, p.n // b.count, norm[j], l21[j], b.sums + j)
     else:
         for i in range(p.lines):
-            add_line(kind, x + i*p.pitch, h + i*p.n, g + i*t.pitch, p.lines*t.pitch, p.n, norm, l21, b.sums)
+            j = 0
+            while j < p.n:
+                n = min(p.n - j, <Py_ssize_t>BETWEEN)
+                prefetch_part(x + i*p.pitch + j + ahead, n)
+                prefetch_part(g + i*t.pitch + j + ahead, n)
+                add_line(kind, x + i*p.pitch + j, h + i*p.n + j, n, norm + j, l21 + j, b.sums + j)
+                j += n
 
 
 cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floating* l21, floating* x_,
@@ -282,7 +292,8 @@ cdef double group_value(const Task* t, const floating* f) noexcept nogil:
     cdef floating zero = 0
     cdef Block b
     cdef Task s = t[0]
+    cdef double strength = t.l21*(f[0] if f != NULL else <floating>1)
     s.direction, s.d.plain.lr = PLAIN, 1  # so that no metric is asked for
     b.count = 1
     add_block(Squares(0), &s, &b, False, &zero, &zero, x_, x_)
-    return t.l21*(f[0] if f != NULL else <floating>1)*sqrt(b.sums[0])
+    return strength*sqrt(b.sums[0]) if strength != 0 else 0

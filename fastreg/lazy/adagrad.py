@@ -30,7 +30,7 @@ class LazyAdagrad(LazyOptimizer):
     bounds
         As of :class:`LazySGD`.
     penalty_factor : float or array like w, optional
-        Multiplies l1 and l2.
+        Multiplies the strengths.
 
     Raises
     ------

@@ -24,7 +24,7 @@ class LazyFTRL(LazyOptimizer):
     bounds
         As of :class:`LazySGD`. The closed form's weights are clipped.
     penalty_factor : float or array like w, optional
-        Multiplies l1 and l2.
+        Multiplies the strengths.
 
     Raises
     ------

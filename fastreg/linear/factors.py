@@ -26,6 +26,8 @@ def checked_factors(given, features, dtype, current):
     if given is None:
         return NONE
     expected = f"penalty_factor: expected {features} numbers, one for each feature,"
+    if isinstance(given, np.ma.MaskedArray):
+        raise ValueError(f"{expected} got a masked array")
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:

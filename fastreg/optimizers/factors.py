@@ -23,6 +23,8 @@ def split_factor(name, w, factor):
     """The penalty factor of one tensor as a number for all of it, and as a new array like it or None."""
     if factor is None or np.ndim(factor) == 0:
         return 1.0 if factor is None else finite(name, factor), None
+    if isinstance(factor, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, got MaskedArray")
     factor = np.asarray(factor)
     if factor.dtype.kind not in "fiub":
         raise TypeError(f"{name}: expected real numbers, got dtype {factor.dtype}")

@@ -11,7 +11,7 @@ import numpy as np
 from fastreg.optimizers.bounds import joined
 from fastreg.optimizers.settings import SCHEDULES
 
-LATER_SETTINGS = {"gamma": inf, "l21": 0.0}  # 0.1.0 did not have them
+LATER_SETTINGS = {"gamma": inf, "l21": 0.0}  # files of earlier commits do not have them
 
 
 class StateDict:
@@ -99,10 +99,9 @@ def load(optimizer, saved):
     expected = entries(optimizer)
     absent = {}  # from files of earlier versions
     if hasattr(saved, "keys"):
-        for key, x in LATER_SETTINGS.items():
-            names = [f"group.{i}.{key}" for i in range(len(groups))]
-            if not saved.keys() & set(names):
-                absent |= dict.fromkeys(names, x)
+        if not any(f"group.{i}.gamma" in saved for i in range(len(groups))):  # gamma is a number in all others
+            absent = {f"group.{i}.{key}": x for i in range(len(groups)) for key, x in LATER_SETTINGS.items()}
+            absent = {key: x for key, x in absent.items() if key in expected and key not in saved}
         expected = {key: x for key, x in expected.items() if key not in absent}
     saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
     saved |= absent

@@ -166,7 +166,7 @@ def group_step(d, p, l21, axis, w, g, a=None, b=None, c=None, f=None, bounds=Non
     strength, l2 = x.dtype.type(l21) * factors, x.dtype.type(p.l2) * factors
     x = group_view(x, shape)
     if isinstance(d, (Plain, Momentum, Nesterov)):
-        h = 1 / getattr(d, "eta", d.lr) + l2.astype(float)
+        h = np.float64(1) / getattr(d, "eta", d.lr) + l2.astype(float)
         factor = even_factor(np.sqrt(group_sums(x.astype(float) ** 2)), h, strength.astype(float))
         factor = by_group(np.where(strength == 0, 1, factor), x.dtype)
         z = np.where(factor == 0, x.dtype.type(0), x * factor)
@@ -182,7 +182,7 @@ def group_sum(l21, axis, w, f=None):
     shape = group_shape(w, axis)
     norms = np.sqrt(group_sums(group_view(as_float32(w), shape).astype(float) ** 2))
     factors = 1.0 if f is None else group_view(f, shape)[0, :, 0].astype(float)
-    return float(sum((l21 * factors * norms).tolist()))
+    return float(sum(np.where(l21 * factors != 0, l21 * factors * norms, 0.0).tolist()))
 
 
 def group_subgradient(l21, axis, w, f=None):
