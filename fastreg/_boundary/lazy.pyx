@@ -286,6 +286,8 @@ cdef class Lazy(_LazyData):
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.compensation = clock
         t.d.plain.lr, t.p.l1, t.p.l2, t.l21 = last
+        if steps > 0:
+            check_last(&t, self.traits)
         t.inside = not has_bounds(&t)  # the weights may be those of other bounds
         self.check_weights()
         pairs = [*zip(self._arrays, arrays), *([(self.stamps, stamps)] if self.stamps is not None else [])]

@@ -97,6 +97,18 @@ cdef int check_mcp(const Rows* t, const double* strengths) except -1:
     return 0
 
 
+cdef int check_last(const Rows* t, Traits traits) except -1:
+    """Checks the strengths of the last step, in a saved state."""
+    cdef double[4] last
+    last[0], last[1], last[2], last[3] = t.d.plain.lr, t.p.l1, t.p.l2, t.l21
+    traits.factor = 1  # they are multiplied by it already
+    try:
+        check_strengths(t, &traits, last)
+    except ValueError as error:
+        raise ValueError(f"saved['last']: expected strengths of a step, got others; {error}") from None
+    return 0
+
+
 cdef dict evaluate(dict changes, long long steps):
     """For each strength that changes: its schedule or None, and its number. May run code of the caller."""
     evaluated = {}

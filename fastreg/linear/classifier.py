@@ -44,7 +44,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         Multiplies the penalty of each feature, in all classes: finite, not negative; 0 leaves a feature unpenalised.
         The factors are not rescaled; glmnet rescales its penalty.factor so that they sum to the number of features.
         An array is read when it is first seen: to change the factors between calls, set another array. With "sgd" and
-        an L2 penalty, factors other than 0 and 1 are an error, since they have no closed form.
+        an L2 penalty, factors other than 0 and 1 are an error, since they have no closed form. With "ftrl", new factors
+        apply to the first sample after the change.
     group : {"features"}, optional
         With more than two classes, the weights w_j of a feature in all classes are a group, and the group lasso
         alpha·l1_ratio·Σ_j ‖w_j‖₂ takes the place of the L1 penalty: a feature leaves all classes at once. With two

@@ -79,7 +79,7 @@ class AdamW(Adam):
     Parameters
     ----------
     params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`Optimizer`, but the only mode is "decoupled".
+        As for every :class:`Optimizer`, but the only mode is "decoupled", which has neither a finite gamma nor l21.
     betas, eps, amsgrad
         As for :class:`Adam`.
 

@@ -12,8 +12,8 @@ class Lion(Optimizer):
     Parameters
     ----------
     params, lr, l1, l2, l21, gamma, mode, theta, bounds, group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`Optimizer`, but the only mode is "decoupled": the others, and so a finite gamma, have no
-        meaning for moves of a fixed length.
+        As for every :class:`Optimizer`, but the only mode is "decoupled": the others, and so a finite gamma and l21,
+        have no meaning for moves of a fixed length.
     betas : pair of float, default (0.9, 0.99)
         Weight of the mean in the sign, and decay rate of the mean; at least 0, below 1.
 

@@ -310,6 +310,13 @@ def group_penalty(w, l1, l2, l21, group_axis):
     ------
     TypeError, ValueError
         As :func:`group_update`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> fastreg.group_penalty(np.array([[3.0, 4.0], [0.0, 0.0]]), 0.0, 0.0, 2.0, group_axis=0)
+    10.0
     """
     value = elastic_net_penalty(w, l1, l2)
     return value + group_sum(l21, group_axis, w) if l21 != 0 else value

@@ -108,3 +108,23 @@ def test_a_state_with_l2_is_refused_beside_fractional_factors():
     with pytest.raises(ValueError, match=r"^penalty_factor: "):
         lazy.load_state_dict(donor.state_dict())
     assert snapshot(lazy) == before
+
+
+@pytest.mark.parametrize(
+    ("make_one", "last"),
+    [
+        (lambda: fastreg.LazyAdagrad(np.ones((3, 2)), 0.1, l1=0.1), (0.1, 0.1, 0.0, 0.5)),
+        (lambda: fastreg.LazySGD(np.ones((3, 2)), 0.1, l21=0.1), (0.1, 0.1, 0.0, 0.5)),
+        (lambda: fastreg.LazySGD(np.ones((3, 2)), 0.1, l1=0.1, mode="truncated"), (0.1, 0.0, 0.0, 0.5)),
+        (lambda: fastreg.LazySGD(np.ones((3, 2)), 0.1, l1=0.1, gamma=3.0), (0.1, 0.1, 0.2, 0.0)),
+    ],
+    ids=["l21 of Adagrad", "l1 with l21", "truncated l21", "l2 of MCP"],
+)
+def test_strengths_that_no_step_can_have_had_are_refused(make_one, last):
+    lazy = make_one()
+    lazy.step(np.array([0]), np.ones((1, 2)))
+    saved, before = lazy.state_dict(), snapshot(lazy)
+    with pytest.raises(ValueError, match=r"^saved\['last'\]: .*, got "):
+        lazy.load_state_dict({**saved, "last": np.array(last)})
+    assert snapshot(lazy) == before
+    lazy.load_state_dict(saved)

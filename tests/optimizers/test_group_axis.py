@@ -95,6 +95,18 @@ def test_files_of_earlier_versions_have_no_group_lasso():
     assert optimizer.param_groups[0]["l21"] == 0
 
 
+def test_a_schedule_of_l21_must_be_there_when_its_state_is_loaded():
+    saved = fastreg.SGD(np.ones((2, 2)), l21=lambda t: 0.5).state_dict()
+    with pytest.raises(ValueError, match=r"^saved: .*lacks \['group.0.l21'\]"):
+        fastreg.SGD(np.ones((2, 2)), l21=0.5).load_state_dict(saved)
+    fastreg.SGD(np.ones((2, 2)), l21=lambda t: 0.1).load_state_dict(saved)
+
+
+def test_a_group_without_penalty_adds_nothing_even_if_its_norm_is_infinite():
+    w, f = np.array([[np.inf, 1.0], [3.0, 4.0]]), np.array([[0.0, 0.0], [1.0, 1.0]])
+    assert fastreg.SGD(w, l21=0.5, group_axis=0, penalty_factor=f).penalty() == 2.5
+
+
 def test_reports_count_groups():
     w = np.ones((3, 4))
     w[1] = 0
@@ -119,6 +131,8 @@ def test_reports_count_groups():
         (0.0, TypeError, "float"),
         ("0", TypeError, "str"),
         (True, TypeError, "bool"),
+        (np.array([0]), TypeError, "ndarray"),
+        (np.True_, TypeError, "bool"),
         ({"V": 0}, ValueError, "lacks 'W'"),
         ([0], TypeError, "mapping"),
     ],
@@ -152,3 +166,5 @@ def test_obstacles_may_stay_while_there_is_no_strength():
     with pytest.raises(ValueError, match=r"^l21: expected 0 with penalty_factor\[0\], which differs"):
         uneven.param_groups[0].update(l21=0.1)
     fastreg.SGD(w, l21=0.1, penalty_factor=np.array([[1.0, 1.0], [2.0, 2.0]]), group_axis=0)
+    with pytest.raises(TypeError, match=r"^penalty_factor\[0\]: .*mask"):
+        fastreg.SGD(w, penalty_factor=np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2)))
