@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+TEXT = README.read_text(encoding="utf-8") if README.exists() else ""  # the tests of the wheel are in another folder
+BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMPLETE = [block for block in BLOCKS if "import fastreg\n" in block]
 
 
+@pytest.mark.skipif(not README.exists(), reason="the README is not in the folder above the tests")
 def test_the_readme_has_complete_examples():
     assert len(COMPLETE) >= 2
 
