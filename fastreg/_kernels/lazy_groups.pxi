@@ -23,10 +23,7 @@ cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_s
 
 cdef void shrink_evenly(double h, double l21, floating* w, Py_ssize_t n) noexcept nogil:
     """The step of a row with equal step sizes, the inverse of which is h."""
-    cdef floating factor = <floating>even_factor(row_norm(w, n), h, l21)
-    cdef Py_ssize_t j
-    for j in range(n):
-        w[j] = w[j]*factor if factor != 0 else <floating>0
+    multiply_group(w, <floating>even_factor(row_norm(w, n), h, l21), n)
 
 
 cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, double l21, floating* w,

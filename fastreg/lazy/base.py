@@ -11,11 +11,11 @@ import numpy as np
 from fastreg import reference
 from fastreg._boundary.checks import guard
 from fastreg._boundary.errors import DTYPES, bad_gamma
-from fastreg._boundary.functions import group_penalty, penalty_value
+from fastreg._boundary.functions import penalty_value
 from fastreg._boundary.lazy import Lazy
 from fastreg.optimizers.bounds import lazy_bounds
 from fastreg.optimizers.factors import check_products, split_factor
-from fastreg.optimizers.group_axis import zero_group_counts
+from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import as_weights
 from fastreg.optimizers.reports import Report, row, zero_count
 from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
@@ -103,10 +103,7 @@ class LazyOptimizer(Lazy):
         now = without_groups_of_one(evaluate_schedules(settings, self.completed, w.dtype == np.float32), w)
         scale, factors = self._factor
         value = penalty_value(w, self._penalty(self._own | now, scale), factors)
-        if now["l21"] == 0:
-            return value
-        rows = w if factors is None else np.where(factors == 0, 0, w) * factors  # equal within a row
-        return value + group_penalty(rows, 0.0, 0.0, now["l21"] * scale, 0)
+        return value + group_penalty_with_factors(w, factors, now["l21"] * scale, 0)
 
     def state_dict(self):
         """What further steps depend on, as arrays and numbers, except w, bounds, penalty_factor and callables.

@@ -12,14 +12,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastreg import reference
-from fastreg._boundary.functions import group_penalty, penalty_value
+from fastreg._boundary.functions import penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
 from fastreg.linear.labels import short
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples, Stream, Task
-from fastreg.optimizers.group_axis import zero_group_counts
+from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import filled
 from fastreg.optimizers.reports import Report, row, zero_count
 
@@ -281,10 +281,7 @@ class StreamingBase(Parameters):
         coef, factors = stream.coef(), stream.factors_of(self.penalty_factor).array
         l1, l2, l21 = self._strengths(stream)
         value = penalty_value(coef, reference.ElasticNet(l1, l2), None if factors is None else filled(coef, factors))
-        if l21 == 0:
-            return value
-        rows = coef if factors is None else np.where(factors == 0, 0, coef) * factors
-        return value + group_penalty(rows, 0.0, 0.0, l21, 1)
+        return value + group_penalty_with_factors(coef, factors, l21, 1)
 
     def _fitted_stream(self, name):
         stream = vars(self).get("_stream")

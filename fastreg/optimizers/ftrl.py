@@ -32,11 +32,11 @@ class FTRL(Optimizer):
     Notes
     -----
     l1, l2 and l21 are totals over the whole stream, which are added once. Their effect therefore fades as 1/t, and they
-    are not on the scale of the other optimizers. For the minimum of mean loss plus penalty, pass ``l1=lambda t: l1 * (t
-    + 1)``, and the others likewise; a constant l1 times the number of all steps agrees with it only at the last step.
-    gamma belongs to the totals, too: t times MCP with (l1, gamma) is MCP with (t·l1, gamma/t), so divide it by t,
-    between steps, where l1 grows with t. Initial weights that no z gives back, because a step as large as gamma is a
-    hard threshold, become 0 at the first step.
+    are not on the scale of the other optimizers. For the minimum of mean loss plus penalty, pass
+    ``l1=lambda t: l1 * (t + 1)``, and the others likewise; a constant l1 times the number of all steps agrees with it
+    only at the last step. gamma belongs to the totals, too: t times MCP with (l1, gamma) is MCP with (t·l1, gamma/t),
+    so divide it by t, between steps, where l1 grows with t. Initial weights that no z gives back, because a step as
+    large as gamma is a hard threshold, become 0 at the first step.
 
     The state depends on lr and beta: after one of them changes, the weights move at the next step even
     under a zero gradient.

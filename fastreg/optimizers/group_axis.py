@@ -10,6 +10,7 @@ import numpy as np
 from fastreg import reference
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32
+from fastreg._boundary.functions import group_penalty
 
 
 def split_axes(layout, weights, axis):
@@ -33,6 +34,13 @@ def obstacle_to_groups(names, weights, factors, bounds, axes):
             if (view != view[:1, :, :1]).any():
                 return f"penalty_factor[{name}]", "which differs between the weights of a group"
     return None
+
+
+def group_penalty_with_factors(w, factors, l21, axis):
+    """l21·Σ factor·‖group‖, for factors like w, or to be broadcast, that are equal within a group; None for 1."""
+    if l21 == 0:
+        return 0.0
+    return group_penalty(w if factors is None else np.where(factors == 0, 0, w) * factors, 0.0, 0.0, l21, axis)
 
 
 def zero_group_counts(w, axis):
