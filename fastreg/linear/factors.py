@@ -56,6 +56,6 @@ def check_products(strengths, largest, dtype):
         products = np.array(strengths).astype(dtype) * dtype.type(max(1.0, largest))
     if not np.isfinite(products).all():
         raise ValueError(
-            f"alpha: expected a strength that {dtype}, the dtype of the weights, can hold, also times penalty_factor"
-            f" (up to {largest:g}), got {max(strengths):g}"
+            f"alpha: expected a strength that {dtype}, the dtype of the weights, can hold, also times penalty_factor,"
+            f" got {max(strengths):g} times {largest:g}"
         )
