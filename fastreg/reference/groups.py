@@ -49,9 +49,10 @@ def group_sums(terms):
     outer, groups, inner = terms.shape
     lanes = np.zeros((GROUP_LANES if outer == 1 else 1, groups))
     if outer == 1:
-        padded = np.zeros((groups, -(-inner // GROUP_LANES) * GROUP_LANES))
-        padded[:, :inner] = terms[0]
-        lines = padded.T.reshape(-1, GROUP_LANES, groups) if groups else []
+        # in C order: NumPy 2.4 crashes if memory runs out in the sum of arrays of different orders
+        padded = np.zeros((-(-inner // GROUP_LANES) * GROUP_LANES, groups))
+        padded[:inner] = terms[0].T
+        lines = padded.reshape(-1, GROUP_LANES, groups) if groups else []
     else:
         lines = terms.transpose(0, 2, 1).reshape(-1, 1, groups) if groups else []
     for line in lines:
