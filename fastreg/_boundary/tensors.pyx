@@ -280,7 +280,7 @@ cdef class Tensors:
                 raise errors.bad_pair(self.weights[i], copy, f"params[{self.names[i]}]", "copy")
             t.w = PyArray_DATA(copy)
         t.l21 = l21
-        return penalty(&t) + kernels.group_penalty(&t) if l21 != 0 else penalty(&t)
+        return penalty(&t)
 
     def read(self, function):
         """Call a function while no step commits, and return its result."""
