@@ -46,11 +46,12 @@ def largest_factor(number, array):
 def check_products(settings, factor, float32):
     """Raise ValueError where a strength times a factor overflows or underflows, in float32 too where that is used.
 
-    Strengths that are callables are left out. The kernels round a strength before they multiply it by an array.
+    Strengths that are callables are left out. The kernels round a strength before they multiply it by an array. Most
+    products are far from the ends of both dtypes: the check must be fast, since schedules come here at every step.
     """
     for key in ("l1", "l2", "l21"):
         strength = settings.get(key, 0.0)
-        if callable(strength) or strength == 0 or factor in (0, 1):
+        if callable(strength) or strength == 0 or factor in (0, 1) or 1e-30 < strength * factor < 1e30:
             continue
         rounded = float(to_float32(strength)) if float32 else strength
         name, product = f"{key} times penalty_factor", max(strength, rounded) * factor
