@@ -153,6 +153,8 @@ cdef class Tensors:
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
                     raise ValueError(f"params[{name}]: expected memory as at construction, got a resized array")
                 raise errors.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
+            if t.l21 != 0:
+                check_groups(t, <ndarray>slot.w, self.axes[i], self.names[i])
             data = PyArray_DATA(<ndarray>g)
             if data != t.g:  # else an earlier step found that it overlaps nothing
                 t.g = NULL
