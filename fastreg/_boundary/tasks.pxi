@@ -68,6 +68,7 @@ cdef Task make_task(name, ndarray w, list states, object factors, object bounds,
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.l21 = 0
+    t.sums = NULL
     set_groups(&t, w, axis, f"params[{name}]")
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
