@@ -11,6 +11,12 @@ cdef void multiply_group(floating* x, floating factor, Py_ssize_t n) noexcept no
         x[j] = x[j]*factor if factor != 0 else <floating>0
 
 
+cdef inline void clip_strip(const WithSums* m, floating* w, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
+    if m.low != NULL:
+        clip_all(w + start, <const floating*>m.low + start*m.bound_step, <const floating*>m.high + start*m.bound_step,
+                 m.bound_step, n)
+
+
 cdef inline void add_strip(Sums kind, const WithSums* m, const floating* x, const floating* h, Py_ssize_t at,
                            Py_ssize_t n) noexcept nogil:
     if m.are_groups:
@@ -48,9 +54,11 @@ cdef void step_with_sums(Direction d, WithSums m, Penalty p, Factor f, floating*
                 with_metric.h = h
                 dense(d, with_metric, p, own, w + start, g + start, a + start, b + start if Direction in HasB else b,
                       c + start if Direction in ThreeStates else c, size)
+                clip_strip(&m, w, start, size)
                 add_strip(Moments(0), &m, w + start, h, at, size)
             else:
                 dense(d, Proximal(0), p, own, w + start, g + start, a + start if Direction in HasA else a, b, c, size)
+                clip_strip(&m, w, start, size)
                 add_strip(Squares(0), &m, w + start, w, at, size)
                 if behind != NULL:
                     multiply_group(behind + at, factor, size)
@@ -75,7 +83,7 @@ cdef void step_with_sums(Direction d, WithSums m, Penalty p, Factor f, floating*
 
 cdef inline bint adds_in_step(const Task* t, Py_ssize_t count) noexcept nogil:
     """Whether a step can add up what it makes: it is what the groups start from, and its lines are not short."""
-    return (t.dtype != BFLOAT16 and t.low == NULL and t.penalty == ELASTIC_NET
+    return (t.dtype != BFLOAT16 and t.penalty == ELASTIC_NET
             and (t.inner >= 4*CHUNK if t.outer == 1 else t.inner == 1 and count >= CHUNK))
 
 
@@ -96,6 +104,7 @@ cdef void step_and_add(const Task* t, const Piece* p, Block* b, double* lanes, v
     if t.outer == 1 and t.inner <= p.n:
         m.totals = b.sums
     m.h = h
+    m.low, m.high, m.bound_step = s.low, s.high, s.bound_step
     s.sums = &m
     with_direction(&s, NULL)
 
@@ -107,5 +116,6 @@ cdef void step_even_rows(const Task* t) noexcept nogil:
     cdef WithSums m = with_sums(t, t.groups, t.inner, lanes)
     memset(lanes, 0, sizeof(lanes))
     m.shrinks, m.even, m.l21 = True, even_metric(t), t.l21
+    m.low, m.high, m.bound_step = s.low, s.high, s.bound_step
     s.sums = &m
     with_direction(&s, NULL)

@@ -66,15 +66,6 @@ cdef void store(const Task* t, const Piece* piece, const floating* x) noexcept n
             f32_to_bf16(x + line*p.n, <bfloat16*>s.w, p.n)
 
 
-cdef const floating* gradient_of(const Task* t, const Piece* p, const floating* x) noexcept nogil:
-    """To be prefetched; the weights themselves if there is none of their type."""
-    return x if t.g == NULL or t.dtype == BFLOAT16 else <const floating*>t.g + p.start
-
-
-cdef inline void prefetch_part(const floating* x, Py_ssize_t n) noexcept nogil:
-    prefetch_range(<const char*>x, <const char*>(x + n))
-
-
 cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floating* norm, const floating* l21,
                     floating* x_, floating* h_) noexcept nogil:
     """The sums of all groups of a block, if `steps` after the coordinates' own step.
@@ -82,9 +73,8 @@ cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floati
     What an earlier pass has loaded stays if it is the whole block.
     """
     cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), j, k, start
-    cdef const floating* g
     cdef bint is_loaded = Sums is Slopes and t.outer*width <= HELD
-    cdef bint is_fused = steps and adds_in_step(t, b.count)
+    cdef bint adds = steps and adds_in_step(t, b.count)
     cdef floating* x = x_ if t.dtype == BFLOAT16 else <floating*>t.w
     cdef Piece piece
     cdef double[GROUP_SUMS*GROUP_LANES] lanes
@@ -92,16 +82,15 @@ cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floati
     clear(kind, lanes, GROUP_LANES, GROUP_LANES)
     for k in range(count):
         piece = piece_of(t, width, k)
-        if is_fused:
+        if adds:
             step_and_add(t, &piece, b, lanes, h_)
         else:
             if steps:
                 step_piece(t, &piece)
             if not is_loaded:
                 x = load(t, &piece, x_, h_)
-            g = gradient_of(t, &piece, x) if steps else x
             if t.outer > 1:
-                add_lines(kind, t, x, h_, g, &piece, norm, l21, b)
+                add_lines(kind, t, x, h_, &piece, norm, l21, b)
             else:
                 for j in range(b.count):
                     start = j*t.inner
@@ -113,9 +102,9 @@ cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floati
         fold(kind, lanes, b.sums)
 
 
-cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating* h, const floating* g, const Piece* p,
+cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating* h, const Piece* p,
                     const floating* norm, const floating* l21, Block* b) noexcept nogil:
-    cdef Py_ssize_t i, j, n, ahead = p.lines*t.pitch
+    cdef Py_ssize_t i, j, n, start, ahead = p.lines*t.pitch
     if t.inner > 1 or b.count < GROUP_LANES:
         for j in range(b.count):
             add_column(kind, x + j*t.inner, h + j*t.inner, p, p.n // b.count, norm[j], l21[j], b.sums + j)
@@ -123,10 +112,10 @@ cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating*
         for i in range(p.lines):
             j = 0
             while j < p.n:
-                n = min(p.n - j, <Py_ssize_t>STRIP)
-                prefetch_part(x + i*p.pitch + j + ahead, n)
-                prefetch_part(g + i*t.pitch + j + ahead, n)
-                add_line(kind, x + i*p.pitch + j, h + i*p.n + j, n, norm + j, l21 + j, b.sums + j)
+                n, start = min(p.n - j, <Py_ssize_t>STRIP), i*p.pitch + j
+                if t.dtype != BFLOAT16:  # nothing lies ahead of a copy
+                    prefetch_range(<const char*>(x + start + ahead), <const char*>(x + start + ahead + n))
+                add_line(kind, x + start, h + i*p.n + j, n, norm + j, l21 + j, b.sums + j)
                 j += n
 
 
@@ -134,8 +123,8 @@ cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floa
                        floating* h_) noexcept nogil:
     """From the end, which is still in a cache where the block as a whole is not."""
     cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), i, k
-    cdef bint is_loaded = t.outer*width <= HELD
-    cdef floating* x = x_ if t.dtype == BFLOAT16 else <floating*>t.w
+    cdef bint is_loaded = t.outer*width <= HELD, is_copy = t.dtype == BFLOAT16
+    cdef floating* x = x_ if is_copy else <floating*>t.w
     cdef Piece p
     for k in range(count):
         p = piece_of(t, width, count - 1 - k)
@@ -143,7 +132,7 @@ cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floa
             x = load(t, &p, x_, h_)
         for i in range(p.lines):
             if even_metric(t) != 0:
-                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, -p.lines*t.pitch)
+                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, 0 if is_copy else -p.lines*t.pitch)
             else:
                 shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21)
         store(t, &p, x)

@@ -71,6 +71,9 @@ cdef struct WithSums:   # of the kernels' own: how a step adds up what groups ne
     double* sums            # by lane, or by coordinate; then the second sum, and so on, sums_pitch apart
     Py_ssize_t sums_pitch
     double* totals          # by line, if each is a whole group: its lanes are added, and here they are put
+    const void* low         # bounds of the task; NULL for none
+    const void* high
+    Py_ssize_t bound_step
     void* h                 # gets the metric, unless it is even; then:
     bint shrinks            # whether each line is shrunk, as a whole group, together with the step of the next one
     double even             # its metric
