@@ -7,8 +7,8 @@
 #   z = x·t·k with k = h/(t·h + l21) where not, for t = ‖z‖, the root of Σ(x·k)² = 1 (Deleu & Bengio 2021);
 #   z = x·(1 − l21/(h·‖x‖)) where all h are equal.
 # The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal. No iteration is
-# needed where l21 takes very little off, or where the h hardly differ; else one to four are usual. Sums and t are doubles;
-# the order of a sum is a contract with reference/groups.py, as in rules.pxd.
+# needed where l21 takes very little off, or where the h hardly differ; else one to four are usual. Sums and t are
+# doubles; the order of a sum is a contract with reference/groups.py, as in rules.pxd.
 from libc.math cimport INFINITY, sqrt
 
 from fastreg.rules cimport absolute, denominator
@@ -77,7 +77,8 @@ cdef inline bint is_close(double xx, double xxhh, double least, double l21, doub
     return most < lower and most*(most - l21*sqrt(xx/xxhh)) <= tolerance*(lower*lower)
 
 
-cdef inline bint is_improved(double* t, const double* slopes, double least, double l21, double tolerance) noexcept nogil:
+cdef inline bint is_improved(double* t, const double* slopes, double least, double l21,
+                             double tolerance) noexcept nogil:
     """An iteration; whether the next one could still change a weight by more than the relative tolerance.
 
     From the right of the root, t may go below 0, and starts again there: from the left it rises to the root.

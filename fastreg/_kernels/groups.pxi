@@ -1,8 +1,8 @@
 # Layer 2: the second stage of tensors with a group lasso, included by variant.pyx after group_steps.pxi.
 #
 # First the coordinates' own step, then the sums over a group, then its own proximal step (groups.pxd), while the group
-# is still in a cache. Rows of one step size need no more than one pass, step_even_rows. Others come in blocks:
-# contiguous groups (rows) until HELD coordinates are together, others (columns) side by side, and their lines in pieces.
+# is still in a cache. Rows of one step size need a single pass, step_even_rows. Others come in blocks: contiguous
+# groups (rows) until HELD coordinates are together, others (columns) side by side, and their lines in pieces.
 
 # -- One block --------------------------------------------------------------------------------------------------------
 
