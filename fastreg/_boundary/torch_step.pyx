@@ -255,16 +255,19 @@ cdef class Stepper:
     cdef str name_at(self, list groups, Py_ssize_t i):
         return self.name(groups, self.work.entries[i].group, self.work.entries[i].index)
 
-    cdef bint is_plain(self, object x):
-        return type(x) is self.parameter_type or type(x) is self.tensor_type
-
-    cdef int read(self, object x, DLTensor* out) except -1:
+    cdef bint read(self, object x, DLTensor* out) except -1:
+        """Whether torch says where a tensor lies, and whether the kernels can read it there."""
+        if not (type(x) is self.parameter_type or type(x) is self.tensor_type):
+            return False
         self.kept.append(x)
-        if self.from_object != NULL:
-            self.from_object(<PyObject*>x, out)
-        else:
-            self.kept.append(describe(x, out))
-        return 0
+        try:
+            if self.from_object != NULL:
+                self.from_object(<PyObject*>x, out)
+            else:
+                self.kept.append(describe(x, out))
+        except Exception:  # such as torch's for sparse layouts: `prepare` finds out what is wrong
+            return False
+        return is_usable(out)
 
     cdef bint fill(self, Entry* e, object w, object g, list arrays, object factor) except -1:
         """Points the task to a parameter, its gradient and its state; False if they are not plain and alike."""
@@ -274,21 +277,14 @@ cdef class Stepper:
         cdef Py_ssize_t i
         cdef (void*)[4] memory
         memory[0] = memory[1] = memory[2] = memory[3] = NULL
-        if not (self.is_plain(w) and self.is_plain(g)):
-            return False
-        self.read(w, &e.w)
-        self.read(g, &other)
-        if (not (is_usable(&e.w) and is_dense(&e.w) and is_usable(&other) and is_same_layout(&e.w, &other)
-                 and torch_dtype(&other) == torch_dtype(&e.w)) or self.is_neg(g)):
+        if not (self.read(w, &e.w) and is_dense(&e.w) and self.read(g, &other) and is_same_layout(&e.w, &other)
+                and torch_dtype(&other) == torch_dtype(&e.w)) or self.is_neg(g):
             return False
         t.dtype, t.n, t.w, t.g = torch_dtype(&e.w), size_of(&e.w), memory_of(&e.w), memory_of(&other)
         computed = FLOAT32 if t.dtype == BFLOAT16 else t.dtype
         for i in range(len(arrays) + (factor is not None)):
             x = arrays[i] if i < len(arrays) else factor
-            if not self.is_plain(x):
-                return False
-            self.read(x, &other)
-            if not (is_usable(&other) and torch_dtype(&other) == computed and is_same_layout(&e.w, &other)):
+            if not (self.read(x, &other) and torch_dtype(&other) == computed and is_same_layout(&e.w, &other)):
                 return False
             memory[i if i < len(arrays) else 3] = memory_of(&other)
         t.a, t.b, t.c, t.f = memory[0], memory[1], memory[2], memory[3]
@@ -298,10 +294,7 @@ cdef class Stepper:
 
     cdef bint point_to_steps(self, Entry* e, object steps) except -1:
         cdef DLTensor x
-        if not self.is_plain(steps):
-            return False
-        self.read(steps, &x)
-        if not is_usable(&x) or size_of(&x) != 1 or torch_dtype(&x) == BFLOAT16:
+        if not self.read(steps, &x) or size_of(&x) != 1 or torch_dtype(&x) == BFLOAT16:
             return False
         e.steps, e.steps_dtype = memory_of(&x), torch_dtype(&x)
         return steps_of(e) >= 0

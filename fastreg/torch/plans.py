@@ -16,7 +16,7 @@ from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import BITS
 from fastreg.optimizers.bounds import bounds_of, checked_pair
 from fastreg.optimizers.factors import check_products, split_factor
-from fastreg.optimizers.group_axis import checked_axis, obstacle_to_groups
+from fastreg.optimizers.group_axis import obstacle_to_groups
 from fastreg.optimizers.settings import checked_settings
 
 PENALTY_SETTINGS = ("l1", "l21", "gamma", "mode", "theta", "bounds", "group_axis", "penalty_factor")
@@ -115,7 +115,9 @@ def check_groups(params, axes, factors, pair, l21, name_of):
     weights, names = [as_template(p) for p in params], list(map(name_of, range(len(params))))
     factors = [None if f is None else f.numpy() for f in factors or [None] * len(params)]
     pairs = [None if pair is None else tuple(map(np.asarray, pair))] * len(params)
-    axes = [checked_axis(axis, w, name) for axis, w, name in zip(axes, weights, names)]
+    for axis, w, name in zip(axes, weights, names):
+        if axis is not None:
+            errors.axis_index(errors.as_axis(axis), w.ndim, name)
     if obstacle := obstacle_to_groups(names, weights, factors, pairs, axes):
         raise errors.bad_l21(l21, *obstacle)
 
