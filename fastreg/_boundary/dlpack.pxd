@@ -30,7 +30,7 @@ cdef struct DLTensor:  # borrowed: valid as long as the tensor exists and is not
     int64_t* strides  # in elements
     uint64_t byte_offset
 
-ctypedef int (*DLTensorFromObject)(void* object, DLTensor* out) except -1
+ctypedef int (*DLTensorFromObject)(void* object, DLTensor* out) noexcept  # not 0 with an exception set, if it fails
 
 cdef struct DLPackExchangeAPI:
     DLPackVersion version

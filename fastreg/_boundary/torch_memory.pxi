@@ -90,9 +90,10 @@ cdef DLTensorFromObject exchange_function(object tensor_type) except? NULL:
 
 cdef object describe(object x, DLTensor* out):
     """The same for a torch without such a function; returns what must be kept as long as `out` is used."""
-    cdef ndarray numbers = np.array([*x.shape, *x.stride()], np.int64)
-    cdef int ndim = x.dim()
-    code, bits = DTYPES.get(str(x.dtype), (0, 0))
+    cdef bint is_strided = str(x.layout) == "torch.strided"
+    cdef ndarray numbers = np.array([*x.shape, *x.stride()] if is_strided else [0], np.int64)
+    cdef int ndim = x.dim() if is_strided else 0
+    code, bits = DTYPES.get(str(x.dtype), (0, 0)) if is_strided else (0, 0)
     out.ndim, out.shape = ndim, <int64_t*>PyArray_DATA(numbers)
     out.strides, out.byte_offset = out.shape + ndim, 0
     out.dtype = DLDataType(code, bits, 1)

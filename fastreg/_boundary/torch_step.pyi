@@ -6,7 +6,6 @@ from typing import Any, Self, final
 
 @final
 class Stepper:
-    skipped: int
     def __new__(cls, torch: ModuleType) -> Self: ...
     def step(
         self,
@@ -18,4 +17,4 @@ class Stepper:
         prepare: Callable[..., Any],
         on_nonfinite: str,
         threads: int | None = ...,
-    ) -> None: ...
+    ) -> bool: ...

@@ -39,6 +39,7 @@ from fastreg._boundary import errors
 cdef extern from "Python.h":
     int PyDict_Next(object d, Py_ssize_t* position, PyObject** key, PyObject** value)  # borrowed
     PyObject* PyDict_GetItemWithError(object d, object key) except? NULL  # borrowed
+    void PyErr_Clear()
 
 import_array()
 
@@ -57,7 +58,6 @@ cdef class Stepper:
         Passed, so that importing fastreg does not import it.
     """
 
-    cdef readonly long long skipped  # steps that on_nonfinite="skip" left out
     cdef Section section
     cdef object torch, tensor_type, parameter_type, is_neg
     cdef DLTensorFromObject from_object
@@ -88,7 +88,7 @@ cdef class Stepper:
 
     def step(self, list param_groups, object state, tuple keys, make_plan, new_state, prepare, str on_nonfinite,
              threads=None):
-        """One step of all parameters that have a gradient.
+        """One step of all parameters that have a gradient. False if it was left out, by on_nonfinite="skip".
 
         Parameters
         ----------
@@ -107,15 +107,14 @@ cdef class Stepper:
         try:
             self.collect(param_groups, state, keys, make_plan, new_state, prepare)
             if self.work.count == 0:
-                return
+                return True
             self.check_overlap(param_groups)
             set_directions(&self.work, self.plans)
             point_decays(&self.work)
             if on_nonfinite != "propagate":
                 i = nonfinite(self.work.tasks, self.work.count, threads)
                 if i >= 0 and on_nonfinite == "skip":
-                    self.skipped += 1
-                    return
+                    return False
                 if i >= 0:
                     name = self.name_at(param_groups, i)
                     raise FloatingPointError(f"{name}.grad: expected finite numbers, got an infinity or a NaN")
@@ -135,6 +134,7 @@ cdef class Stepper:
                     target.copy_(source)
             finally:
                 leave(self.section, locked)
+            return True
         finally:
             self.release()
             self.section.end()
@@ -260,12 +260,10 @@ cdef class Stepper:
         if not (type(x) is self.parameter_type or type(x) is self.tensor_type):
             return False
         self.kept.append(x)
-        try:
-            if self.from_object != NULL:
-                self.from_object(<PyObject*>x, out)
-            else:
-                self.kept.append(describe(x, out))
-        except Exception:  # such as torch's for sparse layouts: `prepare` finds out what is wrong
+        if self.from_object == NULL:
+            self.kept.append(describe(x, out))
+        elif self.from_object(<PyObject*>x, out) != 0:
+            PyErr_Clear()  # such as torch's for sparse layouts: `prepare` finds out what is wrong
             return False
         return is_usable(out)
 

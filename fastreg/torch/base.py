@@ -81,7 +81,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     def __init__(self, params, defaults, l2, on_nonfinite, threads):
         check_as_torch(type(self).__name__, defaults)
         self._renew()
-        self.on_nonfinite, self.threads = on_nonfinite, threads
+        self._skipped, self.on_nonfinite, self.threads = 0, on_nonfinite, threads
         super().__init__(params, with_l2(defaults, l2))
 
     def _renew(self):
@@ -108,7 +108,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     @property
     def skipped(self):
         """Steps left out by ``on_nonfinite="skip"``."""
-        return self._stepper.skipped
+        return self._skipped
 
     def add_param_group(self, param_group):
         """Add a group, all or nothing: torch's own method, after a check of the settings."""
@@ -168,10 +168,11 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         with torch.no_grad():
-            self._stepper.step(
+            is_done = self._stepper.step(
                 self.param_groups, self.state, self._plan_keys, self._plan, self._new_state, self._prepare,
                 self._on_nonfinite, self._threads,
             )  # fmt: skip
+        self._skipped += not is_done
         return loss
 
     def __init_subclass__(cls, **options):
@@ -240,7 +241,8 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     # -- Copies -------------------------------------------------------------------------------------------------------
 
     def __getstate__(self):
-        return super().__getstate__() | {"_on_nonfinite": self._on_nonfinite, "_threads": self._threads}
+        own = {key: getattr(self, key) for key in ("_on_nonfinite", "_threads", "_skipped")}
+        return super().__getstate__() | own
 
 
 def with_l2(settings, l2):

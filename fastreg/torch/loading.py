@@ -51,7 +51,8 @@ class Loading:
                 if isinstance(own, dict):
                     own.update({key: delivered(p, key, x, owners.get(p)) for key, x in own.items()})
         super().__setstate__(state)
-        self._renew()
+        if "_stepper" not in vars(self):  # a copy
+            self._renew()
 
 
 def carry(optimizer, state_dict):

@@ -7,6 +7,8 @@ import pickle
 
 import pytest
 
+import fastreg
+
 torch = pytest.importorskip("torch", reason="torch is not installed")
 ours = pytest.importorskip("fastreg.torch")
 
@@ -295,3 +297,10 @@ def test_many_threads_give_the_same_bits():
             optimizer.step()
         results.append(p.detach())
     assert torch.equal(*results)
+
+
+def test_every_optimizer_over_arrays_has_a_class_for_torch():
+    assert sorted(ours.__all__) == sorted(fastreg.optimizers.__all__)
+    assert sorted(set(ours.__all__) - {"Optimizer"}) == sorted(NAMES)
+    for name in NAMES:
+        assert getattr(ours, name)._rule in (getattr(fastreg, name), fastreg.Adam)
