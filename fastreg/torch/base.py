@@ -13,7 +13,15 @@ from fastreg import reference
 from fastreg._boundary.torch_step import Stepper
 from fastreg.optimizers.settings import nonfinite_policy, thread_count
 from fastreg.torch.loading import Loading
-from fastreg.torch.plans import PENALTY_SETTINGS, Checked, Plan, has_float32, penalty_parts, scaled_penalties
+from fastreg.torch.plans import (
+    PENALTY_SETTINGS,
+    Checked,
+    Plan,
+    cheapest_mode,
+    has_float32,
+    penalty_parts,
+    scaled_penalties,
+)
 from fastreg.torch.settings import check_as_torch
 from fastreg.torch.tensors import check_shards, check_usable, is_distributed, new_tensor, prepare
 from fastreg.torch.values import Values
@@ -69,7 +77,8 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     Notes
     -----
     The state of bfloat16 parameters is float32. `optimizer.load_state_dict` copies; it takes files of torch.optim's
-    class of the same name, and torch.optim's class takes ours. Settings that such a file lacks keep their values.
+    class of the same name, and torch.optim's class takes ours. Settings that such a file lacks keep their values. An
+    infinite weight becomes NaN unless the mode is proximal and there is a penalty.
     """
 
     _rule: ClassVar[type]  # in fastreg.optimizers
@@ -203,7 +212,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             later=rule._direction(settings, False),
             at_step=self._at_step(settings, group),
             betas=betas or (0.0, 0.0),
-            mode=settings.get("mode", "proximal"),
+            mode=cheapest_mode(settings),
             theta=settings.get("theta", inf),
             penalties=scaled_penalties(settings, scales),
             l21=[settings["l21"] * scale for scale in scales],

@@ -237,3 +237,36 @@ def test_a_torch_without_the_exchange_api(monkeypatch):
     q.grad = torch.ones_like(q)
     with pytest.raises(TypeError, match=r"got torch\.float16"):
         slow.step()
+
+
+@pytest.mark.parametrize("call", range(8))
+def test_an_interrupt_while_state_is_made(call, monkeypatch):
+    """The hash of a tensor is Python code, which Ctrl-C can interrupt."""
+    params = [torch.nn.Parameter(noise(i)) for i in range(3)]
+    others = [torch.nn.Parameter(noise(i)) for i in range(3)]
+    mine = ours.SGD(params, lr=0.1, momentum=0.9, dampening=0.5)
+    theirs = torch.optim.SGD(others, lr=0.1, momentum=0.9, dampening=0.5)
+    for p, q in zip(params, others, strict=True):
+        p.grad, q.grad = torch.ones(4, 6), torch.ones(4, 6)
+    calls = iter(range(100))
+
+    def interrupted(tensor):
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return id(tensor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "__hash__", interrupted)
+        try:
+            mine.step()
+            is_done = True
+        except KeyboardInterrupt:
+            is_done = False
+    assert bool(mine.state) == is_done
+    assert all(torch.equal(p, noise(i)) != is_done for i, p in enumerate(params))
+    for _ in range(3 - is_done):
+        mine.step()
+    for _ in range(3):
+        theirs.step()
+    for p, q in zip(params, others, strict=True):
+        torch.testing.assert_close(p, q)
