@@ -120,7 +120,7 @@ def stand_in(x, w, dtype, name):
 
 
 def overlaps_itself(x):
-    return any(size > 1 and step == 0 for size, step in zip(x.shape, x.stride()))
+    return x.numel() > 0 and any(size > 1 and step == 0 for size, step in zip(x.shape, x.stride()))
 
 
 def computed(p):
