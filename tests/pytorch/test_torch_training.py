@@ -4,6 +4,8 @@ import copy
 import io
 import multiprocessing
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -304,3 +306,8 @@ def test_the_classes_are_those_over_arrays():
     assert set(ours.__all__) - {"Optimizer"} == set(NAMES)
     for name in NAMES:
         assert getattr(ours, name)._rule in (getattr(fastreg, name), fastreg.Adam)
+
+
+def test_torch_is_not_imported_unless_it_is_asked_for():
+    code = "import sys, fastreg; assert 'torch' not in sys.modules; import fastreg.torch; assert 'torch' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
