@@ -99,7 +99,8 @@ cdef class Stepper:
         new_state : callable
             Takes a parameter, its group, the plan and its present state or None, and returns the complete state.
         prepare : callable
-            Takes what is wrong with the fast path and returns tensors that are plain: see fastreg/torch/tensors.py.
+            Takes the name of a parameter, its index in the group, the parameter, its gradient, its state and the plan,
+            where the kernels cannot use them as they lie. Returns stand-ins: see fastreg/torch/tensors.py.
         """
         cdef Py_ssize_t i
         cdef bint locked, keeps_gil
@@ -142,15 +143,16 @@ cdef class Stepper:
     # -- Collecting ---------------------------------------------------------------------------------------------------
 
     cdef int collect(self, list groups, object state, tuple keys, make_plan, new_state, prepare) except -1:
-        cdef Py_ssize_t k, j
+        cdef Py_ssize_t k, j, count = len(groups)  # groups that are added meanwhile wait for the next step
         cdef bint is_planned
         self.position = 0
         self.advance(state)
-        reserve_groups(&self.work, len(groups))
-        while len(self.plans) < len(groups):
+        reserve_groups(&self.work, count)
+        while len(self.plans) < count:
             self.plans.append(None)
             self.values.append(None)
-        for k, group in enumerate(groups):
+        for k in range(count):
+            group = groups[k]
             is_planned = False
             for j, p in enumerate(group["params"]):
                 g = p.grad

@@ -14,11 +14,11 @@ from fastreg._boundary.torch_step import Stepper
 from fastreg.optimizers.settings import nonfinite_policy, thread_count
 from fastreg.torch.loading import Loading
 from fastreg.torch.plans import (
-    PENALTY_SETTINGS,
     Checked,
     Plan,
     cheapest_mode,
     has_float32,
+    is_constant,
     penalty_parts,
     scaled_penalties,
 )
@@ -85,7 +85,13 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     _counts = True  # whether the state has a count of steps
     _names: ClassVar[dict[str, str]] = {"weight_decay": "l2"}  # of settings that fastreg.optimizers names otherwise
     _settings: ClassVar[tuple[str, ...]]  # of the rule, under torch's names
-    _modes = "proximal"
+    _extra: ClassVar[tuple[str, ...]] = ()  # others on which a plan depends
+    _plan_keys: ClassVar[tuple[str, ...]]  # all of these
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "_settings" in vars(cls):
+            cls._plan_keys = (*cls._settings, "bounds", "group_axis", "penalty_factor", "maximize", *cls._extra)
 
     def __init__(self, params, defaults, l2, on_nonfinite, threads):
         check_as_torch(type(self).__name__, defaults)
@@ -184,15 +190,6 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
         self._skipped += not is_done
         return loss
 
-    def __init_subclass__(cls, **options):
-        super().__init_subclass__(**options)
-        if "_settings" in vars(cls):
-            extra = (*PENALTY_SETTINGS, "maximize", *cls._extra)
-            cls._plan_keys = tuple(dict.fromkeys((*cls._settings, *extra)))
-
-    _extra: ClassVar[tuple[str, ...]] = ()  # other settings on which a plan depends
-    _plan_keys: ClassVar[tuple[str, ...]]
-
     def _plan(self, k, group):
         """The Plan of a group."""
         while len(self._checked) <= k:
@@ -201,17 +198,16 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
         self._check(settings)
         rule, settings, decay = self._split(settings, group)
         scales, kinds, factors, axes, bounds = penalty_parts(group, settings, lambda j: name_of(group, k, j))
-        betas = settings.get("betas") if "bias_correction1" in rule._direction(settings, False)._fields else None
-        holds = all(x is None or isinstance(x, (float, int, str)) or is_plain_tuple(x)
-                    for x in map(group.get, self._plan_keys))  # fmt: skip
+        later = rule._direction(settings, False)
+        betas = settings["betas"] if "bias_correction1" in later._fields else (0.0, 0.0)
         return Plan(
             settings=settings,
             names=rule._state_names(settings),
             counts=self._counts,
             first=rule._direction(settings, True),
-            later=rule._direction(settings, False),
+            later=later,
             at_step=self._at_step(settings, group),
-            betas=betas or (0.0, 0.0),
+            betas=betas,
             mode=cheapest_mode(settings),
             theta=settings.get("theta", inf),
             penalties=scaled_penalties(settings, scales),
@@ -221,10 +217,12 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             axes=axes,
             bounds=bounds if settings["lr"] != 0 else None,  # without a rate, nothing moves
             decay=reference.Plain(settings["lr"]) if decay else None,
-            decay_penalties=scaled_penalties(settings | {"l1": 0.0, "l2": decay, "gamma": inf}, scales),
+            decay_penalties=scaled_penalties(settings | {"l1": 0.0, "l2": decay, "gamma": inf}, scales)
+            if decay
+            else [],
             maximize=bool(group["maximize"]),
             is_idle=self._is_idle(group),
-            holds=holds,
+            holds=all(is_constant(group[key]) for key in self._plan_keys),
         )
 
     def _new_state(self, p, group, plan, own):
@@ -266,10 +264,6 @@ def with_l2(settings, l2):
 def name_of(group, k, j):
     names = group.get("param_names")
     return names[j] if names else f"param_groups[{k}]['params'][{j}]"
-
-
-def is_plain_tuple(x):
-    return isinstance(x, tuple) and all(isinstance(y, (float, int)) for y in x)
 
 
 def rule_of(kind):

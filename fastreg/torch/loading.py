@@ -74,7 +74,7 @@ def delivered(p, key, x, name):
         return x
     x = x.tensor.detach()
     if key == "step":
-        return x.to(device="cpu", copy=True)
+        return x.to("cpu", x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32, copy=True)
     if not isinstance(p, torch.Tensor) or name is None:
         return x.clone()
     if x.shape != p.shape:

@@ -19,7 +19,6 @@ from fastreg.optimizers.factors import check_products, split_factor
 from fastreg.optimizers.group_axis import obstacle_to_groups
 from fastreg.optimizers.settings import checked_settings
 
-PENALTY_SETTINGS = ("l1", "l21", "gamma", "mode", "theta", "bounds", "group_axis", "penalty_factor")
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), BITS)  # the order of DType in _kernels/table.pxd
 
 
@@ -58,26 +57,28 @@ def as_numbers(x):
 
 
 class Checked:
-    """The checked settings of one group; what has not changed is not checked again."""
+    """The checked settings of one group; only what has changed is checked again, since schedulers change lr often."""
 
     def __init__(self):
         self.given, self.checked, self.is_float32 = {}, {}, None
 
     def update(self, given, is_float32):
-        for key, x in given.items():
-            if callable(x):
-                raise TypeError(f"{key}: expected a number, which a scheduler can change, got a callable")
         if is_float32 is not self.is_float32:
             self.given, self.is_float32 = {}, is_float32
-        changes = {key: as_numbers(x) for key, x in given.items() if key not in self.given or self.given[key] is not x}
-        checked = self.checked | checked_settings(changes, is_float32)
-        self.given = {key: x for key, x in given.items() if is_constant(x)}
-        self.checked = checked
-        return checked
+        changes = {key: x for key, x in given.items() if self.given.get(key, self) is not x}
+        for key, x in changes.items():
+            if callable(x):
+                raise TypeError(f"{key}: expected a number, which a scheduler can change, got a callable")
+        self.checked = self.checked | checked_settings({key: as_numbers(x) for key, x in changes.items()}, is_float32)
+        self.given = {key: x for key, x in given.items() if key not in changes or is_constant(x)}
+        return self.checked
 
 
 def is_constant(x):
-    return all(map(is_constant, x)) if isinstance(x, tuple) else isinstance(x, (float, int, str, type(None)))
+    """Whether a setting cannot change in place."""
+    if isinstance(x, tuple):
+        return all(isinstance(y, (float, int)) for y in x)
+    return x is None or isinstance(x, (float, int, str))
 
 
 def penalty_parts(group, settings, name_of):

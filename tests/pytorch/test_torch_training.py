@@ -311,3 +311,17 @@ def test_the_classes_are_those_over_arrays():
 def test_torch_is_not_imported_unless_it_is_asked_for():
     code = "import sys, fastreg; assert 'torch' not in sys.modules; import fastreg.torch; assert 'torch' in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@every
+def test_plans_are_kept_while_the_settings_stay(name, monkeypatch):
+    model, optimizer = start(name)
+    plans = []
+    kind = type(optimizer)
+    make = kind._plan
+    monkeypatch.setattr(kind, "_plan", lambda self, k, group: plans.append(k) or make(self, k, group))
+    train(model, optimizer, 3)
+    assert plans == [0]
+    optimizer.param_groups[0]["lr"] = 0.02
+    train(model, optimizer, 3)
+    assert plans == [0, 0]
