@@ -15,7 +15,7 @@ from cython cimport final
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport qsort
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 from numpy cimport import_array, ndarray, PyArray_DATA
 
 from fastreg._boundary.checks cimport GIL_FREE, kernels

@@ -80,6 +80,7 @@ cdef Entry* new_entry(Work* work) except NULL:
         work.last.blocks = <Block*>grown(work.last.blocks, 4*n, sizeof(Block))
         work.sorted.blocks = <Block*>grown(work.sorted.blocks, 4*n, sizeof(Block))
         work.capacity = n
+    memset(&work.tasks[work.count], 0, sizeof(Task))
     work.count += 1
     return &work.entries[work.count - 1]
 
