@@ -6,8 +6,8 @@
 #   z = 0 where √Σ(h·x)² ≤ l21;
 #   z = x·t·k with k = h/(t·h + l21) where not, for t = ‖z‖, the root of Σ(x·k)² = 1 (Deleu & Bengio 2021);
 #   z = x·(1 − l21/(h·‖x‖)) where all h are equal.
-# The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal. It starts so
-# close that no iteration is needed where l21 takes very little off; else one to four are usual. Sums and t are doubles;
+# The root by Newton's method for 1/√Σ(x·k)², which is concave in t, and linear where all h are equal. No iteration is
+# needed where l21 takes very little off, or where the h hardly differ; else one to four are usual. Sums and t are doubles;
 # the order of a sum is a contract with reference/groups.py, as in rules.pxd.
 from libc.math cimport INFINITY, sqrt
 
@@ -15,7 +15,7 @@ from fastreg.rules cimport absolute, denominator
 from fastreg.structs cimport *
 
 cdef enum:
-    GROUP_SUMS = 4        # at most, that a pass over a group gives
+    GROUP_SUMS = 3        # at most, that a pass over a group gives
     MOST_ITERATIONS = 60  # not reached: 26 were the most for step sizes a factor e^18 apart
 
 
@@ -34,14 +34,11 @@ cdef inline double even_factor(double norm, double h, double l21) noexcept nogil
     return (norm - threshold)/norm if norm < INFINITY else 1
 
 
-cdef inline void add_moments(floating x, floating h, double* xx, double* xxh, double* xxhh,
-                             double* least) noexcept nogil:
-    """Adds to Σx², Σh·x² and Σh²·x², and to the minimum of h."""
-    cdef double v = x, u = h, p = v*u
+cdef inline void add_moments(floating x, floating h, double* xx, double* xxhh) noexcept nogil:
+    """Adds to Σx² and Σ(h·x)²."""
+    cdef double v = x, p = v*<double>h
     xx[0] += v*v
-    xxh[0] += v*p
     xxhh[0] += p*p
-    least[0] = u if u < least[0] else least[0]
 
 
 cdef inline floating inverse_norm(floating h, floating t, floating l21) noexcept nogil:
@@ -57,37 +54,35 @@ cdef inline void add_slopes(floating x, floating k, double* s, double* d, double
     c[0] += q*k
 
 
-cdef inline bint is_iterated(const double* moments, double l21) noexcept nogil:
+cdef inline bint is_iterated(double xx, double xxhh, double l21) noexcept nogil:
     """Whether ‖z‖ must be searched. If not, z is 0, or the group stands still, as its norm is not finite."""
-    return moments[0] + moments[2] < INFINITY and not sqrt(moments[2]) <= l21
+    return xx + xxhh < INFINITY and not sqrt(xxhh) <= l21
 
 
-cdef inline double first_norm(const double* moments, double l21) noexcept nogil:
-    """Where the search for ‖z‖ starts: close, if l21 takes little off. 0 and infinity if there is none."""
-    cdef double t = sqrt(moments[0]) - l21*(moments[0]/moments[1])
-    if is_iterated(moments, l21):
-        return t if t > 0 else 0
-    return 0 if sqrt(moments[2]) <= l21 else INFINITY
+cdef inline double first_norm(double xx, double xxhh, double l21) noexcept nogil:
+    """Where the search for ‖z‖ starts: ‖z‖ if all h are equal. 0 and infinity if there is none."""
+    if is_iterated(xx, xxhh, l21):
+        return sqrt(xx)*(1 - l21/sqrt(xxhh))
+    return 0 if sqrt(xxhh) <= l21 else INFINITY
 
 
-cdef inline bint is_close(double t, const double* moments, double l21, double tolerance) noexcept nogil:
+cdef inline bint is_close(double xx, double xxhh, double least, double l21, double tolerance) noexcept nogil:
     """Whether the search can end where it starts: no weight is off by more than the relative tolerance.
 
-    With the mean m of h, weighted by x², the root is at most t = ‖x‖ − l21/m and at least ‖x‖ − l21·(mean of 1/h), by
-    Jensen's inequality and where l21 < 2·t·h. The mean of 1/h exceeds 1/m by at most the variance of h/(m²·least).
-    A weight is x/(1 + l21/(t·h)), and follows a relative change of t by less than l21/(t·h) of it.
+    `least` is the smallest h and m the root of their mean square, weighted by x². ‖z‖ is between ‖x‖ − l21/least and
+    ‖x‖ − l21/m, where l21 < 2·h·‖z‖ (Jensen's inequality). A weight is x/(1 + l21/(h·‖z‖)): it follows a relative
+    change of ‖z‖ by less than l21/(h·‖z‖) of it.
     """
-    cdef double mean = moments[1]/moments[0], most = l21/moments[3], lower = t - most
-    cdef double left = most*(moments[2]/moments[0]/(mean*mean) - 1)
-    return most < lower and left*most <= tolerance*(lower*lower)
+    cdef double most = l21/least, lower = sqrt(xx) - most
+    return most < lower and most*(most - l21*sqrt(xx/xxhh)) <= tolerance*(lower*lower)
 
 
-cdef inline bint is_improved(double* t, const double* slopes, double l21, double tolerance) noexcept nogil:
+cdef inline bint is_improved(double* t, const double* slopes, double least, double l21, double tolerance) noexcept nogil:
     """An iteration; whether the next one could still change a weight by more than the relative tolerance.
 
     From the right of the root, t may go below 0, and starts again there: from the left it rises to the root.
     """
-    cdef double s = slopes[0], d = slopes[1], most = l21/slopes[3]
+    cdef double s = slopes[0], d = slopes[1], most = l21/least
     cdef double change = s*(sqrt(s) - 1)/d
     cdef double left = 1.5*(s*slopes[2] - d*d)/(s*d)*(change*change)
     t[0] = t[0] + change if t[0] + change > 0 else 0

@@ -90,6 +90,7 @@ def linear_operations():
     models = {
         "classifier, ftrl": (StreamingClassifier, {}),
         "classifier, sgd": (StreamingClassifier, {"optimizer": "sgd"}),
+        "classifier, groups": (StreamingClassifier, {"optimizer": "sgd", "l1_ratio": 0.5, "group": "features"}),
         "regressor, adagrad": (StreamingRegressor, {"optimizer": "adagrad"}),
         "regressor, callable": (StreamingRegressor, {"optimizer": "sgd", "learning_rate": rate}),
     }

@@ -95,6 +95,10 @@ def update_group(s):
     s.it.param_groups[0].update(lr=0.3, l1=0.05, mode="decoupled", betas=(0.8, 0.95))
 
 
+def set_l21(s):
+    s.it.param_groups[0].update(l21=falling, l1=0.0)
+
+
 def schedule_group(s):
     s.it.param_groups[0].update({"lr": falling, "l2": 0.2})
 
@@ -127,11 +131,11 @@ def copies(x):
     return {"params": x.params, "state": x.state_dict()}
 
 
-def large(bind=False):
+def large(bind=False, **options):
     """Tensors that are large enough for two threads."""
-    w = [np.zeros(1 << 20, np.float32), np.zeros(1 << 19, np.float32)]
-    grads = [np.linspace(-1, 1, x.size, dtype=np.float32) for x in w]
-    made = fastreg.SGD(w, falling, momentum=0.9, threads=2)
+    w = [np.zeros((1 << 10, 1 << 10), np.float32), np.zeros((1 << 19, 1), np.float32)]
+    grads = [np.linspace(-1, 1, x.size, dtype=np.float32).reshape(x.shape) for x in w]
+    made = fastreg.SGD(w, falling, momentum=0.9, threads=2, **options)
     if bind:
         made.bind(grads)
     return SimpleNamespace(it=made, grads=grads, more={})
@@ -139,6 +143,9 @@ def large(bind=False):
 
 def look_at_large(s):
     return plain([s.it.params, s.it.state, s.it.completed, s.grads, s.it.state_dict()["tensor.0.steps"]])
+
+
+GROUPS = {"l21": 0.3, "group_axis": [None, -1], "penalty_factor": [np.full(7, 0.5), np.array([[2.0, 0.5]] * 3)]}
 
 
 def dense_operations():
@@ -149,6 +156,11 @@ def dense_operations():
         "Adam": {"kind": fastreg.Adam, "l1": 0.01, "l2": 0.1},
         "scheduled AMSGrad": {"kind": fastreg.Adam, "amsgrad": True, "lr": falling, "l1": falling},
         "FTRL of bfloat16": {"kind": fastreg.FTRL, "dtype": bfloat16, "l1": 0.01},
+        "groups of SGD": {"kind": fastreg.SGD, "momentum": 0.9, **GROUPS},
+        "groups of Adam": {"kind": fastreg.Adam, "l1": 0.01, "l2": falling, **GROUPS},
+        "groups of FTRL": {"kind": fastreg.FTRL, "l1": 0.01, "bounds": (0, np.inf), **GROUPS},
+        "groups of bfloat16": {"kind": fastreg.Adagrad, "dtype": bfloat16, "mode": "proximal", **GROUPS},
+        "MCP": {"kind": fastreg.Adam, "l1": 0.1, "gamma": 2.0},
     }
     for name, options in kinds.items():
         yield f"step: {name}", Operation(partial(optimizer, **options), step, look, go_on)
@@ -165,6 +177,14 @@ def dense_operations():
     yield "load_state_dict: momentum", Operation(partial(saved_beside, fastreg.SGD, momentum=0.9), load, look, go_on)
     yield "load_state_dict: Adam", Operation(partial(saved_beside, fastreg.Adam), load, look, go_on)
     yield "load_state_dict: file", Operation(partial(saved_beside, fastreg.Adam, stored=True), load_file, look, go_on)
+    grouped = partial(optimizer, fastreg.Adam, **GROUPS)
+    saved = partial(saved_beside, fastreg.Adam, **GROUPS)
+    yield "load_state_dict: groups", Operation(saved, load, look, go_on)
+    yield "load_state_dict: MCP", Operation(partial(saved_beside, fastreg.SGD, gamma=2.0), load, look, go_on)
+    yield "settings: l21", Operation(grouped, set_l21, look, go_on)
+    yield "deepcopy: groups", Operation(grouped, deepcopy, look, go_on)
+    yield "pickle: groups", Operation(grouped, through_pickle, look, go_on)
+    yield "report: groups", Operation(grouped, lambda s: s.it.report(), look, go_on)
     yield "settings", Operation(adam, update_group, look, go_on)
     yield "settings: a schedule", Operation(adam, schedule_group, look, go_on)
     yield "__init__", Operation(adam, construct_again, look, go_on)
@@ -173,6 +193,9 @@ def dense_operations():
     yield "pickle: Adam", Operation(adam, through_pickle, look, go_on)
     yield "clip_grad_norm", Operation(adam, clip, look, go_on)
     yield "step: large", Operation(large, step, look_at_large, go_on)
+    for axis in (0, 1):
+        grouped = partial(large, l21=0.5, group_axis=axis)
+        yield f"step: groups along {axis}, large", Operation(grouped, step, look_at_large, go_on)
     yield "step, bound: large", Operation(partial(large, True), step_bound, look_at_large, go_on_bound)
     yield (
         "clip_grad_norm: large",

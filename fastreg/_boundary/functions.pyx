@@ -258,7 +258,6 @@ def group_penalty(w, l1, l2, l21, group_axis):
     cdef object axis = errors.as_axis(group_axis)
     cdef ndarray a = as_array(w, "w")
     cdef Task t
-    cdef double value
     check(s1, "l1", False)
     check(s2, "l2", False)
     check(s21, "l21", False)
@@ -268,11 +267,7 @@ def group_penalty(w, l1, l2, l21, group_axis):
     set_penalty(&t, s1, s2, INFINITY)
     set_groups(&t, a, axis, "w")
     t.dtype, t.n, t.w, t.l21 = dtype_of(a), PyArray_SIZE(a), PyArray_DATA(a), s21
-    value = penalty_in_threads(&t)
-    if s21 != 0:
-        with nogil:
-            value += kernels.group_penalty(&t)
-    return value
+    return penalty_in_threads(&t)
 
 
 for function in (l1_penalty, l2_penalty, elastic_net_penalty, group_penalty):

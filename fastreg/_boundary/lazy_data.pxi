@@ -25,7 +25,8 @@ cdef struct Strengths:  # lr, l1, l2 and l21
 
 
 cdef struct Traits:  # of the weights and factors, to check strengths with
-    double factor     # one number for all weights
+    double factor     # one number for all weights; 1 with an array
+    double largest    # of an array; 1 without one
     bint fractional   # whether LazySGD has a weight with a factor that is neither 0 nor 1
     bint uneven       # whether factors differ within a row
 
@@ -33,15 +34,15 @@ cdef struct Traits:  # of the weights and factors, to check strengths with
 cdef int check_strengths(const Rows* t, const Traits* traits, double* strengths) except -1:
     """Checks strengths, and multiplies all but lr by the factor."""
     cdef bint single = t.dtype == FLOAT32
-    cdef double product, factor = traits.factor
+    cdef double product, factor = traits.factor*traits.largest
     for i in range(4):
         check(strengths[i], STRENGTHS[i], single)
         if i and factor != 1:
-            product = strengths[i]*factor
+            product = max(strengths[i], <double><float>strengths[i] if single else 0)*factor
             check(product, f"{STRENGTHS[i]} times penalty_factor", single)
             if product == 0 and strengths[i] != 0 and factor != 0:
                 raise errors.bad_number(strengths[i], STRENGTHS[i], single, True)
-            strengths[i] = product
+            strengths[i] *= traits.factor
     if t.direction == FTRL_PROXIMAL and strengths[0] == 0:
         raise ValueError("lr: expected a positive number, got 0.0")
     if strengths[3] != 0:
@@ -68,7 +69,7 @@ cdef int check_groups(const Rows* t, const Traits* traits, double* strengths) ex
     if t.mode == TRUNCATED:
         raise errors.bad_l21(l21, "mode='truncated'", "which does not set groups to zero")
     if t.width == 1:
-        check(l1 + l21, "l1 plus l21", t.dtype == FLOAT32)
+        check((l1 + l21)*max(1, traits.largest), "l1 plus l21, times penalty_factor", t.dtype == FLOAT32)
         strengths[1], strengths[3] = l1 + l21, 0
         return 0
     if t.direction == ADAGRAD:
@@ -163,7 +164,7 @@ cdef class _LazyData:
         cdef Rows t
         cdef Strengths given
         cdef ndarray a, stamps = None, factor_array = factor[1]
-        cdef Traits traits = Traits(factor[0], False, False)
+        cdef Traits traits = Traits(factor[0], 1, False, False)
         cdef double largest
         cdef Py_ssize_t i
         self.section.begin("__init__")
@@ -197,6 +198,7 @@ cdef class _LazyData:
                 if not (is_plain(factor_array) and is_alike(w, factor_array, t.dtype)):
                     raise errors.bad_state(w, factor_array, "w")
                 t.f = PyArray_DATA(factor_array)
+                traits.largest = factor_array.max(initial=0)
                 traits.fractional = t.direction == PLAIN and not np.isin(factor_array, (0, 1)).all()
                 traits.uneven = t.width > 1 and bool((factor_array != factor_array[:, :1]).any())
             guards = guard([w, *arrays])

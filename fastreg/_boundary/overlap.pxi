@@ -1,4 +1,5 @@
 # Layer 4, the check for overlap among many arrays. Included by tensors.pyx and torch_step.pyx; uses their cimports.
+from libc.stdlib cimport qsort
 
 cdef struct Block:  # the memory of one array that steps write: weights or state of a tensor
     const char* start

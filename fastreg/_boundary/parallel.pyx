@@ -257,7 +257,17 @@ cdef void penalty_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcep
 
 
 cdef double penalty(const Task* t) except? -1:
-    """The value of a task's penalty at its weights."""
+    """The value of a task's penalty at its weights, with that of its groups."""
+    cdef double total = coordinates_penalty(t)
+    if t.l21 != 0 and t.n < GIL_FREE:
+        total += kernels.group_penalty(t)
+    elif t.l21 != 0:
+        with nogil:
+            total += kernels.group_penalty(t)
+    return total
+
+
+cdef double coordinates_penalty(const Task* t) except? -1:
     cdef Py_ssize_t block, blocks = (t.n + GRAIN - 1) // GRAIN, size = t.n*bytes_of(t.dtype)
     cdef Values x = Values(t, NULL)
     cdef double total = 0

@@ -45,6 +45,16 @@ cdef bint can_update(const Task* t, const Slot* slot, ndarray w, ndarray g) noex
     return n == t.n
 
 
+cdef int check_groups(const Task* t, ndarray w, object axis, name) except -1:
+    """Checks that the groups are those of the construction: weights can be reshaped in place, which moves no weight."""
+    cdef Task now
+    set_groups(&now, w, axis, f"params[{name}]")
+    if now.outer != t.outer or now.groups != t.groups or now.inner != t.inner:
+        raise ValueError(f"params[{name}]: expected the shape of the construction, with {t.groups} groups along axis"
+                         f" {axis}, got shape {(<object>w).shape}")
+    return 0
+
+
 cdef Task make_task(name, ndarray w, list states, object factors, object bounds, object axis) except *:
     cdef Task t
     cdef (void*)[3] state
@@ -58,6 +68,7 @@ cdef Task make_task(name, ndarray w, list states, object factors, object bounds,
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.l21 = 0
+    t.sums = NULL
     set_groups(&t, w, axis, f"params[{name}]")
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:

@@ -11,7 +11,6 @@ from cython cimport final
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from libc.math cimport isfinite
-from libc.stdlib cimport qsort
 from libc.string cimport memcpy
 from numpy cimport (
     import_array, ndarray, npy_intp, NPY_ARRAY_ALIGNED, NPY_ARRAY_BEHAVED, NPY_ARRAY_C_CONTIGUOUS,
@@ -154,6 +153,8 @@ cdef class Tensors:
                 if PyArray_SIZE(<ndarray>slot.w) != t.n or PyArray_DATA(<ndarray>slot.w) != t.w:
                     raise ValueError(f"params[{name}]: expected memory as at construction, got a resized array")
                 raise errors.bad_pair(self.weights[i], grads[i], f"params[{name}]", f"grads[{name}]")
+            if t.l21 != 0:
+                check_groups(t, <ndarray>slot.w, self.axes[i], self.names[i])
             data = PyArray_DATA(<ndarray>g)
             if data != t.g:  # else an earlier step found that it overlaps nothing
                 t.g = NULL
@@ -281,7 +282,7 @@ cdef class Tensors:
                 raise errors.bad_pair(self.weights[i], copy, f"params[{self.names[i]}]", "copy")
             t.w = PyArray_DATA(copy)
         t.l21 = l21
-        return penalty(&t) + kernels.group_penalty(&t) if l21 != 0 else penalty(&t)
+        return penalty(&t)
 
     def read(self, function):
         """Call a function while no step commits, and return its result."""

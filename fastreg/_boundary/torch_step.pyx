@@ -14,7 +14,6 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport qsort
 from libc.string cimport memcmp, memcpy, memset
 from numpy cimport import_array, ndarray, PyArray_DATA
 

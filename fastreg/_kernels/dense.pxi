@@ -19,13 +19,45 @@ cdef inline floating factor_at(const Factor* factor, Py_ssize_t i, const floatin
         return <floating>1
 
 
+cdef struct WithMetric:  # a proximal step that also stores the inverse of its size, plus l2
+    void* h
+
+ctypedef fused Stage:  # modes, and what else is made of a step
+    Mode
+    WithMetric
+
+
 cdef inline void copy_chunk(const floating* there, floating* here) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(CHUNK):
         here[j] = there[j]
 
 
-cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const floating* g, floating* a, floating* b,
+cdef inline const floating* squares_of(const Direction* _, const floating* a, const floating* b,
+                                       const floating* c) noexcept nogil:
+    """The state that the step size depends on."""
+    if Direction in ThreeStates:
+        return c
+    elif Direction in HasB:
+        return b
+    else:
+        return a
+
+
+cdef inline floating stepped(const Direction* d, const Stage* m, const Penalty* p, floating w, floating g, floating* a,
+                             floating* b, floating* c, floating f, floating* h) noexcept nogil:
+    cdef Proximal proximal
+    cdef floating new
+    if Stage is WithMetric:
+        new = step(d, &proximal, p, w, g, a, b, c, f)
+        if Direction in Adaptive:
+            h[0] = metric(d, squares_of(d, a, b, c)[0]) + <floating>p.l2*f
+        return new
+    else:
+        return step(d, m, p, w, g, a, b, c, f)
+
+
+cdef void dense(Direction d, Stage m, Penalty p, Factor f, floating* w, const floating* g, floating* a, floating* b,
                 floating* c, Py_ssize_t n) noexcept nogil:
     """All coordinates, in chunks: the results of a chunk are written when all of them have been computed.
 
@@ -33,12 +65,14 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
     benchmarks/suite): it has fewer loads in flight, and the compiler tests at run time whether the arrays overlap.
     Structs come by value, so that no store to w can change them.
     """
-    cdef floating[CHUNK] w_, a_, b_, c_
+    cdef floating[CHUNK] w_, a_, b_, c_, h_
     cdef bint far = n > <Py_ssize_t>(BEYOND_L2//sizeof(floating))
     cdef Py_ssize_t i, j, k
-    if ((Direction is FTRL and Mode is not Proximal) or (Direction is Lion and Mode is not Decoupled)
-            or (Direction not in Linear and Mode is Truncated) or (Penalty is Ridge and Factor is not NoFactor)
-            or (Penalty is MCP and (Mode is Decoupled or Mode is Truncated))):
+    if ((Direction is FTRL and Stage is not Proximal and Stage is not WithMetric)
+            or (Direction is Lion and Stage is not Decoupled) or (Direction not in Linear and Stage is Truncated)
+            or (Penalty is Ridge and Factor is not NoFactor)
+            or (Penalty is MCP and (Stage is Decoupled or Stage is Truncated or Stage is WithMetric))
+            or (Direction not in Adaptive and Stage is WithMetric)):
         pass  # without a meaning, or without a use: see with_mode and with_penalty; nothing is compiled
     else:
         for k in range(n // CHUNK):
@@ -56,7 +90,8 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
                 prefetch_chunk(c + i)
                 copy_chunk(c + i, c_)
             for j in range(CHUNK):
-                w_[j] = step(&d, &m, &p, w[i + j], g[i + j], a_ + j, b_ + j, c_ + j, factor_at(&f, i + j, g))
+                w_[j] = stepped(&d, &m, &p, w[i + j], g[i + j], a_ + j, b_ + j, c_ + j, factor_at(&f, i + j, g),
+                                h_ + j)
             copy_chunk(w_, w + i)
             if Direction in HasA:
                 copy_chunk(a_, a + i)
@@ -64,8 +99,12 @@ cdef void dense(Direction d, Mode m, Penalty p, Factor f, floating* w, const flo
                 copy_chunk(b_, b + i)
             if Direction in ThreeStates:
                 copy_chunk(c_, c + i)
+            if Stage is WithMetric:
+                copy_chunk(h_, <floating*>m.h + i)
         for i in range(n - n % CHUNK, n):
-            w[i] = step(&d, &m, &p, w[i], g[i], a + i, b + i, c + i, factor_at(&f, i, g))
+            w[i] = stepped(&d, &m, &p, w[i], g[i], a + i, b + i, c + i, factor_at(&f, i, g), h_)
+            if Stage is WithMetric:
+                (<floating*>m.h)[i] = h_[0]
 
 
 cdef void scale_all(floating* w, Py_ssize_t n, floating factor) noexcept nogil:

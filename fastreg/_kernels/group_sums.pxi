@@ -4,8 +4,8 @@
 
 cdef enum:
     HELD = 2048            # coordinates that are worked on at a time
-    BETWEEN = 256          # coordinates between two prefetches
-    GROUPS_AT_ONCE = 1024  # in a block: its lines should be long, since memory comes faster in a row
+    STRIP = 256            # coordinates between two prefetches, or between two loops of a pass
+    GROUPS_AT_ONCE = 2048  # in a block: its lines should be long, since memory comes faster in a row
     GROUP_LANES = 16       # partial sums of a contiguous group; with 8, gcc keeps them in memory
 
 cdef struct Squares:  # what a pass adds up: for norms,
@@ -25,6 +25,7 @@ ctypedef fused Sums:
 cdef struct Block:  # groups that are worked on at a time
     Py_ssize_t count               # of groups
     double[GROUPS_AT_ONCE] norm    # after the step
+    double[GROUPS_AT_ONCE] least   # of h
     bint[GROUPS_AT_ONCE] iterated  # whether the norm is still searched
     double[GROUP_SUMS*GROUPS_AT_ONCE] sums  # the first one of all groups, then the second
 
@@ -44,66 +45,67 @@ cdef struct Piece:  # of a block: lines of n coordinates, at most HELD in all
 
 cdef inline void clear(Sums _, double* sums, Py_ssize_t count, Py_ssize_t pitch) noexcept nogil:
     cdef Py_ssize_t j
-    memset(sums, 0, count*sizeof(double))
-    if Sums is not Squares:
-        memset(sums + pitch, 0, count*sizeof(double))
-        memset(sums + 2*pitch, 0, count*sizeof(double))
+    for j in range(1 if Sums is Squares else GROUP_SUMS):
+        memset(sums + j*pitch, 0, count*sizeof(double))
     if Sums is Moments:
         for j in range(count):
-            sums[3*pitch + j] = INFINITY
+            sums[2*pitch + j] = INFINITY
 
 
-cdef inline void add_term(const Sums* _, floating x, floating h, floating t, floating l21, double* first,
-                          double* second, double* third, double* least) noexcept nogil:
+cdef inline void add_tile(Sums _, const floating* x, const floating* h, Py_ssize_t lines, floating t, floating l21,
+                          double* sums) noexcept nogil:
+    """Lines of GROUP_LANES coordinates, each added to the sum of its lane."""
+    cdef double[GROUP_LANES] first, second, third  # no store to them can change x
+    cdef floating[GROUP_LANES] least
     cdef double v
-    if Sums is Squares:
-        v = x
-        first[0] += v*v
-    elif Sums is Moments:
-        add_moments(x, h, first, second, third, least)
-    else:
-        add_slopes(x, inverse_norm(h, t, l21), first, second, third)
-
-
-cdef inline void add_tile(Sums kind, const floating* x, const floating* h, const floating* g, Py_ssize_t lines,
-                          const floating* t, const floating* l21, double* sums) noexcept nogil:
-    """Lines of GROUP_LANES coordinates, each added to the sum of its lane; prefetches weights and gradients."""
-    cdef double[GROUP_LANES] first, second, third, least  # no store to them can change x
     cdef Py_ssize_t i, j
     for j in range(GROUP_LANES):
         first[j] = sums[j]
         if Sums is not Squares:
-            second[j], third[j] = sums[GROUP_LANES + j], sums[2*GROUP_LANES + j]
+            second[j] = sums[GROUP_LANES + j]
         if Sums is Moments:
-            least[j] = sums[3*GROUP_LANES + j]
+            least[j] = <floating>sums[2*GROUP_LANES + j]
+        elif Sums is Slopes:
+            third[j] = sums[2*GROUP_LANES + j]
     for i in range(lines):
-        prefetch(x + GROUP_LANES*i + HELD)
-        prefetch(g + GROUP_LANES*i + HELD)
         for j in range(GROUP_LANES):
-            add_term(&kind, x[GROUP_LANES*i + j], h[GROUP_LANES*i + j], t[j], l21[j], first + j, second + j,
-                     third + j, least + j)
+            if Sums is Squares:
+                v = x[GROUP_LANES*i + j]
+                first[j] += v*v
+            elif Sums is Moments:
+                add_moments(x[GROUP_LANES*i + j], h[GROUP_LANES*i + j], first + j, second + j)
+                least[j] = h[GROUP_LANES*i + j] if h[GROUP_LANES*i + j] < least[j] else least[j]
+            else:
+                add_slopes(x[GROUP_LANES*i + j], inverse_norm(h[GROUP_LANES*i + j], t, l21), first + j, second + j,
+                           third + j)
     for j in range(GROUP_LANES):
         sums[j] = first[j]
         if Sums is not Squares:
-            sums[GROUP_LANES + j], sums[2*GROUP_LANES + j] = second[j], third[j]
+            sums[GROUP_LANES + j] = second[j]
         if Sums is Moments:
-            sums[3*GROUP_LANES + j] = least[j]
+            sums[2*GROUP_LANES + j] = least[j]
+        elif Sums is Slopes:
+            sums[2*GROUP_LANES + j] = third[j]
 
 
-cdef inline void add_one(Sums kind, floating x, floating h, floating t, floating l21, double* sums,
+cdef inline void add_one(Sums _, floating x, floating h, floating t, floating l21, double* sums,
                          Py_ssize_t pitch) noexcept nogil:
-    add_term(&kind, x, h, t, l21, sums, sums + pitch, sums + 2*pitch, sums + 3*pitch)
+    cdef double v
+    if Sums is Squares:
+        v = x
+        sums[0] += v*v
+    elif Sums is Moments:
+        add_moments(x, h, sums, sums + pitch)
+        sums[2*pitch] = h if h < sums[2*pitch] else sums[2*pitch]
+    else:
+        add_slopes(x, inverse_norm(h, t, l21), sums, sums + pitch, sums + 2*pitch)
 
 
-cdef void add_row(Sums kind, const floating* x, const floating* h, const floating* g, Py_ssize_t n, floating t,
-                  floating l21, double* lanes) noexcept nogil:
+cdef void add_row(Sums kind, const floating* x, const floating* h, Py_ssize_t n, floating t, floating l21,
+                  double* lanes) noexcept nogil:
     """A part of a contiguous group, which starts at a multiple of GROUP_LANES in it."""
-    cdef floating[GROUP_LANES] t_, l21_
     cdef Py_ssize_t j, start = n - n % GROUP_LANES
-    if Sums is Slopes:
-        for j in range(GROUP_LANES):
-            t_[j], l21_[j] = t, l21
-    add_tile(kind, x, h, g, n // GROUP_LANES, t_, l21_, lanes)
+    add_tile(kind, x, h, n // GROUP_LANES, t, l21, lanes)
     for j in range(n % GROUP_LANES):
         add_one(kind, x[start + j], h[start + j], t, l21, lanes + j, GROUP_LANES)
 
@@ -141,18 +143,13 @@ cdef inline void fold(Sums _, double* lanes, double* sums) noexcept nogil:
     sums[0] = add_pairwise(lanes)
     if Sums is not Squares:
         sums[GROUPS_AT_ONCE] = add_pairwise(lanes + GROUP_LANES)
+    if Sums is Slopes:
         sums[2*GROUPS_AT_ONCE] = add_pairwise(lanes + 2*GROUP_LANES)
-    if Sums is Moments:
-        lanes += 3*GROUP_LANES
+    elif Sums is Moments:
+        lanes += 2*GROUP_LANES
         for i in range(1, GROUP_LANES):
             lanes[0] = min(lanes[0], lanes[i])
-        sums[3*GROUPS_AT_ONCE] = lanes[0]
-
-
-cdef inline void sums_of(const Block* b, Py_ssize_t j, double* total) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(GROUP_SUMS):
-        total[i] = b.sums[GROUPS_AT_ONCE*i + j]
+        sums[2*GROUPS_AT_ONCE] = lanes[0]
 
 
 # -- The metric -------------------------------------------------------------------------------------------------------

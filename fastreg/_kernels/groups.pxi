@@ -1,23 +1,26 @@
-# Layer 2: the second stage of tensors with a group lasso, included by variant.pyx after group_sums.pxi.
+# Layer 2: the second stage of tensors with a group lasso, included by variant.pyx after group_steps.pxi.
 #
 # First the coordinates' own step, then the sums over a group, then its own proximal step (groups.pxd), while the group
-# is still in a cache. Groups come in blocks: contiguous ones (rows) until HELD coordinates are together, others
-# (columns) side by side, and their lines in pieces. Loops over weights in a cache prefetch those that come next.
+# is still in a cache. Rows of one step size need no more than one pass, step_even_rows. Others come in blocks:
+# contiguous groups (rows) until HELD coordinates are together, others (columns) side by side, and their lines in pieces.
 
 # -- One block --------------------------------------------------------------------------------------------------------
 
-cdef bint next_piece(const Task* t, Py_ssize_t width, Py_ssize_t* line, Py_ssize_t* at, Piece* piece) noexcept nogil:
-    """The piece at this line and position, and then those of the next one; False after the last one."""
-    if line[0] >= t.outer or width == 0:
-        return False
-    piece.start = line[0]*t.pitch + at[0]
-    piece.n = min(width - at[0], <Py_ssize_t>HELD)
-    piece.lines = min(t.outer - line[0], max(HELD // width, <Py_ssize_t>1))
+cdef Py_ssize_t pieces_of(const Task* t, Py_ssize_t width) noexcept nogil:
+    """The number of pieces of a block whose lines have this width."""
+    return parts_of(t.outer, max(HELD // width, <Py_ssize_t>1))*parts_of(width, HELD) if width > 0 else 0
+
+
+cdef Piece piece_of(const Task* t, Py_ssize_t width, Py_ssize_t k) noexcept nogil:
+    """Several lines, or a part of a long one."""
+    cdef Py_ssize_t lines = max(HELD // width, <Py_ssize_t>1), parts = parts_of(width, HELD)
+    cdef Py_ssize_t line = k // parts*lines, at = k % parts*HELD
+    cdef Piece piece
+    piece.start = line*t.pitch + at
+    piece.n = min(width - at, <Py_ssize_t>HELD)
+    piece.lines = min(t.outer - line, lines)
     piece.pitch = piece.n if t.dtype == BFLOAT16 else t.pitch
-    at[0] += piece.n
-    if at[0] == width:
-        at[0], line[0] = 0, line[0] + piece.lines
-    return True
+    return piece
 
 
 cdef Piece joined(const Task* t, const Piece* piece) noexcept nogil:
@@ -63,49 +66,45 @@ cdef void store(const Task* t, const Piece* piece, const floating* x) noexcept n
             f32_to_bf16(x + line*p.n, <bfloat16*>s.w, p.n)
 
 
-cdef const floating* gradient_of(const Task* t, const Piece* p, const floating* x) noexcept nogil:
-    """To be prefetched; the weights themselves if there is none of their type."""
-    return x if t.g == NULL or t.dtype == BFLOAT16 else <const floating*>t.g + p.start
-
-
-cdef inline void prefetch_part(const floating* x, Py_ssize_t n) noexcept nogil:
-    prefetch_range(<const char*>x, <const char*>(x + n))
-
-
 cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floating* norm, const floating* l21,
                     floating* x_, floating* h_) noexcept nogil:
     """The sums of all groups of a block, if `steps` after the coordinates' own step.
 
     What an earlier pass has loaded stays if it is the whole block.
     """
-    cdef Py_ssize_t line = 0, at = 0, j, start
-    cdef const floating* g
-    cdef bint is_loaded = Sums is Slopes and t.outer*b.count*t.inner <= HELD
+    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), j, k, start
+    cdef bint is_loaded = Sums is Slopes and t.outer*width <= HELD
+    cdef bint adds = steps and adds_in_step(t, b.count)
     cdef floating* x = x_ if t.dtype == BFLOAT16 else <floating*>t.w
     cdef Piece piece
     cdef double[GROUP_SUMS*GROUP_LANES] lanes
     clear(kind, b.sums, b.count, GROUPS_AT_ONCE)
     clear(kind, lanes, GROUP_LANES, GROUP_LANES)
-    while next_piece(t, b.count*t.inner, &line, &at, &piece):
-        if steps:
-            step_piece(t, &piece)
-        if not is_loaded:
-            x = load(t, &piece, x_, h_)
-        g = gradient_of(t, &piece, x) if steps else x
-        if t.outer > 1:
-            add_lines(kind, t, x, h_, g, &piece, norm, l21, b)
-            continue
-        for j in range(b.count):
-            start = j*t.inner
-            add_row(kind, x + start, h_ + start, g + start, min(t.inner, piece.n), norm[j], l21[j], lanes)
-            if line > 0:
-                fold(kind, lanes, b.sums + j)
-                clear(kind, lanes, GROUP_LANES, GROUP_LANES)
+    for k in range(count):
+        piece = piece_of(t, width, k)
+        if adds:
+            step_and_add(t, &piece, b, lanes, h_)
+        else:
+            if steps:
+                step_piece(t, &piece)
+            if not is_loaded:
+                x = load(t, &piece, x_, h_)
+            if t.outer > 1:
+                add_lines(kind, t, x, h_, &piece, norm, l21, b)
+            else:
+                for j in range(b.count):
+                    start = j*t.inner
+                    add_row(kind, x + start, h_ + start, min(t.inner, piece.n), norm[j], l21[j], lanes)
+                    if t.inner <= piece.n:
+                        fold(kind, lanes, b.sums + j)
+                        clear(kind, lanes, GROUP_LANES, GROUP_LANES)
+    if t.outer == 1 and t.inner > HELD:
+        fold(kind, lanes, b.sums)
 
 
-cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating* h, const floating* g, const Piece* p,
+cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating* h, const Piece* p,
                     const floating* norm, const floating* l21, Block* b) noexcept nogil:
-    cdef Py_ssize_t i, j, n, ahead = p.lines*t.pitch
+    cdef Py_ssize_t i, j, n, start, ahead = p.lines*t.pitch
     if t.inner > 1 or b.count < GROUP_LANES:
         for j in range(b.count):
             add_column(kind, x + j*t.inner, h + j*t.inner, p, p.n // b.count, norm[j], l21[j], b.sums + j)
@@ -113,25 +112,27 @@ cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating*
         for i in range(p.lines):
             j = 0
             while j < p.n:
-                n = min(p.n - j, <Py_ssize_t>BETWEEN)
-                prefetch_part(x + i*p.pitch + j + ahead, n)
-                prefetch_part(g + i*t.pitch + j + ahead, n)
-                add_line(kind, x + i*p.pitch + j, h + i*p.n + j, n, norm + j, l21 + j, b.sums + j)
+                n, start = min(p.n - j, <Py_ssize_t>STRIP), i*p.pitch + j
+                if t.dtype != BFLOAT16:  # nothing lies ahead of a copy
+                    prefetch_range(<const char*>(x + start + ahead), <const char*>(x + start + ahead + n))
+                add_line(kind, x + start, h + i*p.n + j, n, norm + j, l21 + j, b.sums + j)
                 j += n
 
 
 cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floating* l21, floating* x_,
                        floating* h_) noexcept nogil:
-    cdef Py_ssize_t line = 0, at = 0, i
-    cdef bint is_loaded = t.outer*b.count*t.inner <= HELD
-    cdef floating* x = x_ if t.dtype == BFLOAT16 else <floating*>t.w
+    """From the end, which is still in a cache where the block as a whole is not."""
+    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), i, k
+    cdef bint is_loaded = t.outer*width <= HELD, is_copy = t.dtype == BFLOAT16
+    cdef floating* x = x_ if is_copy else <floating*>t.w
     cdef Piece p
-    while next_piece(t, b.count*t.inner, &line, &at, &p):
+    for k in range(count):
+        p = piece_of(t, width, count - 1 - k)
         if not is_loaded:
             x = load(t, &p, x_, h_)
         for i in range(p.lines):
             if even_metric(t) != 0:
-                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, p.lines*t.pitch)
+                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, 0 if is_copy else -p.lines*t.pitch)
             else:
                 shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21)
         store(t, &p, x)
@@ -165,12 +166,6 @@ cdef void shrink(floating* x, const floating* h, Py_ssize_t count, Py_ssize_t in
         x[j] = shrunk(x[j], inverse_norm(h[j], norm[j], l21[j]), norm[j])
 
 
-cdef void multiply_group(floating* x, floating factor, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(n):
-        x[j] = x[j]*factor if factor != 0 else <floating>0
-
-
 cdef void shrink_group(floating* x, const floating* h, floating norm, floating l21, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(n):
@@ -179,14 +174,14 @@ cdef void shrink_group(floating* x, const floating* h, floating norm, floating l
 
 cdef bint start_block(Block* b, const floating* l21, double tolerance) noexcept nogil:
     """From the moments to a first guess of each norm; whether any must be improved."""
-    cdef double[GROUP_SUMS] moments
+    cdef double xx, xxhh
     cdef Py_ssize_t j
     cdef bint any_iterated = False
     for j in range(b.count):
-        sums_of(b, j, moments)
-        b.norm[j] = first_norm(moments, l21[j]) if l21[j] != 0 else INFINITY
-        b.iterated[j] = (l21[j] != 0 and is_iterated(moments, l21[j])
-                         and not is_close(b.norm[j], moments, l21[j], tolerance))
+        xx, xxhh, b.least[j] = b.sums[j], b.sums[GROUPS_AT_ONCE + j], b.sums[2*GROUPS_AT_ONCE + j]
+        b.norm[j] = first_norm(xx, xxhh, l21[j]) if l21[j] != 0 else INFINITY
+        b.iterated[j] = (l21[j] != 0 and is_iterated(xx, xxhh, l21[j])
+                         and not is_close(xx, xxhh, b.least[j], l21[j], tolerance))
         any_iterated |= b.iterated[j]
     return any_iterated
 
@@ -194,12 +189,13 @@ cdef bint start_block(Block* b, const floating* l21, double tolerance) noexcept 
 cdef bint improve_block(Block* b, const floating* l21, double tolerance) noexcept nogil:
     """An iteration of each norm; whether any must be improved further."""
     cdef double[GROUP_SUMS] slopes
-    cdef Py_ssize_t j
+    cdef Py_ssize_t i, j
     cdef bint any_iterated = False
     for j in range(b.count):
         if b.iterated[j]:
-            sums_of(b, j, slopes)
-            b.iterated[j] = is_improved(&b.norm[j], slopes, l21[j], tolerance)
+            for i in range(GROUP_SUMS):
+                slopes[i] = b.sums[GROUPS_AT_ONCE*i + j]
+            b.iterated[j] = is_improved(&b.norm[j], slopes, b.least[j], l21[j], tolerance)
             any_iterated |= b.iterated[j]
     return any_iterated
 
@@ -213,7 +209,8 @@ cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating
     cdef floating[HELD + PADDING] h_
     cdef floating[GROUPS_AT_ONCE] norm, l21
     cdef double[GROUP_SUMS] total
-    cdef double h = even_metric(t), l2, tolerance = 1e-9 if floating is float else 1e-16
+    cdef floating l2
+    cdef double h = even_metric(t), tolerance = 1e-8 if floating is float else 1e-16
     cdef Block b
     cdef bint is_searched
     cdef Py_ssize_t j, iteration = 0
@@ -225,9 +222,7 @@ cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating
         add_block(Squares(0), t, &b, steps, norm, l21, x_, h_)
         for j in range(count):
             l2 = <floating>t.p.elastic_net.l2*(f[j*t.inner] if f != NULL else <floating>1)
-            norm[j] = 1
-            if l21[j] != 0:
-                norm[j] = <floating>even_factor(sqrt(b.sums[j]), h + l2, l21[j])
+            norm[j] = even_shrinkage(b.sums[j], h, l2, l21[j])
     else:
         add_block(Moments(0), t, &b, steps, norm, l21, x_, h_)
         is_searched = start_block(&b, l21, tolerance)
@@ -248,9 +243,14 @@ cdef void copy_norms(const Block* b, floating* norm) noexcept nogil:
 
 # -- All blocks -------------------------------------------------------------------------------------------------------
 
+cdef inline Py_ssize_t groups_at_once(const Task* t) noexcept nogil:
+    """How many groups make a block."""
+    return max(min(HELD // max(t.inner, 1), <Py_ssize_t>GROUPS_AT_ONCE), 1)
+
+
 cdef void update_groups(Task* t) noexcept nogil:
     """A step of a task with l21."""
-    cdef Py_ssize_t at_once = max(min(HELD // max(t.inner, 1), <Py_ssize_t>GROUPS_AT_ONCE), 1)
+    cdef Py_ssize_t at_once = groups_at_once(t)
     cdef Py_ssize_t part, first, line
     cdef Task s
     if t.n == 0:
@@ -259,6 +259,9 @@ cdef void update_groups(Task* t) noexcept nogil:
         for line in range(t.outer):
             s = shifted(t, line*t.pitch, t.groups*t.inner)
             update_coordinates(&s)
+        return
+    if t.outer == 1 and even_metric(t) != 0 and adds_in_step(t, t.groups):
+        step_even_rows(t)
         return
     for part in range(parts_of(t.groups, at_once)):
         first = at_once*part
@@ -275,25 +278,33 @@ cdef void step_groups(const Task* t, Py_ssize_t first, Py_ssize_t count, bint st
 
 cdef double group_values(const Task* t) noexcept nogil:
     """The value of l21·Σ‖group‖."""
+    cdef Py_ssize_t at_once = groups_at_once(t), part, first, count
     cdef double total = 0
-    cdef Py_ssize_t first
     cdef Task s
-    for first in range(t.groups if t.n > 0 else 0):
+    for part in range(parts_of(t.groups, at_once) if t.n > 0 else 0):
+        first = at_once*part
+        count = min(t.groups - first, at_once)
         s = shifted(t, first*t.inner, t.n)
         if t.dtype == FLOAT64:
-            total += group_value(&s, <const double*>s.f)
+            add_values(&s, count, <const double*>s.f, &total)
         else:
-            total += group_value(&s, <const float*>s.f)
+            add_values(&s, count, <const float*>s.f, &total)
     return total
 
 
-cdef double group_value(const Task* t, const floating* f) noexcept nogil:
+cdef void add_values(const Task* t, Py_ssize_t count, const floating* f, double* total) noexcept nogil:
+    """Adds l21·‖group‖ of the first groups of a task, one after the other."""
     cdef floating[HELD] x_
-    cdef floating zero = 0
+    cdef floating[GROUPS_AT_ONCE] unused
+    cdef double strength
     cdef Block b
     cdef Task s = t[0]
-    cdef double strength = t.l21*(f[0] if f != NULL else <floating>1)
+    cdef Py_ssize_t j
+    memset(unused, 0, sizeof(unused))
     s.direction, s.d.plain.lr = PLAIN, 1  # so that no metric is asked for
-    b.count = 1
-    add_block(Squares(0), &s, &b, False, &zero, &zero, x_, x_)
-    return strength*sqrt(b.sums[0]) if strength != 0 else 0
+    b.count = count
+    add_block(Squares(0), &s, &b, False, unused, unused, x_, x_)
+    for j in range(count):
+        strength = t.l21*(f[j*t.inner] if f != NULL else <floating>1)
+        if strength != 0:
+            total[0] += strength*sqrt(b.sums[j])

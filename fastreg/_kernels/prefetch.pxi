@@ -46,3 +46,9 @@ cdef inline void prefetch_range(const char* start, const char* stop) noexcept no
     while start < stop:
         prefetch_volatile(start)
         start += CACHE_LINE
+
+
+cdef inline void prefetch_range_level2(const char* start, const char* stop) noexcept nogil:
+    while start < stop:
+        prefetch_level2(start)
+        start += CACHE_LINE

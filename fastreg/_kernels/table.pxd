@@ -63,6 +63,22 @@ cdef union AnyPenalty:
     ElasticNet elastic_net
     MCP mcp
 
+cdef struct WithSums:   # of the kernels' own: how a step adds up what groups need; see group_steps.pxi
+    Py_ssize_t lines        # of the task's n coordinates each
+    Py_ssize_t pitch        # from line to line
+    Py_ssize_t ahead        # from coordinates to those whose gradients are prefetched meanwhile; 0 for none
+    bint are_groups         # whether a line belongs to one group, or each of its coordinates to its own
+    double* sums            # by lane, or by coordinate; then the second sum, and so on, sums_pitch apart
+    Py_ssize_t sums_pitch
+    double* totals          # by line, if each is a whole group: its lanes are added, and here they are put
+    const void* low         # bounds of the task; NULL for none
+    const void* high
+    Py_ssize_t bound_step
+    void* h                 # gets the metric, unless it is even; then:
+    bint shrinks            # whether each line is shrunk, as a whole group, together with the step of the next one
+    double even             # its metric
+    double l21
+
 cdef struct Task:  # one update of one tensor
     DType dtype
     DirectionCode direction
@@ -86,6 +102,7 @@ cdef struct Task:  # one update of one tensor
     const void* low         # bounds; NULL for none
     const void* high
     Py_ssize_t bound_step   # 1, or 0 where all coordinates have the same bounds
+    const WithSums* sums    # NULL for a step without them
 
 cdef struct Powers:  # what bias corrections depend on
     double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines

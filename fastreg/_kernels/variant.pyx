@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from fastreg._kernels.slices cimport shifted
+from fastreg._kernels.slices cimport bytes_of, shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
@@ -23,8 +23,9 @@ from fastreg.rules cimport *
 include "prefetch.pxi"
 include "dense.pxi"
 include "bfloat16.pxi"
-include "dense_types.pxi"
 include "group_sums.pxi"
+include "group_steps.pxi"
+include "dense_types.pxi"
 include "groups.pxi"
 include "lazy_groups.pxi"
 include "lazy.pxi"

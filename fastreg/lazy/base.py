@@ -14,7 +14,7 @@ from fastreg._boundary.errors import DTYPES, bad_gamma
 from fastreg._boundary.functions import penalty_value
 from fastreg._boundary.lazy import Lazy
 from fastreg.optimizers.bounds import lazy_bounds
-from fastreg.optimizers.factors import check_products, split_factor
+from fastreg.optimizers.factors import check_products, largest_factor, split_factor
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import as_weights
 from fastreg.optimizers.reports import Report, row, zero_count
@@ -44,7 +44,7 @@ class LazyOptimizer(Lazy):
         if checked["gamma"] < inf:
             self._check_gamma(checked["gamma"], checked.get("mode"), interval)
         scale, factors = split_factor("penalty_factor", w, penalty_factor)
-        check_products(numbers, scale, float32)
+        check_products(numbers, largest_factor(scale, factors), float32)
         numbers = without_groups_of_one(numbers, w)
         groups = None if numbers["l21"] == 0 else (numbers["l21"] * scale, 0)
         arrays = self._init_state(numbers, w, self._penalty(numbers, scale), groups, factors)

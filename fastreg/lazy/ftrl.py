@@ -26,6 +26,13 @@ class LazyFTRL(LazyOptimizer):
     penalty_factor : float or array like w, optional
         Multiplies the strengths.
 
+    Attributes
+    ----------
+    w, lr, l1, l2, l21, bounds, penalty_factor, completed, has_pending_penalty
+        As of :class:`LazySGD`.
+    state : dict
+        The state by name, "z" and "n", as live arrays like w.
+
     Raises
     ------
     TypeError, ValueError

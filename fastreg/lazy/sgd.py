@@ -22,8 +22,10 @@ class LazySGD(LazyOptimizer):
     l1, l2, l21 : float or callable, default 0.0
         Strengths of the penalty l1·‖w‖₁ + l2/2·‖w‖₂² + l21·Σ‖row‖₂. l21, the group lasso, sets whole rows to zero, as
         :class:`fastreg.SGD` with group_axis=0; a weight of a vector is a row. It needs the mode "proximal". Matrices
-        cannot have it together with l1, which turns the direction of a row: then missed steps have no closed form.
-        When l21 becomes zero, or is no longer zero, all weights are brought up to date.
+        cannot have it together with l1, which turns the direction of a row: then missed steps have no closed form. To
+        go from one of the two to the other between steps, set the first to zero before the second: each change is
+        checked with the present value of the other. When l21 becomes zero, or is no longer zero, all weights are
+        brought up to date.
     gamma : float, default inf
         Positive. Finite: MCP in the place of l1·‖w‖₁, which does not shrink weights above gamma·l1: see
         :class:`fastreg.Optimizer`. It needs the mode "proximal", no bounds, l2 = 0 and lr < gamma: else the steps that
@@ -41,6 +43,18 @@ class LazySGD(LazyOptimizer):
 
     Attributes
     ----------
+    w : ndarray
+        The weights.
+    lr, l1, l2, l21 : float or callable
+        As given; may be set between steps.
+    mode : str
+        As given.
+    state : dict
+        Empty: all state of a row is the time of its last update.
+    bounds : pair of float
+        The interval in which the weights stay.
+    penalty_factor : float or ndarray
+        What multiplies the strengths: 1.0 without factors; an array is a copy.
     completed : int
         Completed steps.
     has_pending_penalty : bool

@@ -80,7 +80,7 @@ class StreamingBase(Parameters):
         return self.group is not None and stream.shape[1] > 1
 
     def _checked_factors(self, l2):
-        """The penalty factors, if they are valid for this optimizer."""
+        """The Factors, if they are valid for this optimizer."""
         factors = self._stream.factors_of(self.penalty_factor)
         if self.optimizer == "sgd" and l2 != 0 and factors.fraction is not None:
             raise ValueError(
@@ -88,7 +88,7 @@ class StreamingBase(Parameters):
                 f" penalties with other factors have no closed form, got {factors.fraction!r}; set l1_ratio=1 or"
                 " another optimizer"
             )
-        return factors.array
+        return factors
 
     def _new_stream(self, x, columns):
         return Stream(x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept, self.positive)

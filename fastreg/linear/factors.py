@@ -16,9 +16,10 @@ class Factors(NamedTuple):
     given: object  # the argument
     array: np.ndarray | None  # a copy in the dtype of the weights, read-only
     fraction: float | None  # one that is neither 0 nor 1, if there is any
+    largest: float
 
 
-NONE = Factors(None, None, None)
+NONE = Factors(None, None, None, 1.0)
 
 
 def checked_factors(given, features, dtype, current):
@@ -45,4 +46,16 @@ def checked_factors(given, features, dtype, current):
     factors.flags.writeable = False
     if current is not None and np.array_equal(factors, current):
         factors = current
-    return Factors(given, factors, float(fractions[0]) if len(fractions) else None)
+    largest = float(factors.max(initial=0))
+    return Factors(given, factors, float(fractions[0]) if len(fractions) else None, largest)
+
+
+def check_products(strengths, largest, dtype):
+    """Raise ValueError unless the dtype can hold the strengths and their products with the largest factor."""
+    with np.errstate(over="ignore"):
+        products = np.array(strengths).astype(dtype) * dtype.type(max(1.0, largest))
+    if not np.isfinite(products).all():
+        raise ValueError(
+            f"alpha: expected a strength that {dtype}, the dtype of the weights, can hold, also times penalty_factor,"
+            f" got {max(strengths):g} times {largest:g}"
+        )

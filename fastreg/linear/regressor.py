@@ -80,7 +80,7 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
 
     _losses = ("squared_error", "huber")
     _default_schedule = "invscaling"
-    group = None  # there is one weight for each feature
+    group = None  # no parameter, since there is one weight for each feature; the code shared with the classifier asks
 
     def __init__(
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
-from fastreg.linear.factors import NONE, checked_factors
+from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
 from fastreg.reference.losses import LOSSES
 
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
@@ -97,7 +97,7 @@ class Task(NamedTuple):
     base_rate: (
         float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
     )
-    factors: np.ndarray | None = None  # as of Stream.factors_of
+    factors: Factors = NONE
 
 
 class Stream:
@@ -216,13 +216,17 @@ class Stream:
             scales, total, count = self._scales(samples.sizes(order))
         lr = task.base_rate / scales if task.base_rate else task.rates(steps)
         factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-        table = np.stack(np.broadcast_arrays(lr, *(x * factor for x in task.strengths))).reshape(4, -1)
+        with np.errstate(over="ignore"):  # checked below
+            strengths = [x * factor for x in task.strengths]
+        table = np.stack(np.broadcast_arrays(lr, *strengths)).reshape(4, -1)
         table = np.ascontiguousarray(table, dtype=float)
         self._check_rates(table[0])
+        if len(order):
+            check_products(table[1:, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
-            float(np.ravel(scales)[-1]), epochs, task.factors,
+            float(np.ravel(scales)[-1]), epochs, task.factors.array,
         )  # fmt: skip
 
     def _check_rates(self, lr):

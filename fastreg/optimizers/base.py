@@ -154,7 +154,8 @@ class Optimizer(Values, StateDict):
             pairs, own_axes = split_bounds(layout, own, own_bounds), split_axes(layout, own, own_axes)
             obstacle = obstacle_to_groups(layout.names, own, arrays, pairs, own_axes)
             has_bounds = any(pair is not None for pair in pairs)
-            groups.append(Group(self, attributes["_known"], layout, len(weights), own, scales, has_bounds, obstacle))
+            own_parts = own, scales, arrays, has_bounds, obstacle
+            groups.append(Group(self, attributes["_known"], layout, len(weights), *own_parts))
             settings.append(groups[-1].checked({}, own_settings))
             names, weights, factors = names + layout.names, weights + own, factors + arrays
             bounds, axes = bounds + pairs, axes + own_axes

@@ -6,7 +6,7 @@ Dense and lazy optimizers share these checks.
 import numpy as np
 
 from fastreg.optimizers.params import filled
-from fastreg.optimizers.settings import check_float32, finite
+from fastreg.optimizers.settings import check_float32, finite, to_float32
 
 
 def split_factors(layout, weights, factors):
@@ -38,14 +38,25 @@ def split_factor(name, w, factor):
     return 1.0, array
 
 
+def largest_factor(number, array):
+    """The largest factor of a tensor, from what split_factor gave: products with smaller ones do not overflow."""
+    return number if array is None else float(array.max(initial=0))
+
+
 def check_products(settings, factor, float32):
-    """Raise ValueError where a strength times a number overflows or underflows, in float32 too where that is used."""
+    """Raise ValueError where a strength times a factor overflows or underflows, in float32 too where that is used.
+
+    Strengths that are callables are left out. The kernels round a strength before they multiply it by an array. Most
+    products are far from the ends of both dtypes: the check must be fast, since schedules come here at every step.
+    """
     for key in ("l1", "l2", "l21"):
-        if key not in settings:
+        strength = settings.get(key, 0.0)
+        if callable(strength) or strength == 0 or factor in (0, 1) or 1e-30 < strength * factor < 1e30:
             continue
-        name, product = f"{key} times penalty_factor", settings[key] * factor
+        rounded = float(to_float32(strength)) if float32 else strength
+        name, product = f"{key} times penalty_factor", max(strength, rounded) * factor
         finite(name, product)
-        if product == 0 and settings[key] != 0 and factor != 0:
-            raise ValueError(f"{name}: expected a number that float64 can hold, got {settings[key]!r} * {factor!r}")
+        if product == 0:
+            raise ValueError(f"{name}: expected a number that float64 can hold, got {strength!r} * {factor!r}")
         if float32:
             check_float32(name, product)

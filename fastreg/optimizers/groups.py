@@ -12,7 +12,7 @@ import numpy as np
 
 from fastreg import reference
 from fastreg._boundary import errors
-from fastreg.optimizers.factors import check_products
+from fastreg.optimizers.factors import check_products, largest_factor
 from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
 
 NOT_IN_GROUPS = {  # words for settings that are known, but not here
@@ -44,7 +44,7 @@ class Group(MutableMapping):
     settings, so that they change together with the state.
     """
 
-    def __init__(self, optimizer, known, layout, start, weights, factors, has_bounds, obstacle):
+    def __init__(self, optimizer, known, layout, start, weights, factors, arrays, has_bounds, obstacle):
         self._optimizer, self._known, self._layout, self.weights = optimizer, known, layout, weights
         self.start, self.stop, self.range = start, start + len(weights), range(start, start + len(weights))
         self._has_bounds = has_bounds
@@ -53,6 +53,9 @@ class Group(MutableMapping):
         self.scales = sorted(set(factors))  # the different ones
         self.kinds = [self.scales.index(factor) for factor in factors]  # of each tensor, the index of its scale
         self._float32 = any(w.dtype != np.float64 for w in weights)  # some of its tensors are computed in float32
+        self._largest = {  # the different factors that products with strengths are checked with, and their dtypes
+            (largest_factor(*parts), w.dtype != np.float64) for *parts, w in zip(factors, arrays, weights)
+        }
 
     def attach(self, tensors, k):
         """Use the settings of group k of `tensors` from now on."""
@@ -74,14 +77,17 @@ class Group(MutableMapping):
             raise errors.bad_gamma(checked["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
         if self._obstacle is not None and checked["l21"] != 0:
             raise errors.bad_l21(checked["l21"], *self._obstacle)
+        self._check_products(checked)
         return checked
+
+    def _check_products(self, settings):
+        for factor, float32 in self._largest:
+            check_products(settings, factor, float32)
 
     def numbers(self, settings, completed):
         """The settings after this number of completed steps, with numbers in place of callables."""
         now = evaluate_schedules(settings, completed, self._float32)
-        for scale in self.scales:
-            if scale != 1:
-                check_products(now, scale, self._float32)
+        self._check_products(now)
         return now
 
     def plan(self, settings, completed, fresh):

@@ -173,6 +173,7 @@ def group_update(w, grad, lr, l1, l2, l21, group_axis):
     them. With l1, which also sets single weights of the other groups to zero, it is the sparse group lasso. From x =
     S(w − lr·grad, lr·l1)/(1 + lr·l2), with S as in :func:`elastic_net_update`, and t = lr·l21/(1 + lr·l2), a group
     becomes 0 where ‖x‖ ≤ t, else x·(1 − t/‖x‖). A group with an infinity or a NaN has no norm: it stays x.
+    So does a float64 group with a magnitude above 1e154, since its square overflows; in float32, all norms are finite.
 
     Parameters
     ----------

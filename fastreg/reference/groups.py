@@ -49,9 +49,10 @@ def group_sums(terms):
     outer, groups, inner = terms.shape
     lanes = np.zeros((GROUP_LANES if outer == 1 else 1, groups))
     if outer == 1:
-        padded = np.zeros((groups, -(-inner // GROUP_LANES) * GROUP_LANES))
-        padded[:, :inner] = terms[0]
-        lines = padded.T.reshape(-1, GROUP_LANES, groups) if groups else []
+        # in C order: NumPy 2.4 crashes if memory runs out in the sum of arrays of different orders
+        padded = np.zeros((-(-inner // GROUP_LANES) * GROUP_LANES, groups))
+        padded[:inner] = terms[0].T
+        lines = padded.reshape(-1, GROUP_LANES, groups) if groups else []
     else:
         lines = terms.transpose(0, 2, 1).reshape(-1, 1, groups) if groups else []
     for line in lines:
@@ -81,10 +82,10 @@ def group_prox(x, h, l21):
     """The groups that minimise Σ h·(z − x)²/2 + l21·‖z‖, for x and h of shape (outer, groups, inner), l21 by group."""
     strength, v = l21.astype(float), x.astype(float)
     p = v * h.astype(float)
-    moments = [group_sums(terms) for terms in (v * v, v * p, p * p)]
-    least, tolerance = h.min(axis=(0, 2), initial=np.inf).astype(float), 1e-9 if x.dtype == np.float32 else 1e-16
-    t = np.where(l21 == 0, np.inf, first_norm(moments, strength))
-    iterated = is_iterated(moments, strength) & (l21 != 0) & ~is_close(t, moments, strength, least, tolerance)
+    xx, xxhh = group_sums(v * v), group_sums(p * p)
+    least, tolerance = h.min(axis=(0, 2), initial=np.inf).astype(float), 1e-8 if x.dtype == np.float32 else 1e-16
+    t = np.where(l21 == 0, np.inf, first_norm(xx, xxhh, strength))
+    iterated = is_iterated(xx, xxhh, strength) & (l21 != 0) & ~is_close(xx, xxhh, least, strength, tolerance)
     for _ in range(MOST_ITERATIONS):
         if not iterated.any():
             break
@@ -98,27 +99,25 @@ def group_prox(x, h, l21):
     return shrunk(x, inverse_norm(h, t, l21), t)
 
 
-def is_iterated(moments, l21):
+def is_iterated(xx, xxhh, l21):
     """Whether the norms must be searched. If not, a group is 0, or stands still, as its norm is not finite."""
-    return (moments[0] + moments[2] < np.inf) & ~(np.sqrt(moments[2]) <= l21)
+    return (xx + xxhh < np.inf) & ~(np.sqrt(xxhh) <= l21)
 
 
-def first_norm(moments, l21):
+def first_norm(xx, xxhh, l21):
     """Where the search starts; 0 and infinity if there is none."""
-    t = np.sqrt(moments[0]) - l21 * (moments[0] / moments[1])
-    without = np.where(np.sqrt(moments[2]) <= l21, 0, np.inf)
-    return np.where(is_iterated(moments, l21), np.where(t > 0, t, 0), without)
+    without = np.where(np.sqrt(xxhh) <= l21, 0, np.inf)
+    return np.where(is_iterated(xx, xxhh, l21), np.sqrt(xx) * (1 - l21 / np.sqrt(xxhh)), without)
 
 
-def is_close(t, moments, l21, least, tolerance):
+def is_close(xx, xxhh, least, l21, tolerance):
     """Whether the search can end where it starts: no weight is off by more than the relative tolerance.
 
     `least` is the smallest h of a group.
     """
-    mean, most = moments[1] / moments[0], l21 / least
-    lower = t - most
-    left = most * (moments[2] / moments[0] / (mean * mean) - 1)
-    return (most < lower) & (left * most <= tolerance * (lower * lower))
+    most = l21 / least
+    lower = np.sqrt(xx) - most
+    return (most < lower) & (most * (most - l21 * np.sqrt(xx / xxhh)) <= tolerance * (lower * lower))
 
 
 def improved(t, slopes, l21, least, tolerance):

@@ -15,7 +15,7 @@ from fastreg import reference
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import BITS
 from fastreg.optimizers.bounds import bounds_of, checked_pair
-from fastreg.optimizers.factors import check_products, split_factor
+from fastreg.optimizers.factors import check_products, largest_factor, split_factor
 from fastreg.optimizers.group_axis import obstacle_to_groups
 from fastreg.optimizers.settings import checked_settings
 
@@ -94,8 +94,8 @@ def penalty_parts(group, settings, name_of):
         kinds = [scales.index(number) for number, _ in parts]
         factors = [None if x is None else torch.from_numpy(x) for _, x in parts]
         factors = None if all(x is None for x in factors) else factors
-        for scale in scales:
-            check_products(settings, scale, is_float32)
+        for number, array in parts:
+            check_products(settings, largest_factor(number, array), is_float32)
     axes, pair = group["group_axis"], group["bounds"]
     axes = list(axes) if isinstance(axes, (list, tuple)) else errors.as_axis(axes)
     bounds = None

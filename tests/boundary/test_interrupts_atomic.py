@@ -180,7 +180,7 @@ def test_the_old_state_differs_from_the_new():
     """Otherwise a call without any effect would pass."""
     same = {name for name, operation in OPERATIONS.items() if len({repr(x) for x, _ in outcomes(operation)}) == 1}
     assert all(
-        name.partition(": ")[0] in ("bind", "predict") or name.endswith(("weights", "has_pending_penalty"))
+        name.partition(": ")[0] in ("bind", "predict", "report") or name.endswith(("weights", "has_pending_penalty"))
         for name in same
     )
     operation = OPERATIONS["bind"]

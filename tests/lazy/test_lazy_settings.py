@@ -128,3 +128,35 @@ def test_attributes(name):
             setattr(lazy, attribute, 1)
     if name in ("proximal", "truncated"):
         assert lazy.mode == name
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("form", [float, lambda x: np.array([x, 1.0, x])], ids=["number", "array"])
+@pytest.mark.parametrize("strength", ["l1", "l2", "l21"])
+@pytest.mark.parametrize("kind", [fastreg.LazySGD, fastreg.LazyAdagrad, fastreg.LazyFTRL])
+def test_products_with_factors_that_are_infinite_are_refused(kind, strength, form, dtype):
+    w, most, factor = np.ones(3, dtype), float(np.finfo(dtype).max), form(10.0)
+    if kind is fastreg.LazySGD and strength == "l2" and np.ndim(factor):
+        return  # such factors have no closed form
+    pattern = f"^{strength} times penalty_factor: expected"
+    for given in (most / 2, lambda n: most / 2):
+        with pytest.raises(ValueError, match=pattern):
+            kind(w, 0.5, penalty_factor=factor, **{strength: given})
+    lazy = kind(w, 0.5, penalty_factor=factor)
+    before = snapshot(lazy)
+    with pytest.raises(ValueError, match=pattern):
+        setattr(lazy, strength, most / 2)
+    with pytest.raises(ValueError, match=pattern):
+        lazy.load_state_dict(lazy.state_dict() | {strength: most / 2})
+    assert snapshot(lazy) == before
+    setattr(lazy, strength, lambda n: most / 2 if n else 1.0)
+    lazy.step(np.array([0]), np.ones(1, dtype))
+    before = snapshot(lazy)
+    with pytest.raises(ValueError, match=pattern):
+        lazy.step(np.array([0]), np.ones(1, dtype))
+    assert snapshot(lazy) == before
+
+
+def test_the_sum_of_l1_and_l21_of_a_vector_is_checked_with_the_factors():
+    with pytest.raises(ValueError, match=r"^l1 plus l21, times penalty_factor: expected .* float32"):
+        fastreg.LazySGD(np.ones(2, np.float32), 0.5, l1=2e37, l21=2e37, penalty_factor=np.array([10.0, 1.0]))

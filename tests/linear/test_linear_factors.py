@@ -235,3 +235,23 @@ def test_factors_that_the_dtype_cannot_hold():
         model.fit(x, y)
         with pytest.raises(ValueError, match=r"^penalty_factor: expected finite float32 numbers, not negative, got 1e"):
             model.fit(x.astype(np.float32), y)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_that_the_dtype_cannot_hold(optimizer, dtype):
+    """alpha and the factors are finite, but not their product; for FTRL, not its total over the samples."""
+    x, y = data("squared_error")
+    x, most = x.astype(dtype), float(np.finfo(dtype).max)
+    factors = [1.0] * 11 + [1000.0]
+    for l1_ratio in (0, 1):
+        options = {"optimizer": optimizer, "l1_ratio": l1_ratio, "penalty_factor": [1.0] * 12}
+        model = StreamingRegressor(alpha=1e-3, **options).partial_fit(x, y)
+        before = bits(model)
+        model.set_params(alpha=most / 10, penalty_factor=factors if l1_ratio else [1.0] * 11 + [0.0])
+        if optimizer == "ftrl" or l1_ratio:
+            for call in (model.partial_fit, model.fit):
+                with pytest.raises(ValueError, match=r"^alpha: expected a strength that float.* penalty_factor"):
+                    call(x, y)
+            assert bits(model) == before
+        model.set_params(alpha=most / 1e6).partial_fit(x, y)

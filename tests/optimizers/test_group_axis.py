@@ -168,3 +168,21 @@ def test_obstacles_may_stay_while_there_is_no_strength():
     fastreg.SGD(w, l21=0.1, penalty_factor=np.array([[1.0, 1.0], [2.0, 2.0]]), group_axis=0)
     with pytest.raises(TypeError, match=r"^penalty_factor\[0\]: .*mask"):
         fastreg.SGD(w, penalty_factor=np.ma.masked_array(np.ones((2, 2)), mask=np.eye(2)))
+
+
+@pytest.mark.filterwarnings("ignore:Setting the shape")  # deprecated in NumPy 2.5
+@pytest.mark.parametrize("shape", [(3, 4), (12,), (2, 2, 3)])
+def test_weights_that_were_reshaped_in_place_have_other_groups(shape):
+    """Without groups a new shape changes nothing, since the memory is the same."""
+    grouped, single = np.ones((4, 3)), np.ones((4, 3))
+    optimizer = fastreg.SGD([grouped, single], 0.1, l21=0.5, group_axis=[1, None])
+    grouped.shape = single.shape = shape
+    before = grouped.copy()
+    with pytest.raises(ValueError, match=r"params\[0\].* got (shape|1)"):
+        optimizer.step([np.ones(shape), np.ones(shape)])
+    np.testing.assert_array_equal(grouped, before)
+    optimizer.step([None, np.ones(shape)])
+    assert (single != 1).all()
+    grouped.shape = (4, 3)
+    optimizer.step([np.ones((4, 3)), None])
+    assert (grouped != 1).all()

@@ -71,3 +71,49 @@ def test_a_mask_is_a_factor_of_zeros_and_ones():
 def test_a_positive_factor_that_is_zero_in_float32_is_refused():
     with pytest.raises(ValueError, match=r"^penalty_factor\[0\]: .* float32 .* 1e-60"):
         fastreg.SGD(np.ones(3, np.float32), penalty_factor=np.full(3, 1e-60))
+
+
+LARGE = {np.float32: 1e38, np.float64: 1e308}  # times 10 is infinite
+
+
+@pytest.mark.parametrize("strength", ["l1", "l2", "l21"])
+@pytest.mark.parametrize("form", [float, lambda x: np.array([x, x, x])], ids=["number", "array"])
+@dtypes
+def test_a_product_that_is_infinite_is_refused_before_anything_is_written(strength, form, dtype):
+    """Each of the two is finite, but the product is not: with a rate or a weight of 0 it would give a NaN."""
+    w, factor, large = np.ones(3, dtype), form(10), LARGE[dtype]
+    with pytest.raises(ValueError, match=f"^{strength} times penalty_factor: expected a .* got (inf|1e\\+39)"):
+        fastreg.SGD(w, 0.0, penalty_factor=factor, **{strength: large})
+    with pytest.raises(ValueError, match=f"^{strength} times penalty_factor: "):
+        fastreg.SGD(w, 0.0, penalty_factor=factor, **{strength: lambda n: large})
+    optimizer = fastreg.SGD(w, 0.0, penalty_factor=factor)
+    with pytest.raises(ValueError, match=f"^{strength} times penalty_factor: "):
+        optimizer.param_groups[0][strength] = large
+    assert optimizer.param_groups[0][strength] == 0
+    saved = optimizer.state_dict()
+    with pytest.raises(ValueError, match=f"^{strength} times penalty_factor: "):
+        optimizer.load_state_dict(saved | {f"group.0.{strength}": large})
+    optimizer.param_groups[0][strength] = lambda n: large * min(n, 1)
+    optimizer.step(np.ones(3, dtype))
+    with pytest.raises(ValueError, match=f"^{strength} times penalty_factor: "):
+        optimizer.step(np.ones(3, dtype))
+    assert optimizer.completed == 1
+    assert w.tolist() == [1, 1, 1]
+
+
+def test_products_are_checked_in_the_dtype_of_their_own_tensor():
+    """A large factor of a float64 tensor does not meet the range of float32, though another tensor is float32."""
+    wide, narrow = np.ones(2), np.ones(2, np.float32)
+    optimizer = fastreg.SGD([wide, narrow], 0.1, l1=2.0, penalty_factor=[np.array([1e90, 0.0]), 1.0])
+    optimizer.step([np.zeros(2), np.zeros(2, np.float32)])
+    assert wide.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"^l1 times penalty_factor: .* float32"):
+        fastreg.SGD([wide, narrow], l1=2.0, penalty_factor=[1.0, np.array([3e38, 0], np.float32)])
+
+
+def test_a_product_may_be_the_largest_number():
+    for dtype in DTYPES:
+        most = float(np.finfo(dtype).max)
+        optimizer = fastreg.SGD(np.ones(2, dtype), 0.0, l1=2.0, penalty_factor=np.array([most / 2, 1]))
+        optimizer.step(np.zeros(2, dtype))
+        assert optimizer.params.tolist() == [1, 1]
