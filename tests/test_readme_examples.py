@@ -18,5 +18,7 @@ def test_the_readme_has_complete_examples():
 
 @pytest.mark.parametrize("block", COMPLETE, ids=range(len(COMPLETE)))
 def test_an_example_of_the_readme_runs(block, capsys):
+    if "import torch\n" in block:
+        pytest.importorskip("torch", reason="torch is not installed")
     exec(compile(block, str(README), "exec"), {})
     assert capsys.readouterr().out

@@ -20,9 +20,8 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 def as_array(x, name):
     """x as an ndarray over the same memory; TypeError if that needs a copy, or for a tensor of an unsupported dtype."""
     torch = sys.modules.get("torch")
-    is_tensor = torch is not None and isinstance(x, torch.Tensor)
-    if is_tensor and x.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-        raise TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {x.dtype}")
+    if torch is not None and isinstance(x, torch.Tensor) and x.dtype not in torch_dtypes():
+        raise bad_tensor(x, name)
     return as_buffer(x, name)
 
 
@@ -52,12 +51,43 @@ def _from_torch(x, name, torch):
     if x.requires_grad:
         raise TypeError(f"{name}: expected a tensor without autograd, got one that requires grad; pass {name}.detach()")
     if x.device.type != "cpu" or x.layout != torch.strided:
-        raise TypeError(f"{name}: expected a dense tensor on the CPU, got layout {x.layout} on device {x.device}")
+        raise bad_tensor(x, name)
     if x.is_neg():
         raise TypeError(f"{name}: expected a plain tensor, got a lazily negated view; pass {name}.resolve_neg()")
     if x.dtype == torch.bfloat16:
         return x.view(torch.int16).numpy().view(BITS)
     return x.numpy()
+
+
+def torch_dtypes():
+    torch = sys.modules["torch"]
+    return torch.float32, torch.float64, torch.bfloat16
+
+
+def bad_tensor(x, name):
+    """The error for a tensor of torch that the kernels cannot read, whatever its memory is; None if there is none."""
+    if x.dtype not in torch_dtypes():
+        return TypeError(f"{name}: expected dtype float32, float64 or bfloat16, got {x.dtype}")
+    if x.device.type != "cpu" or x.layout != sys.modules["torch"].strided:
+        return TypeError(f"{name}: expected a dense tensor on the CPU, got layout {x.layout} on device {x.device}")
+    return None
+
+
+def bad_torch_memory(name, *tensors):
+    """The error for tensors that lie in memory in a way that the kernels cannot use, although nothing else is wrong."""
+    got = ", ".join(
+        "None" if x is None else f"shape {tuple(x.shape)}, strides {x.stride()}, dtype {x.dtype}" for x in flat(tensors)
+    )
+    return ValueError(f"{name}: expected parameter, gradient, state and factors that lie in memory alike, got {got}")
+
+
+def flat(tensors):
+    return [y for x in tensors for y in (x if isinstance(x, list) else [x])]
+
+
+def bad_step_count(steps, name):
+    """The error for a count of steps that torch would not have written."""
+    return ValueError(f"{name}: expected a float tensor on the CPU with one element, not negative, got {_short(steps)}")
 
 
 def bad_array(a, name, writable=False):

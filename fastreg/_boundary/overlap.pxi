@@ -1,39 +1,43 @@
-# Layer 4, the check for overlap among many arrays. Included by tensors.pyx; uses its cimports.
+# Layer 4, the check for overlap among many arrays. Included by tensors.pyx and torch_step.pyx; uses their cimports.
+from libc.stdlib cimport qsort
 
 cdef struct Block:  # the memory of one array that steps write: weights or state of a tensor
     const char* start
     const char* end
     Py_ssize_t index  # of the tensor
 
-cdef struct Blocks:  # sorted by address
+cdef struct Blocks:
     Block* blocks
     Py_ssize_t count
 
 
-cdef int sort_blocks(Blocks* sorted_blocks, list names, list weights, list states) except -1:
-    """Collects the memory that steps write; ValueError if two arrays overlap. An empty array has no block."""
+cdef inline void add_block(Blocks* x, const void* start, Py_ssize_t size, Py_ssize_t index) noexcept:
+    """Adds the memory of an array. An empty array has no block."""
+    if size > 0:
+        x.blocks[x.count] = Block(<const char*>start, <const char*>start + size, index)
+        x.count += 1
+
+
+cdef int compare_blocks(const void* x, const void* y) noexcept nogil:
+    cdef const Block* first = <const Block*>x
+    cdef const Block* second = <const Block*>y
+    if first.start != second.start:
+        return 1 if first.start > second.start else -1
+    return (first.index > second.index) - (first.index < second.index)
+
+
+cdef Py_ssize_t sort_blocks(Blocks* x) noexcept:
+    """Sorts the blocks by address. The position of one that overlaps the block before it, or 0."""
     cdef Py_ssize_t i
-    cdef ndarray x
-    cdef Block* last = NULL
-    cdef const char* start
-    written = []
-    for i in range(len(weights)):
-        for x in (weights[i], *states[i]):
-            if PyArray_SIZE(x) > 0:
-                written.append((address(x), i, x))
-    sorted_blocks.blocks = <Block*>allocate(len(written), sizeof(Block))
-    for _, i, x in sorted(written, key=itemgetter(0, 1)):
-        start = <const char*>PyArray_DATA(x)
-        if last != NULL and start < last.end:
-            raise errors.bad_overlap(f"params[{names[last.index]}]", f"params[{names[i]}]")
-        last = &sorted_blocks.blocks[sorted_blocks.count]
-        last[0] = Block(start, start + PyArray_NBYTES(x), i)
-        sorted_blocks.count += 1
+    qsort(x.blocks, x.count, sizeof(Block), compare_blocks)
+    for i in range(1, x.count):
+        if x.blocks[i].start < x.blocks[i - 1].end:
+            return i
     return 0
 
 
 cdef Py_ssize_t overlapped(const Blocks* x, const char* start, Py_ssize_t size) noexcept:
-    """The index of a tensor with weights or state among the `size` bytes from `start`, or -1."""
+    """The index of a tensor with weights or state among the `size` bytes from `start`, or -1; the blocks are sorted."""
     cdef Py_ssize_t low = 0, high = x.count, middle
     while low < high:  # the first block that ends after the start
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-# Layer 4, from arrays and Plans to tasks. Included by tensors.pyx; uses its cimports.
+# Layer 4, from arrays and Plans to tasks. Included by tensors.pyx after overlap.pxi; uses its cimports.
 
 cdef struct Slot:  # what the boundary stores for one tensor, in addition to its task
     PyObject* w            # the ndarray, kept alive by Tensors.weights
@@ -162,3 +162,18 @@ cdef void count_steps(const Task* tasks, Slot* slots, const Span* span) noexcept
             slot.steps += 1
             if span.is_corrected:
                 slot.powers = slot.next
+
+
+cdef int find_blocks(Blocks* written, list names, list weights, list states) except -1:
+    """Finds the memory that steps write; ValueError if two arrays overlap."""
+    cdef Py_ssize_t i, found
+    cdef ndarray x
+    written.blocks = <Block*>allocate(4*len(weights), sizeof(Block))
+    for i in range(len(weights)):
+        for x in (weights[i], *states[i]):
+            add_block(written, PyArray_DATA(x), PyArray_NBYTES(x), i)
+    found = sort_blocks(written)
+    if found > 0:
+        first, second = written.blocks[found - 1].index, written.blocks[found].index
+        raise errors.bad_overlap(f"params[{names[first]}]", f"params[{names[second]}]")
+    return 0

@@ -19,7 +19,7 @@ from numpy cimport (
 )
 
 from fastreg._boundary.checks cimport (
-    address, as_arrays, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels, set_groups,
+    as_arrays, dtype_of, GIL_FREE, guard, is_alike, is_plain, is_target, kernels, set_groups,
 )
 from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
 from fastreg._boundary.parallel cimport nonfinite, penalty, update
@@ -28,7 +28,7 @@ from fastreg._kernels.table cimport (
     AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode, Powers, Task,
 )
 
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 
 import cython
 
@@ -42,8 +42,8 @@ cdef extern from "numpy/arrayobject.h":
 
 import_array()
 
-include "tasks.pxi"
 include "overlap.pxi"
+include "tasks.pxi"
 
 cdef struct Counters:  # of one tensor
     long long steps
@@ -120,7 +120,7 @@ cdef class Tensors:
             self.tasks[i] = make_task(names[i], w, states[i], factors[i], bounds[i], axes[i])
             self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
             self.size += PyArray_SIZE(w)
-        sort_blocks(&self.written, names, weights, states)
+        find_blocks(&self.written, names, weights, states)
 
     def __dealloc__(self):
         PyMem_Free(self.tasks)

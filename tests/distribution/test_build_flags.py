@@ -76,7 +76,7 @@ from fastreg._boundary import dispatch
 cannot_run = {module for name, module in dispatch.MODULES.items() if name not in dispatch.available()}
 for package in ("fastreg", "fastreg._boundary", "fastreg._kernels"):
     for module in pkgutil.iter_modules(sys.modules[package].__path__, package + "."):
-        if module.name not in cannot_run | {"fastreg.__main__"}:
+        if module.name not in cannot_run | {"fastreg.__main__", "fastreg.torch"}:
             importlib.import_module(module.name)
 assert {"fastreg._boundary.linear", "fastreg._kernels.baseline"} <= sys.modules.keys()
 

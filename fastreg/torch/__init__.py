@@ -1,0 +1,23 @@
+"""Layer 5, optimizers of torch over the same kernels: in the place of torch.optim's, with exact zeros.
+
+    from fastreg.torch import AdamW
+    optimizer = AdamW(model.parameters(), lr=1e-3, l1=1e-4)
+
+Each class is a subclass of torch.optim.Optimizer. It has the signature, defaults, state and errors of torch's class of
+that name, and the penalties of fastreg. base.py documents what they share; each optimizer has a file of its own.
+"""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    raise ImportError("fastreg.torch needs PyTorch: pip install 'fastreg-kernels[torch]'") from error
+
+from fastreg.torch.adagrad import Adagrad
+from fastreg.torch.adam import Adam, AdamW
+from fastreg.torch.base import Optimizer
+from fastreg.torch.ftrl import FTRL
+from fastreg.torch.lion import Lion
+from fastreg.torch.rmsprop import RMSprop
+from fastreg.torch.sgd import SGD
+
+__all__ = ["FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]

@@ -1,0 +1,87 @@
+"""Layer 5, FTRL-Proximal for torch."""
+
+from math import inf
+
+import torch
+
+from fastreg import optimizers
+from fastreg.optimizers.ftrl import init_ftrl_state
+from fastreg.torch.base import Optimizer
+from fastreg.torch.plans import as_list, as_number
+from fastreg.torch.settings import common, penalties
+from fastreg.torch.tensors import as_contiguous_array, new_tensor
+
+
+class FTRL(Optimizer):
+    """FTRL-Proximal: the weights minimise all linearised losses so far plus the penalty, in closed form.
+
+    Parameters
+    ----------
+    params, lr, weight_decay, maximize, foreach, capturable, differentiable, fused, l1, l2, l21, gamma, bounds, \
+    group_axis, penalty_factor, on_nonfinite, threads
+        As for every :class:`fastreg.torch.base.Optimizer`. There is no mode: zeros are always exact. With lr = 0,
+        nothing moves and no state is made.
+    beta : float, default 1.0
+        McMahan's beta, added to the root of the sum of squares.
+    initial_accumulator_value : float, default 0.0
+        Initial value of the sum of squares. It or beta must be positive.
+    warm_start : bool, default True
+        Choose the initial z so that the closed form gives back the initial weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for every optimizer of fastreg.torch.
+
+    Notes
+    -----
+    The penalties are totals over the stream: see :class:`fastreg.FTRL`. The state depends on lr and beta: after one of
+    them changes, the weights move at the next step even under a zero gradient.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastreg.torch import FTRL
+    >>> w = torch.nn.Parameter(torch.zeros(3))
+    >>> optimizer = FTRL([w], lr=0.5, l1=1.0)
+    >>> (w * torch.tensor([3.0, -3.0, 0.5])).sum().backward()
+    >>> optimizer.step()
+    >>> w.detach()
+    tensor([-0.2500,  0.2500,  0.0000])
+    """
+
+    _rule = optimizers.FTRL
+    _settings = ("lr", "beta", "weight_decay", "initial_accumulator_value", "warm_start", "l1", "l21", "gamma")
+    _counts = False
+
+    def __init__(
+        self, params, lr=1e-3, beta=1.0, weight_decay=0, *,
+        initial_accumulator_value=0.0, warm_start=True,
+        foreach=None, maximize=False, capturable=False, differentiable=False, fused=None,
+        l1=0.0, l2=None, l21=0.0, gamma=inf,
+        bounds=None, group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
+    ):  # fmt: skip
+        defaults = common(lr, weight_decay, foreach, maximize, capturable, differentiable, fused)
+        defaults |= {"beta": beta, "initial_accumulator_value": initial_accumulator_value, "warm_start": warm_start}
+        defaults |= penalties(l1, l21, gamma, "proximal", inf, bounds, group_axis, penalty_factor)
+        del defaults["mode"], defaults["theta"]
+        super().__init__(params, defaults, l2, on_nonfinite, threads)
+
+    def _check(self, settings):
+        super()._check(settings | {"lr": settings["lr"] or 1.0})
+
+    def _is_idle(self, group):
+        return as_number(group["lr"]) == 0
+
+    def _split(self, settings, group):
+        rule, settings, decay = super()._split(settings, group)
+        return rule, settings | {"lr": settings["lr"] or 1.0}, decay  # a rate of zero is idle, and divides nothing
+
+    def _new_tensors(self, p, group, plan, names):
+        j = next(j for j, other in enumerate(group["params"]) if other is p)
+        kind = plan.kinds[j] if plan.kinds else 0
+        factor = plan.factors[j].numpy() if plan.factors and plan.factors[j] is not None else None
+        axis = as_list(plan.axes, group["params"], "group_axis")[j]
+        w = as_contiguous_array(p)
+        states = init_ftrl_state(plan.settings, w, plan.penalties[kind], factor, (plan.l21[kind], axis))
+        return {name: new_tensor(p, torch.from_numpy(x)) for name, x in zip(("z", "n"), states) if name in names}

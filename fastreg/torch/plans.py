@@ -1,0 +1,167 @@
+"""Layer 5, plans: what a step of fastreg.torch does, as finished numbers for layer 4.
+
+The names of torch become those of fastreg.optimizers, whose classes know the settings, their checks, the directions and
+the penalties. Settings are read at a step, where a parameter has a gradient: schedulers write anything in between.
+"""
+
+from collections.abc import Callable
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from fastreg import reference
+from fastreg._boundary import errors
+from fastreg._boundary.bfloat16 import BITS
+from fastreg.optimizers.bounds import bounds_of, checked_pair
+from fastreg.optimizers.factors import check_products, largest_factor, split_factor
+from fastreg.optimizers.group_axis import obstacle_to_groups
+from fastreg.optimizers.settings import checked_settings
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64), BITS)  # the order of DType in _kernels/table.pxd
+
+
+class Plan(NamedTuple):
+    """What the next step of a group does; torch_tasks.pxi reads it."""
+
+    settings: dict  # of the class in fastreg.optimizers, checked
+    names: tuple[str, ...]  # of the tensors of state
+    counts: bool  # whether the state has a count of steps
+    first: tuple  # the direction of a parameter's first step, as one of the reference's tuples
+    later: tuple  # and that of later ones
+    at_step: Callable | None  # the direction after a number of steps, if it depends on it
+    betas: tuple[float, float]  # whose powers the bias corrections depend on
+    mode: str
+    theta: float
+    penalties: list[tuple]  # one for each number that multiplies the strengths
+    l21: list[float]  # likewise
+    kinds: list[int] | None  # of each parameter, the index of its number; None where all have the first
+    factors: list | None  # of each parameter, a tensor or None
+    axes: int | list | None
+    bounds: list[tuple] | None  # by dtype
+    decay: tuple | None  # the direction of a step of weight decay before the step
+    decay_penalties: list[tuple]
+    maximize: bool
+    is_idle: bool  # nothing moves, no state changes
+    holds: bool  # as long as the settings are the same objects
+
+
+def as_number(x):
+    """A setting as a number; torch allows tensors with one element."""
+    return x.item() if isinstance(x, torch.Tensor) and x.numel() == 1 else x
+
+
+def as_numbers(x):
+    return tuple(map(as_number, x)) if isinstance(x, (tuple, list)) else as_number(x)
+
+
+class Checked:
+    """The checked settings of one group; only what has changed is checked again, since schedulers change lr often."""
+
+    def __init__(self):
+        self.given, self.checked, self.is_float32 = {}, {}, None
+
+    def update(self, given, is_float32):
+        if is_float32 is not self.is_float32:
+            self.given, self.is_float32 = {}, is_float32
+        changes = {key: x for key, x in given.items() if self.given.get(key, self) is not x}
+        for key, x in changes.items():
+            if callable(x):
+                raise TypeError(f"{key}: expected a number, which a scheduler can change, got a callable")
+        self.checked = self.checked | checked_settings({key: as_numbers(x) for key, x in changes.items()}, is_float32)
+        self.given = {key: x for key, x in given.items() if key not in changes or is_constant(x)}
+        return self.checked
+
+
+def is_constant(x):
+    """Whether a setting cannot change in place."""
+    if isinstance(x, tuple):
+        return all(isinstance(y, (float, int)) for y in x)
+    return x is None or isinstance(x, (float, int, str))
+
+
+def penalty_parts(group, settings, name_of):
+    """What the penalty of a group depends on, beside numbers: scales, kinds, factors, axes and bounds."""
+    params, is_float32 = group["params"], has_float32(group)
+    scales, kinds, factors = [1.0], None, None
+    given = group["penalty_factor"]
+    if given is not None:
+        given = as_list(given, params, "penalty_factor")
+        parts = [split_factor(f"penalty_factor[{name_of(j)}]", as_template(p), as_array(f)) for j, (p, f) in
+                 enumerate(zip(params, given))]  # fmt: skip
+        scales = sorted({number for number, _ in parts})
+        kinds = [scales.index(number) for number, _ in parts]
+        factors = [None if x is None else torch.from_numpy(x) for _, x in parts]
+        factors = None if all(x is None for x in factors) else factors
+        for number, array in parts:
+            check_products(settings, largest_factor(number, array), is_float32)
+    axes, pair = group["group_axis"], group["bounds"]
+    axes = list(axes) if isinstance(axes, (list, tuple)) else errors.as_axis(axes)
+    bounds = None
+    if pair is not None and tuple(pair) != (-inf, inf):
+        checked_pair(pair, "bounds")
+        sides = [bounds_of("the parameters", np.empty(0, dtype), pair, "bounds") for dtype in DTYPES]
+        bounds = [tuple(map(float, side)) for side in sides]
+        if settings["gamma"] < inf:
+            raise errors.bad_gamma(settings["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
+    if settings["l21"] != 0:
+        check_groups(params, axes, factors, pair if bounds else None, settings["l21"], name_of)
+    return scales, kinds, factors, axes, bounds
+
+
+def check_groups(params, axes, factors, pair, l21, name_of):
+    """Raise ValueError where a group lasso has no meaning for these parameters."""
+    axes = as_list(axes, params, "group_axis")
+    weights, names = [as_template(p) for p in params], list(map(name_of, range(len(params))))
+    factors = [None if f is None else f.numpy() for f in factors or [None] * len(params)]
+    pairs = [None if pair is None else tuple(map(np.asarray, pair))] * len(params)
+    for axis, w, name in zip(axes, weights, names):
+        if axis is not None:
+            errors.axis_index(errors.as_axis(axis), w.ndim, name)
+    if obstacle := obstacle_to_groups(names, weights, factors, pairs, axes):
+        raise errors.bad_l21(l21, *obstacle)
+
+
+def has_float32(group):
+    """Whether some parameters are computed in float32."""
+    return any(p.dtype != torch.float64 for p in group["params"])
+
+
+def as_list(x, params, what):
+    """One value for each parameter of a group."""
+    if not isinstance(x, (list, tuple)):
+        return [x] * len(params)
+    if len(x) != len(params):
+        raise ValueError(f"{what}: expected one entry for each of {len(params)} parameters, got {len(x)}")
+    return list(x)
+
+
+def as_template(p):
+    """An array with the shape, strides and dtype of a parameter; its numbers do not matter."""
+    array = np.empty(0, np.float64 if p.dtype == torch.float64 else np.float32)
+    p = p.to_local() if hasattr(p, "to_local") else p
+    strides = [array.itemsize * step for step in p.stride()]
+    return np.lib.stride_tricks.as_strided(np.empty(1, array.dtype), tuple(p.shape), strides)
+
+
+def as_array(x):
+    if not isinstance(x, torch.Tensor):
+        return x
+    x = x.to_local() if hasattr(x, "to_local") else x
+    return x.detach().to(torch.float64).cpu().numpy()
+
+
+def cheapest_mode(settings):
+    """The mode of a step. Without a penalty all agree on finite weights, and the subgradient divides nothing.
+
+    It takes 0.8 of the time in Adam (TorchLarge in benchmarks/suite/training.py).
+    """
+    mode = settings.get("mode", "proximal")
+    is_free = not any(settings[key] for key in ("l1", "l2", "l21")) and settings["gamma"] == inf
+    return "subgradient" if mode == "proximal" and is_free and "mode" in settings else mode
+
+
+def scaled_penalties(settings, scales):
+    penalty = reference.penalty_with(settings["l1"], settings["l2"], settings["gamma"])
+    return [reference.scaled(penalty, scale) for scale in scales]

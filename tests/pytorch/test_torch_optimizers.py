@@ -1,0 +1,197 @@
+"""The optimizers of fastreg.torch agree with torch's where both have a rule, and bit for bit with those over arrays."""
+
+import pytest
+from cases import assert_same_bits
+
+import fastreg
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+ours = pytest.importorskip("fastreg.torch")
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
+SHAPES = ((7,), (3, 5), (), (0,), (2, 3, 4, 5))
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+CASES = {
+    "SGD": ("SGD", {}),
+    "momentum": ("SGD", {"momentum": 0.9}),
+    "dampening": ("SGD", {"momentum": 0.9, "dampening": 0.4}),
+    "Nesterov": ("SGD", {"momentum": 0.9, "nesterov": True}),
+    "Adagrad": ("Adagrad", {}),
+    "Adagrad, lr_decay": ("Adagrad", {"lr_decay": 0.1, "initial_accumulator_value": 0.1}),
+    "RMSprop": ("RMSprop", {"alpha": 0.9}),
+    "Adam": ("Adam", {}),
+    "Adam, betas": ("Adam", {"betas": (0.8, 0.9), "eps": 1e-6}),
+    "Adam, decoupled": ("Adam", {"decoupled_weight_decay": True}),
+    "AMSGrad": ("Adam", {"amsgrad": True}),
+    "AdamW": ("AdamW", {}),
+    "AdamW, maximize": ("AdamW", {"amsgrad": True, "maximize": True}),
+}
+
+
+def parameters(dtype):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.nn.Parameter(torch.randn(shape, dtype=dtype, generator=generator)) for shape in SHAPES]
+
+
+def gradients(i, params):
+    """Steps with large and with small noise, so that AMSGrad's maximum is that of an earlier step."""
+    generator = torch.Generator().manual_seed(1000 + i)
+    return [(3.0 if i % 10 < 2 else 0.3) * torch.randn(p.shape, dtype=p.dtype, generator=generator) for p in params]
+
+
+def set_gradients(i, *lists):
+    for params in lists:
+        for p, g in zip(params, gradients(i, params), strict=True):
+            p.grad = g
+
+
+def pair(case, dtype, **settings):
+    """Parameters and an optimizer of ours, the same of torch."""
+    name, options = CASES[case]
+    mode = {} if options.get("decoupled_weight_decay") or name == "AdamW" else {"mode": "subgradient"}
+    a, b = parameters(dtype), parameters(dtype)
+    mine = getattr(ours, name)(a, lr=0.01, **options, **mode, **settings)
+    return a, mine, b, getattr(torch.optim, name)(b, lr=0.01, **options, **settings)
+
+
+def assert_close(a, b, dtype):
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x, y, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@dtypes
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("case", CASES)
+def test_fifty_steps_agree_with_torch(case, weight_decay, dtype):
+    a, mine, b, theirs = pair(case, dtype, weight_decay=weight_decay)
+    for i in range(50):
+        set_gradients(i, a, b)
+        mine.step()
+        theirs.step()
+    assert_close(a, b, dtype)
+    for p, q in zip(a, b, strict=True):
+        assert mine.state[p].keys() == theirs.state[q].keys()
+        for key, x in mine.state[p].items():
+            torch.testing.assert_close(x, theirs.state[q][key], rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+@dtypes
+@pytest.mark.parametrize("case", CASES)
+def test_each_loads_the_state_of_the_other(case, dtype):
+    a, mine, b, theirs = pair(case, dtype, weight_decay=0.1)
+    for i in range(10):
+        set_gradients(i, a, b)
+        mine.step()
+        theirs.step()
+    theirs.load_state_dict(mine.state_dict())
+    mine.load_state_dict(theirs.state_dict())
+    for i in range(10, 20):
+        set_gradients(i, a, b)
+        mine.step()
+        theirs.step()
+    assert_close(a, b, dtype)
+
+
+@dtypes
+@pytest.mark.parametrize("case", CASES)
+def test_the_defaults_are_those_of_torch(case, dtype):
+    name, _ = CASES[case]
+    p = parameters(dtype)
+    mine, theirs = getattr(ours, name)(p).defaults, getattr(torch.optim, name)(p).defaults
+    assert {key: mine[key] for key in theirs if key in mine} == {key: x for key, x in theirs.items() if key in mine}
+    assert theirs.keys() - mine.keys() == set()
+    assert isinstance(getattr(ours, name)(p), torch.optim.Optimizer)
+
+
+PENALTIES = {
+    "none": {},
+    "l1": {"l1": 0.3},
+    "elastic net": {"l1": 0.3, "l2": 0.2},
+    "MCP": {"l1": 0.3, "gamma": 3.0},
+    "groups": {"l1": 0.1, "l21": 0.5},
+    "bounds": {"l1": 0.1, "bounds": (0.0, 0.5)},
+}
+OWN = {
+    "SGD": {"momentum": 0.9, "dampening": 0.4},
+    "Adagrad": {},
+    "RMSprop": {},
+    "Adam": {"amsgrad": True},
+    "Lion": {},
+    "FTRL": {"initial_accumulator_value": 0.1},
+}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_three_steps_have_the_bits_of_the_optimizer_over_arrays(name, penalty, dtype):
+    """Powers of the betas are computed otherwise from the fourth step on."""
+    settings = OWN[name] | PENALTIES[penalty]
+    if name == "Lion" and settings.keys() & {"gamma", "l21"}:
+        pytest.skip("Lion has neither MCP nor a group lasso")
+    params = parameters(getattr(torch, dtype))
+    arrays = [p.detach().clone() for p in params]
+    mine = getattr(ours, name)(params, lr=0.1, **settings)
+    other = getattr(fastreg, name)(arrays, lr=0.1, **settings)
+    for i in range(3):
+        set_gradients(i, params)
+        mine.step()
+        other.step(gradients(i, params))
+    for p, w in zip(params, arrays, strict=True):
+        assert_same_bits(p.detach().float().numpy(), w.float().numpy())
+    assert mine.zeros() == other.zeros()
+    assert mine.penalty() == pytest.approx(other.penalty())
+    assert mine.report()["0"].zeros == other.report()["0"].zeros
+
+
+def test_adamw_has_a_proximal_l1_beside_its_decay():
+    """w·(1 − lr·d), then Adam's step, then the threshold in Adam's metric."""
+    params, plain = parameters(torch.float64), parameters(torch.float64)
+    optimizer = ours.AdamW(params, lr=0.1, weight_decay=0.5, l1=0.2)
+    adam = ours.Adam(plain, lr=0.1, l1=0.2)
+    for i in range(5):
+        set_gradients(i, params, plain)
+        optimizer.step()
+        with torch.no_grad():
+            for p in plain:
+                p.mul_(1 - 0.1 * 0.5)
+        adam.step()
+    assert_close(params, plain, torch.float64)
+    assert optimizer.zeros() > 0
+
+
+def test_a_factor_multiplies_the_strengths_of_a_parameter_or_of_each_weight():
+    params = parameters(torch.float32)[:3]
+    factor = torch.tensor([0.0, 1, 2, 3, 0, 1, 2])
+    optimizer = ours.AdamW(params, lr=0.1, weight_decay=0.5, l1=0.2, penalty_factor=[factor, 0.0, 2.0])
+    twins = parameters(torch.float32)[:3]
+    other = fastreg.Adam([p.detach() for p in twins], lr=0.1, l1=0.2, penalty_factor=[factor.numpy(), 0.0, 2.0])
+    for i in range(3):
+        set_gradients(i, params, twins)
+        optimizer.step()
+        with torch.no_grad():
+            for p, f in zip(twins, (factor, 0.0, 2.0), strict=True):
+                p.mul_(1 - 0.1 * 0.5 * f)
+        other.step([p.grad for p in twins])
+    assert_close(params, twins, torch.float32)
+    assert optimizer.penalty() > other.penalty()
+
+
+def test_groups_of_the_group_lasso_in_any_layout():
+    """The same groups in C order, in Fortran order and in channels_last."""
+    results = []
+    for kind in ("plain", "permuted", "channels_last"):
+        w = torch.randn(6, 5, 4, 3, generator=torch.Generator().manual_seed(0))
+        if kind == "channels_last":
+            w = w.contiguous(memory_format=torch.channels_last)
+        elif kind == "permuted":
+            w = w.permute(1, 3, 0, 2).contiguous().permute(2, 0, 3, 1)
+        p = torch.nn.Parameter(w)
+        optimizer = ours.SGD([p], lr=0.1, l21=28.0, group_axis=1)
+        for i in range(3):
+            p.grad = torch.randn(6, 5, 4, 3, generator=torch.Generator().manual_seed(i))
+            optimizer.step()
+        results.append(p.detach())
+    assert (results[0] == 0).all(dim=3).all(dim=2).all(dim=0).any()
+    for other in results[1:]:
+        torch.testing.assert_close(other, results[0])
