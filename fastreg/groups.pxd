@@ -19,11 +19,11 @@ cdef enum:
     MOST_ITERATIONS = 60  # not reached: 26 were the most for step sizes a factor e^18 apart
 
 
-cdef inline floating metric(const Adaptive* d, floating squares) noexcept nogil:
-    """The inverse of a coordinate's step size, at most a number whose square does not overflow in double."""
+cdef inline floating metric(const Adaptive* d, floating squares, floating l2) noexcept nogil:
+    """The inverse of a coordinate's step size, at most a number whose square does not overflow in double, plus l2."""
     cdef floating h = denominator(d, squares)*<floating>(1/d.lr)
     cdef floating most = <floating>1e30 if floating is float else <floating>1e150
-    return h if h < most else most
+    return (h if h < most else most) + l2
 
 
 cdef inline double even_factor(double norm, double h, double l21) noexcept nogil:
@@ -32,6 +32,11 @@ cdef inline double even_factor(double norm, double h, double l21) noexcept nogil
     if norm <= threshold:
         return 0
     return (norm - threshold)/norm if norm < INFINITY else 1
+
+
+cdef inline floating multiplied(floating x, floating factor) noexcept nogil:
+    """A weight of a group with this factor: 0 is 0 for an infinite weight, too."""
+    return x*factor if factor != 0 else <floating>0
 
 
 cdef inline void add_moments(floating x, floating h, double* xx, double* xxhh) noexcept nogil:
@@ -70,8 +75,8 @@ cdef inline bint is_close(double xx, double xxhh, double least, double l21, doub
     """Whether the search can end where it starts: no weight is off by more than the relative tolerance.
 
     `least` is the smallest h and m the root of their mean square, weighted by x². ‖z‖ is between ‖x‖ − l21/least and
-    ‖x‖ − l21/m, where l21 < 2·h·‖z‖ (Jensen's inequality). A weight is x/(1 + l21/(h·‖z‖)): it follows a relative
-    change of ‖z‖ by less than l21/(h·‖z‖) of it.
+    ‖x‖ − l21/m (Jensen's inequality). A weight is x/(1 + l21/(h·‖z‖)): it follows a relative change of ‖z‖ by less than
+    l21/(h·‖z‖) of it.
     """
     cdef double most = l21/least, lower = sqrt(xx) - most
     return most < lower and most*(most - l21*sqrt(xx/xxhh)) <= tolerance*(lower*lower)

@@ -22,7 +22,7 @@ cdef inline floating factor_at(const Factor* factor, Py_ssize_t i, const floatin
 cdef struct WithMetric:  # a proximal step that also stores the inverse of its size, plus l2
     void* h
 
-ctypedef fused Stage:  # modes, and what else is made of a step
+ctypedef fused DenseMode:  # how `dense` makes a step
     Mode
     WithMetric
 
@@ -44,20 +44,20 @@ cdef inline const floating* squares_of(const Direction* _, const floating* a, co
         return a
 
 
-cdef inline floating stepped(const Direction* d, const Stage* m, const Penalty* p, floating w, floating g, floating* a,
+cdef inline floating stepped(const Direction* d, const DenseMode* m, const Penalty* p, floating w, floating g, floating* a,
                              floating* b, floating* c, floating f, floating* h) noexcept nogil:
     cdef Proximal proximal
     cdef floating new
-    if Stage is WithMetric:
+    if DenseMode is WithMetric:
         new = step(d, &proximal, p, w, g, a, b, c, f)
         if Direction in Adaptive:
-            h[0] = metric(d, squares_of(d, a, b, c)[0]) + <floating>p.l2*f
+            h[0] = metric(d, squares_of(d, a, b, c)[0], <floating>p.l2*f)
         return new
     else:
         return step(d, m, p, w, g, a, b, c, f)
 
 
-cdef void dense(Direction d, Stage m, Penalty p, Factor f, floating* w, const floating* g, floating* a, floating* b,
+cdef void dense(Direction d, DenseMode m, Penalty p, Factor f, floating* w, const floating* g, floating* a, floating* b,
                 floating* c, Py_ssize_t n) noexcept nogil:
     """All coordinates, in chunks: the results of a chunk are written when all of them have been computed.
 
@@ -68,11 +68,11 @@ cdef void dense(Direction d, Stage m, Penalty p, Factor f, floating* w, const fl
     cdef floating[CHUNK] w_, a_, b_, c_, h_
     cdef bint far = n > <Py_ssize_t>(BEYOND_L2//sizeof(floating))
     cdef Py_ssize_t i, j, k
-    if ((Direction is FTRL and Stage is not Proximal and Stage is not WithMetric)
-            or (Direction is Lion and Stage is not Decoupled) or (Direction not in Linear and Stage is Truncated)
+    if ((Direction is FTRL and DenseMode is not Proximal and DenseMode is not WithMetric)
+            or (Direction is Lion and DenseMode is not Decoupled) or (Direction not in Linear and DenseMode is Truncated)
             or (Penalty is Ridge and Factor is not NoFactor)
-            or (Penalty is MCP and (Stage is Decoupled or Stage is Truncated or Stage is WithMetric))
-            or (Direction not in Adaptive and Stage is WithMetric)):
+            or (Penalty is MCP and (DenseMode is Decoupled or DenseMode is Truncated or DenseMode is WithMetric))
+            or (Direction not in Adaptive and DenseMode is WithMetric)):
         pass  # without a meaning, or without a use: see with_mode and with_penalty; nothing is compiled
     else:
         for k in range(n // CHUNK):
@@ -99,11 +99,11 @@ cdef void dense(Direction d, Stage m, Penalty p, Factor f, floating* w, const fl
                 copy_chunk(b_, b + i)
             if Direction in ThreeStates:
                 copy_chunk(c_, c + i)
-            if Stage is WithMetric:
+            if DenseMode is WithMetric:
                 copy_chunk(h_, <floating*>m.h + i)
         for i in range(n - n % CHUNK, n):
             w[i] = stepped(&d, &m, &p, w[i], g[i], a + i, b + i, c + i, factor_at(&f, i, g), h_)
-            if Stage is WithMetric:
+            if DenseMode is WithMetric:
                 (<floating*>m.h)[i] = h_[0]
 
 

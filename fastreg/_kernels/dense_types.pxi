@@ -7,18 +7,18 @@ ctypedef fused Work:
     Direction
     Value
 
-ctypedef fused Pass:
+ctypedef fused TaskMode:  # how a task is stepped: by `dense`, or line by line by step_with_sums
     Mode
     WithSums
 
 
-cdef void with_dtype(Work d, Pass m, Penalty p, Factor f, const Task* t) noexcept nogil:
+cdef void with_dtype(Work d, TaskMode m, Penalty p, Factor f, const Task* t) noexcept nogil:
     if Work is Value:
         if t.dtype == FLOAT32:
             d.total[0] += all_values(p, f, <const float*>t.w, t.n)
         elif t.dtype == FLOAT64:
             d.total[0] += all_values(p, f, <const double*>t.w, t.n)
-    elif Pass is WithSums:
+    elif TaskMode is WithSums:
         if t.dtype == FLOAT32:
             step_with_sums(d, m, p, f, <float*>t.w, <const float*>t.g, <float*>t.a, <float*>t.b, <float*>t.c, t.n)
         elif t.dtype == FLOAT64:
@@ -30,14 +30,14 @@ cdef void with_dtype(Work d, Pass m, Penalty p, Factor f, const Task* t) noexcep
             dense(d, m, p, f, <double*>t.w, <const double*>t.g, <double*>t.a, <double*>t.b, <double*>t.c, t.n)
 
 
-cdef void with_factor(Work d, Pass m, Penalty p, const Task* t) noexcept nogil:
+cdef void with_factor(Work d, TaskMode m, Penalty p, const Task* t) noexcept nogil:
     if t.f != NULL:
         with_dtype(d, m, p, PerCoordinate(t.f), t)
     else:
         with_dtype(d, m, p, NoFactor(0), t)
 
 
-cdef void with_penalty(Work d, Pass m, const Task* t) noexcept nogil:
+cdef void with_penalty(Work d, TaskMode m, const Task* t) noexcept nogil:
     """The elastic net without l1 has loops of its own, since l2 alone needs little arithmetic."""
     if t.penalty == ELASTIC_NET:
         if t.p.elastic_net.l1 == 0 and t.f == NULL:

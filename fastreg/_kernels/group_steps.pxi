@@ -8,7 +8,7 @@ cdef inline floating even_shrinkage(double squares, double h, floating l2, float
 cdef void multiply_group(floating* x, floating factor, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t j
     for j in range(n):
-        x[j] = x[j]*factor if factor != 0 else <floating>0
+        x[j] = multiplied(x[j], factor)
 
 
 cdef inline void clip_strip(const WithSums* m, floating* w, Py_ssize_t start, Py_ssize_t n) noexcept nogil:
@@ -29,8 +29,8 @@ cdef void step_with_sums(Direction d, WithSums m, Penalty p, Factor f, floating*
                          floating* b, floating* c, Py_ssize_t n) noexcept nogil:
     """In strips: they are in the first-level cache when they are added up, while the next ones come from memory.
 
-    Lines that are groups of one step size wait in the cache until the next one is stepped, and are shrunk meanwhile:
-    in memory, that costs nothing.
+    Lines that are groups of one step size are shrunk while the next one is stepped: if they fit into the cache, the
+    step hardly takes longer for it in memory (GroupStep in benchmarks/suite).
     """
     cdef Py_ssize_t line, at, start, size
     cdef Factor own = f
@@ -63,11 +63,14 @@ cdef void step_with_sums(Direction d, WithSums m, Penalty p, Factor f, floating*
                 if behind != NULL:
                     multiply_group(behind + at, factor, size)
             at += size
-        if Direction in Adaptive:
-            if m.totals != NULL:
+        if m.totals != NULL:
+            if Direction in Adaptive:
                 fold(Moments(0), m.sums, m.totals + line)
                 clear(Moments(0), m.sums, GROUP_LANES, m.sums_pitch)
-        elif m.shrinks:
+            else:
+                fold(Squares(0), m.sums, m.totals + line)
+                clear(Squares(0), m.sums, GROUP_LANES, m.sums_pitch)
+        if Direction not in Adaptive and m.shrinks:
             fold(Squares(0), m.sums, &squares)
             clear(Squares(0), m.sums, GROUP_LANES, m.sums_pitch)
             if Factor is PerCoordinate:

@@ -154,36 +154,30 @@ cdef inline void fold(Sums _, double* lanes, double* sums) noexcept nogil:
 
 # -- The metric -------------------------------------------------------------------------------------------------------
 
-cdef void fill_with_metric(const Adaptive* d, const floating* squares, Py_ssize_t n, floating* h) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        h[i] = metric(d, squares[i])
-
-
-cdef void add_l2(const Task* t, floating* h) noexcept nogil:
-    cdef floating l2 = <floating>t.p.elastic_net.l2
+cdef void fill_with_metric(const Adaptive* d, const Task* t, floating* h) noexcept nogil:
+    cdef const floating* squares = squares_of(d, <const floating*>t.a, <const floating*>t.b, <const floating*>t.c)
     cdef const floating* f = <const floating*>t.f
+    cdef floating l2 = <floating>t.p.elastic_net.l2
     cdef Py_ssize_t i
-    if l2 != 0 and f == NULL:
+    if f == NULL:
         for i in range(t.n):
-            h[i] = h[i] + l2
-    elif l2 != 0:
+            h[i] = metric(d, squares[i], l2)
+    else:
         for i in range(t.n):
-            h[i] = h[i] + l2*f[i]
+            h[i] = metric(d, squares[i], l2*f[i])
 
 
 cdef void fill_metric(const Task* t, floating* h) noexcept nogil:
     if t.direction == ADAGRAD:
-        fill_with_metric(&t.d.adagrad, <const floating*>t.a, t.n, h)
+        fill_with_metric(&t.d.adagrad, t, h)
     elif t.direction == RMSPROP:
-        fill_with_metric(&t.d.rmsprop, <const floating*>t.a, t.n, h)
+        fill_with_metric(&t.d.rmsprop, t, h)
     elif t.direction == ADAM:
-        fill_with_metric(&t.d.adam, <const floating*>t.b, t.n, h)
+        fill_with_metric(&t.d.adam, t, h)
     elif t.direction == AMSGRAD:
-        fill_with_metric(&t.d.amsgrad, <const floating*>t.c, t.n, h)
+        fill_with_metric(&t.d.amsgrad, t, h)
     elif t.direction == FTRL_PROXIMAL:
-        fill_with_metric(&t.d.ftrl, <const floating*>t.b, t.n, h)
-    add_l2(t, h)
+        fill_with_metric(&t.d.ftrl, t, h)
 
 
 cdef double even_metric(const Task* t) noexcept nogil:

@@ -149,9 +149,9 @@ cdef void multiply(floating* x, Py_ssize_t count, Py_ssize_t inner, const floati
     for i in range(count // CHUNK):
         prefetch(x + CHUNK*i + ahead)
         for j in range(CHUNK*i, CHUNK*i + CHUNK):
-            x[j] = x[j]*factor[j] if factor[j] != 0 else <floating>0
+            x[j] = multiplied(x[j], factor[j])
     for j in range(count - count % CHUNK, count):
-        x[j] = x[j]*factor[j] if factor[j] != 0 else <floating>0
+        x[j] = multiplied(x[j], factor[j])
 
 
 cdef void shrink(floating* x, const floating* h, Py_ssize_t count, Py_ssize_t inner, const floating* norm,
@@ -186,8 +186,8 @@ cdef bint start_block(Block* b, const floating* l21, double tolerance) noexcept 
     return any_iterated
 
 
-cdef bint improve_block(Block* b, const floating* l21, double tolerance) noexcept nogil:
-    """An iteration of each norm; whether any must be improved further."""
+cdef bint improve_block(Block* b, const floating* l21, double tolerance, const floating* norm) noexcept nogil:
+    """An iteration of each norm, from the rounded one; whether any must be improved further, and can be."""
     cdef double[GROUP_SUMS] slopes
     cdef Py_ssize_t i, j
     cdef bint any_iterated = False
@@ -195,7 +195,8 @@ cdef bint improve_block(Block* b, const floating* l21, double tolerance) noexcep
         if b.iterated[j]:
             for i in range(GROUP_SUMS):
                 slopes[i] = b.sums[GROUPS_AT_ONCE*i + j]
-            b.iterated[j] = is_improved(&b.norm[j], slopes, b.least[j], l21[j], tolerance)
+            b.iterated[j] = (is_improved(&b.norm[j], slopes, b.least[j], l21[j], tolerance)
+                             and <floating>b.norm[j] != norm[j])
             any_iterated |= b.iterated[j]
     return any_iterated
 
@@ -208,7 +209,6 @@ cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating
     cdef floating[HELD + PADDING] x_
     cdef floating[HELD + PADDING] h_
     cdef floating[GROUPS_AT_ONCE] norm, l21
-    cdef double[GROUP_SUMS] total
     cdef floating l2
     cdef double h = even_metric(t), tolerance = 1e-8 if floating is float else 1e-16
     cdef Block b
@@ -229,7 +229,7 @@ cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating
         copy_norms(&b, norm)
         while is_searched and iteration < MOST_ITERATIONS:
             add_block(Slopes(0), t, &b, False, norm, l21, x_, h_)
-            is_searched = improve_block(&b, l21, tolerance)
+            is_searched = improve_block(&b, l21, tolerance, norm)
             copy_norms(&b, norm)
             iteration += 1
     shrink_block(t, &b, norm, l21, x_, h_)

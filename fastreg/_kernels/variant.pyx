@@ -15,7 +15,7 @@ from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
     add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_close, is_improved, is_iterated,
-    metric, MOST_ITERATIONS, shrunk,
+    metric, MOST_ITERATIONS, multiplied, shrunk,
 )
 from fastreg.losses cimport loss, slope
 from fastreg.rules cimport *

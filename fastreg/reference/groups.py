@@ -94,8 +94,8 @@ def group_prox(x, h, l21):
         q = p * p * k
         slopes = [group_sums(terms) for terms in (p * p, q, q * k)]
         better, unfinished = improved(t, slopes, strength, least, tolerance)
-        t = np.where(iterated, better, t)
-        iterated = iterated & unfinished
+        before, t = t, np.where(iterated, better, t)
+        iterated = iterated & unfinished & (t.astype(h.dtype) != before.astype(h.dtype))
     return shrunk(x, inverse_norm(h, t, l21), t)
 
 
