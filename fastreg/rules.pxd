@@ -149,15 +149,28 @@ cdef inline floating denominator(const Adaptive* d, floating squares) noexcept n
         return root(squares) + <floating>d.eps
 
 
+cdef inline floating curvature(const FTRL* d, floating n) noexcept nogil:
+    """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
+    return denominator(d, n)/<floating>d.lr
+
+
 cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating n, floating f) noexcept nogil:
     """FTRL-Proximal: the weight that minimises z·w + (beta + √n)/(2·lr)·w² + the penalty, in closed form."""
-    cdef floating curvature = denominator(d, n)/<floating>d.lr
+    cdef floating c = curvature(d, n)
     if Penalty is Ridge:
-        return -z/(curvature + <floating>p.l2*f)
+        return -z/(c + <floating>p.l2*f)
     elif Penalty is MCP:
-        return prox(p, -z/curvature, <floating>1/curvature, f)
+        return prox(p, -z/c, <floating>1/c, f)
     else:
-        return soft(-z, <floating>p.l1*f)/(curvature + <floating>p.l2*f)
+        return soft(-z, <floating>p.l1*f)/(c + <floating>p.l2*f)
+
+
+cdef inline floating reanchored(const FTRL* before, const FTRL* d, floating w, floating z, floating n) noexcept nogil:
+    """FTRL-Proximal: z, which was built on the lr and beta of `before`, for those of d: `solve` still gives w.
+
+    Without it, a change of lr would multiply the weights even where the gradient is zero.
+    """
+    return z if w == 0 else z + (curvature(before, n) - curvature(d, n))*w
 
 
 # -- Directions: one step ---------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ cdef struct Lion:  # mean
     double beta2
     double one_minus_beta2
 
-cdef struct FTRL:  # z, n
+cdef struct FTRL:  # z, n; z is built on both numbers: see `reanchored`
     double lr
     double beta
 

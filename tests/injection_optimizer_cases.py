@@ -159,6 +159,8 @@ def dense_operations():
         "groups of SGD": {"kind": fastreg.SGD, "momentum": 0.9, **GROUPS},
         "groups of Adam": {"kind": fastreg.Adam, "l1": 0.01, "l2": falling, **GROUPS},
         "groups of FTRL": {"kind": fastreg.FTRL, "l1": 0.01, "bounds": (0, np.inf), **GROUPS},
+        "scheduled FTRL": {"kind": fastreg.FTRL, "lr": falling, "l1": 0.01},
+        "groups of scheduled FTRL": {"kind": fastreg.FTRL, "lr": falling, **GROUPS},
         "groups of bfloat16": {"kind": fastreg.Adagrad, "dtype": bfloat16, "mode": "proximal", **GROUPS},
         "MCP": {"kind": fastreg.Adam, "l1": 0.1, "gamma": 2.0},
     }
@@ -176,6 +178,7 @@ def dense_operations():
     yield "bind: others", rebind
     yield "load_state_dict: momentum", Operation(partial(saved_beside, fastreg.SGD, momentum=0.9), load, look, go_on)
     yield "load_state_dict: Adam", Operation(partial(saved_beside, fastreg.Adam), load, look, go_on)
+    yield "load_state_dict: FTRL", Operation(partial(saved_beside, fastreg.FTRL), load, look, go_on)
     yield "load_state_dict: file", Operation(partial(saved_beside, fastreg.Adam, stored=True), load_file, look, go_on)
     grouped = partial(optimizer, fastreg.Adam, **GROUPS)
     saved = partial(saved_beside, fastreg.Adam, **GROUPS)

@@ -119,9 +119,12 @@ class Twin:
         self.state = [np.full_like(wide, first if field in ("sum", "n") else 0) for field in self.case.fields]
         if self.options.get("warm_start"):
             with np.errstate(all="ignore"):
-                self.state[0][...] = reference.warm_start(self.direction(), penalty, wide, self.state[1], factor)
+                start = self.direction()
+                start = start._replace(lr=start.lr or np.inf)
+                self.state[0][...] = reference.warm_start(start, penalty, wide, self.state[1], factor)
                 self.state[0][...] -= reference.group_subgradient(l21, group_axis, wide, factor) if l21 else 0
         self.t, self.power1, self.power2 = 0, 1.0, 1.0
+        self.built_on = self.direction()._replace(lr=lr or np.inf) if self.options.get("warm_start") else None
 
     def direction(self, t=0, power1=0.0, power2=0.0):
         return self.case.direction(self.lr, self.options, t, power1, power2)
@@ -132,6 +135,8 @@ class Twin:
         direction = self.direction(self.t, self.power1, self.power2)
         state = [*self.state, None, None, None][:3]
         with np.errstate(all="ignore"):
+            if isinstance(direction, reference.FTRL) and self.lr != 0:
+                self.reanchor(direction)
             if self.l21:
                 groups = self.l21, self.group_axis
                 self.w[...] = reference.group_step(
@@ -140,6 +145,17 @@ class Twin:
                 return
             w = reference.step(direction, self.mode, self.penalty, self.w, g, *state, self.f)
             self.w[...] = w if self.bounds is None else reference.within(w, *self.bounds)
+
+    def reanchor(self, direction):
+        """Rebuild z if lr or beta have changed."""
+        (z, n), before = self.state, self.built_on
+        self.built_on = direction
+        if before is None or before == direction:
+            return
+        w = reference.as_float32(self.w)
+        if self.w.dtype.itemsize == 2 and not self.l21 and before.lr < np.inf:
+            w = reference.solve(before, self.penalty, z, n, self.f)
+        z[...] = reference.reanchored(before, direction, w, z, n)
 
 
 def snapshot(optimizer):

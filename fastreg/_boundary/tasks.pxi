@@ -7,7 +7,18 @@ cdef struct Slot:  # what the boundary stores for one tensor, in addition to its
     long long steps
     Powers powers
     Powers next            # after the next step
+    FTRL built_on          # the lr and beta that z of FTRL is built on; lr is 0 if z fits any
     bint is_direction_set  # whether the task's direction is valid until the settings of its group change
+
+cdef struct Counters:  # what a saved state has for one tensor, besides arrays
+    long long steps
+    Powers powers
+    FTRL built_on
+
+cdef struct Copy:  # of one array of state
+    void* to
+    const void* source
+    size_t size
 
 cdef struct Span:  # one group
     Py_ssize_t start
@@ -68,7 +79,7 @@ cdef Task make_task(name, ndarray w, list states, object factors, object bounds,
         state[i] = PyArray_DATA(s)
     t.dtype, t.n, t.w, t.g, t.f = dtype_of(w), PyArray_SIZE(w), PyArray_DATA(w), NULL, NULL
     t.l21 = 0
-    t.sums = NULL
+    t.sums, t.built_on = NULL, FTRL(0, 0)
     set_groups(&t, w, axis, f"params[{name}]")
     t.a, t.b, t.c = state[0], state[1], state[2]
     if factors is not None:
@@ -104,6 +115,8 @@ cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, 
     span.direction = fill_direction(&span.later, plan.later, &span.largest)
     fill_direction(&span.first, plan.first, &largest)
     span.largest = max(span.largest, largest)
+    if span.direction == FTRL_PROXIMAL and span.later.ftrl.lr != 0:
+        span.largest = max(span.largest, 1/span.later.ftrl.lr)  # else z would become infinite
     trial.direction, trial.d = span.direction, span.later
     kernels.correct(&trial, &powers)
     span.is_corrected = powers.corrects
@@ -119,6 +132,10 @@ cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, 
         tasks[i].l21 = plan.l21[slots[i].kind]
         slots[i].is_direction_set = False
     return 0
+
+
+cdef inline bint must_reanchor(const FTRL* built_on, const FTRL* d) noexcept:
+    return d.lr != 0 and built_on.lr != 0 and (d.lr != built_on.lr or d.beta != built_on.beta)
 
 
 cdef int set_directions(Task* tasks, Slot* slots, const Span* span) except -1:
@@ -142,6 +159,8 @@ cdef int set_directions(Task* tasks, Slot* slots, const Span* span) except -1:
                 )
             t.direction, t.d = span.direction, span.later if slot.steps else span.first
             slot.is_direction_set = slot.steps > 0
+        if span.direction == FTRL_PROXIMAL:
+            t.built_on = slot.built_on if must_reanchor(&slot.built_on, &span.later.ftrl) else FTRL(0, 0)
         if span.is_corrected:
             if last != NULL and slot.powers.power1 == last.powers.power1 and slot.powers.power2 == last.powers.power2:
                 t.d, slot.next = tasks[last - slots].d, last.next
@@ -162,6 +181,8 @@ cdef void count_steps(const Task* tasks, Slot* slots, const Span* span) noexcept
             slot.steps += 1
             if span.is_corrected:
                 slot.powers = slot.next
+            elif span.direction == FTRL_PROXIMAL and span.later.ftrl.lr != 0:
+                slot.built_on = span.later.ftrl
 
 
 cdef int find_blocks(Blocks* written, list names, list weights, list states) except -1:

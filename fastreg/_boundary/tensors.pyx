@@ -25,8 +25,10 @@ from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
 from fastreg._boundary.parallel cimport nonfinite, penalty, update
 from fastreg._boundary.section cimport enter, leave, Section
 from fastreg._kernels.table cimport (
-    AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode, Powers, Task,
+    AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, FTRL_PROXIMAL, ModeCode, PenaltyCode,
+    Powers, Task,
 )
+from fastreg.structs cimport FTRL
 
 from operator import attrgetter
 
@@ -44,15 +46,6 @@ import_array()
 
 include "overlap.pxi"
 include "tasks.pxi"
-
-cdef struct Counters:  # of one tensor
-    long long steps
-    Powers powers
-
-cdef struct Copy:  # of one array of state
-    void* to
-    const void* source
-    size_t size
 
 
 @final
@@ -118,7 +111,7 @@ cdef class Tensors:
             if not is_target(w):
                 raise errors.bad_array(w, f"params[{names[i]}]", writable=True)
             self.tasks[i] = make_task(names[i], w, states[i], factors[i], bounds[i], axes[i])
-            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, False)
+            self.slots[i] = Slot(<PyObject*>w, descr_of(w), kinds[i], 0, start, start, FTRL(0, 0), False)
             self.size += PyArray_SIZE(w)
         find_blocks(&self.written, names, weights, states)
 
@@ -270,8 +263,9 @@ cdef class Tensors:
         return True
 
     def clock(self, Py_ssize_t i):
-        """The steps that tensor i has taken, and its running products."""
-        return self.slots[i].steps, self.slots[i].powers.power1, self.slots[i].powers.power2
+        """The steps that tensor i has taken, its running products, and the lr and beta that z of FTRL is built on."""
+        cdef const Slot* slot = &self.slots[i]
+        return slot.steps, slot.powers.power1, slot.powers.power2, slot.built_on.lr, slot.built_on.beta
 
     def penalty(self, Py_ssize_t i, object p, double l21, ndarray copy=None):
         """The value of a penalty and a group lasso, with the factors of tensor i, at its weights or a copy of them."""
@@ -318,7 +312,8 @@ cdef class Tensors:
             counters = <Counters*>allocate(self.count, sizeof(Counters))
             copies = <Copy*>allocate(3*self.count, sizeof(Copy))
             for i in range(self.count):
-                counters[i].steps, counters[i].powers.power1, counters[i].powers.power2 = clocks[i]
+                steps, power1, power2, lr, beta = clocks[i]
+                counters[i] = Counters(steps, Powers(power1, power2, False), FTRL(lr, beta))
                 for current, saved in zip(self.states[i], states[i] if states is not None else ()):
                     if not (is_target(current) and is_plain(saved) and is_alike(current, saved, dtype_of(current))):
                         raise errors.bad_pair(current, saved, f"state[{self.names[i]!r}]", "saved")
@@ -329,7 +324,7 @@ cdef class Tensors:
                 memcpy(copies[i].to, copies[i].source, copies[i].size)
             for i in range(self.count):
                 self.slots[i].steps, self.slots[i].powers = counters[i].steps, counters[i].powers
-                self.slots[i].is_direction_set = False
+                self.slots[i].built_on, self.slots[i].is_direction_set = counters[i].built_on, False
             self.completed, self.skipped, self.settings, self.planned = completed, skipped, settings, planned
             self.section.unlock()
         finally:

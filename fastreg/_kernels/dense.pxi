@@ -107,6 +107,13 @@ cdef void dense(Direction d, DenseMode m, Penalty p, Factor f, floating* w, cons
                 (<floating*>m.h)[i] = h_[0]
 
 
+cdef void reanchor_all(FTRL before, FTRL d, const floating* w, floating* z, const floating* n,
+                       Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(count):
+        z[i] = reanchored(&before, &d, w[i], z[i], n[i])
+
+
 cdef void scale_all(floating* w, Py_ssize_t n, floating factor) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):

@@ -58,7 +58,8 @@ cdef void with_mode(Direction* d, const Task* t, Powers* powers) noexcept nogil:
     elif t.sums != NULL:
         with_penalty(d[0], t.sums[0], t)
     elif Direction is FTRL:
-        with_penalty(d[0], Proximal(0), t)
+        if d.lr != 0:  # else nothing moves, and the state stays what the last lr built
+            with_penalty(d[0], Proximal(0), t)
     else:
         if t.mode == SUBGRADIENT:
             with_penalty(d[0], Subgradient(0), t)
@@ -98,7 +99,9 @@ cdef void update(Task* tasks, Py_ssize_t count) noexcept nogil:
     for i in range(count):
         if tasks[i].g == NULL:
             continue
-        if tasks[i].l21 == 0:
+        if tasks[i].built_on.lr != 0:
+            update_reanchored(&tasks[i])
+        elif tasks[i].l21 == 0:
             update_coordinates(&tasks[i])
         else:
             update_groups(&tasks[i])
@@ -131,6 +134,58 @@ cdef void clip(const Task* t) noexcept nogil:
     elif t.dtype == FLOAT64:
         clip_all(<double*>t.w, <const double*>t.low, <const double*>t.high, t.bound_step, t.n)
 
+
+# -- FTRL after a change of lr or beta --------------------------------------------------------------------------------
+
+cdef void update_reanchored(Task* t) noexcept nogil:
+    """A step of FTRL with another lr or beta than z was built on."""
+    cdef Py_ssize_t line
+    cdef Task s
+    if t.l21 == 0:
+        reanchor(t, True)
+    else:
+        for line in range(t.outer):
+            s = shifted(t, line*t.pitch, t.groups*t.inner)
+            reanchor(&s, False)
+        update_groups(t)
+
+
+cdef void reanchor(const Task* t, bint steps) noexcept nogil:
+    """Before a step, or with it: in stripes, so that z is still in the first-level cache when the step reads it."""
+    cdef Py_ssize_t start = 0
+    cdef Task s
+    while start < t.n:
+        s = shifted(t, start, min(t.n - start, <Py_ssize_t>STRIPE))
+        if s.dtype == FLOAT32:
+            reanchor_all(s.built_on, s.d.ftrl, <const float*>s.w, <float*>s.a, <const float*>s.b, s.n)
+        elif s.dtype == FLOAT64:
+            reanchor_all(s.built_on, s.d.ftrl, <const double*>s.w, <double*>s.a, <const double*>s.b, s.n)
+        else:
+            reanchor_via_float32(&s)
+        if steps:
+            update_coordinates(&s)
+        start += STRIPE
+
+
+cdef void reanchor_via_float32(const Task* t) noexcept nogil:
+    """A stripe of bfloat16. A step with a zero gradient gives the weights as they were before they were rounded.
+
+    With the rounded ones, a larger lr would enlarge the rounding errors, so that they move weights. Groups round twice.
+    """
+    cdef float[STRIPE + PADDING] w_
+    cdef float[STRIPE + PADDING] g_
+    cdef Task s = t[0]
+    if t.l21 == 0 and t.built_on.lr < INFINITY:
+        memset(w_, 0, sizeof(w_))
+        memset(g_, 0, sizeof(g_))
+        s.dtype, s.w, s.g, s.d.ftrl = FLOAT32, w_, g_, t.built_on
+        with_direction(&s, NULL)
+    else:
+        bf16_to_f32(<const bfloat16*>t.w, w_, t.n)
+    reanchor_all(t.built_on, t.d.ftrl, <const float*>w_, <float*>t.a, <const float*>t.b, t.n)
+
+
+# -- Other operations -------------------------------------------------------------------------------------------------
 
 cdef double penalty(const Task* t) noexcept nogil:
     """The value of a task's penalty at its weights."""

@@ -103,6 +103,7 @@ cdef struct Task:  # one update of one tensor
     const void* high
     Py_ssize_t bound_step   # 1, or 0 where all coordinates have the same bounds
     const WithSums* sums    # NULL for a step without them
+    FTRL built_on           # what z is built on, if that is not d; lr is 0 if it is, and for other directions
 
 cdef struct Powers:  # what bias corrections depend on
     double power1  # beta1ᵗ and beta2ᵗ, as running products: the bits of pow differ between machines

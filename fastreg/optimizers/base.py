@@ -113,6 +113,7 @@ class Optimizer(Values, StateDict):
     _modes: tuple[str, ...] = ()  # the modes that have a meaning, by default those of the directions
     _modes_reason = ""  # why the others have none
     _squares: str | None = None  # the state that sums squared gradients, or averages them
+    _is_built_on_lr = False  # whether the state must be changed together with lr
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
     def __init__(self, params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads):
@@ -162,14 +163,12 @@ class Optimizer(Values, StateDict):
         if not weights:
             raise ValueError("params: expected at least one tensor, got none")
         if restored is None:
-            states = [state for parts in zip(groups, settings) for state in self._first_states(*parts, axes, factors)]
-        else:
-            states = restored[-1]
+            starts = [start for parts in zip(groups, settings) for start in self._starts(*parts, axes, factors)]
+            restored = 0, 0, [clock for clock, _ in starts], [state for _, state in starts]
         kinds = [kind for group in groups for kind in group.kinds]
         spans = [(group.start, group.stop) for group in groups]
-        tensors = Tensors(names, weights, states, factors, bounds, axes, kinds, spans, tuple(settings))
-        if restored is not None:
-            tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
+        tensors = Tensors(names, weights, restored[-1], factors, bounds, axes, kinds, spans, tuple(settings))
+        tensors.write("__setstate__", lambda: (tuple(settings), *restored[:-1], None))
         for k, group in enumerate(groups):
             group.attach(tensors, k)
         attributes = vars(self) | attributes | {"_tensors": tensors, "param_groups": tuple(groups)}
@@ -178,12 +177,15 @@ class Optimizer(Values, StateDict):
         else:
             self.__dict__ = attributes
 
-    def _first_states(self, group, settings, axes, factors):
-        """The initial state of each tensor of a group. Callables are called here, so that bad ones fail early."""
+    def _starts(self, group, settings, axes, factors):
+        """The initial clock and state of each tensor of a group.
+
+        Callables are called here, so that bad ones fail early.
+        """
         now = group.numbers(settings, 0)
-        penalties, l21 = group.penalties(now), group.l21(now)
+        penalties, l21, clock = group.penalties(now), group.l21(now), (0, 1.0, 1.0, *self._built_on(now))
         for i, w, kind in zip(group.range, group.weights, group.kinds):
-            yield self._init_state(now, as_float32(w), penalties[kind], (l21[kind], axes[i]), factors[i])
+            yield clock, self._init_state(now, as_float32(w), penalties[kind], (l21[kind], axes[i]), factors[i])
 
     @property
     def completed(self):
@@ -261,6 +263,10 @@ class Optimizer(Values, StateDict):
         `first` is whether it is for the first step of a tensor.
         """
         raise NotImplementedError
+
+    def _built_on(self, settings, steps=0):
+        """The lr and beta that a state after so many steps is built on, for settings without callables; 0 for none."""
+        return 0.0, 0.0
 
     # Steps
 

@@ -14,8 +14,7 @@ class FTRL(Optimizer):
     Parameters
     ----------
     params, lr, l1, l2, l21, gamma, bounds, group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`Optimizer`, but lr, McMahan's alpha, must be positive. There is no mode: zeros are always
-        exact.
+        As for every :class:`Optimizer`; lr is McMahan's alpha. There is no mode: zeros are always exact.
     beta : float, default 1.0
         McMahan's beta, added to the root of the sum of squares.
     initial_accumulator_value : float, default 0.0
@@ -38,8 +37,9 @@ class FTRL(Optimizer):
     so divide it by t, between steps, where l1 grows with t. Initial weights that no z gives back, because a step as
     large as gamma is a hard threshold, become 0 at the first step.
 
-    The state depends on lr and beta: after one of them changes, the weights move at the next step even
-    under a zero gradient.
+    lr and beta may change between steps. z is built on them; when they change, the next step rebuilds it so that they
+    alone move no weight (up to rounding, and except where an MCP of a larger lr becomes a hard threshold). With lr = 0,
+    a step moves nothing, and z and n stay, too.
 
     References
     ----------
@@ -58,6 +58,7 @@ class FTRL(Optimizer):
 
     _directions = {"FTRL": {}}
     _squares = "n"
+    _is_built_on_lr = True
 
     def __init__(
         self, params, lr=1e-3, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
@@ -83,8 +84,10 @@ class FTRL(Optimizer):
     def _init_state(self, settings, w, penalty, groups, factor):
         return init_ftrl_state(settings, w, penalty, factor, groups)
 
+    def _built_on(self, settings, steps=0):
+        return rate_of_start(settings) if settings["warm_start"] or steps > 0 else (0.0, 0.0)
+
     def _direction(self, settings, first):
-        check_ftrl(settings)  # again, since lr may be a callable
         return reference.FTRL(settings["lr"], settings["beta"])
 
 
@@ -92,8 +95,11 @@ def check_ftrl(settings):
     """Raise ValueError for settings with which the closed form would divide by zero."""
     if settings["beta"] == 0 and settings["initial_accumulator_value"] == 0:
         raise ValueError("beta: expected a positive number where initial_accumulator_value is 0, got 0.0")
-    if settings["lr"] == 0:
-        raise ValueError("lr: expected a positive number, got 0.0")
+
+
+def rate_of_start(settings):
+    """The lr and beta that a warm start builds z on. Infinite for lr = 0: then no part of z depends on them yet."""
+    return settings["lr"] or inf, settings["beta"]
 
 
 def init_ftrl_state(settings, w, penalty, factor, groups=None):
@@ -102,7 +108,7 @@ def init_ftrl_state(settings, w, penalty, factor, groups=None):
     n = np.full_like(w, settings["initial_accumulator_value"], subok=False)
     z = np.zeros_like(w, subok=False)
     if settings["warm_start"]:
-        direction = reference.FTRL(settings["lr"], settings["beta"])
+        direction = reference.FTRL(*rate_of_start(settings))
         with np.errstate(all="ignore"):
             z[...] = reference.warm_start(direction, penalty, w, n, factor)
             if groups is not None and groups[0] != 0:

@@ -11,6 +11,7 @@ import numpy as np
 from fastreg.optimizers.bounds import joined
 from fastreg.optimizers.settings import SCHEDULES
 
+BUILT_ON = "built_on"  # lr and beta; files of earlier commits do not have them
 LATER_SETTINGS = {"gamma": inf, "l21": 0.0}  # files of earlier commits do not have them
 
 
@@ -63,8 +64,9 @@ def entries(optimizer):
     saved = {"optimizer": type(optimizer).__name__, "completed": optimizer.completed, "skipped": optimizer.skipped}
     for i, group in enumerate(optimizer.param_groups):
         saved |= {f"group.{i}.{key}": x for key, x in group._settings.items() if not callable(x)}
-    for (name, state), (steps, *powers) in zip(optimizer.state.items(), clocks(optimizer)):
+    for (name, state), (steps, *powers, lr, beta) in zip(optimizer.state.items(), clocks(optimizer)):
         saved |= {f"tensor.{name}.steps": steps, f"tensor.{name}.powers": np.array(powers)}
+        saved |= {f"tensor.{name}.{BUILT_ON}": np.array([lr, beta])} if optimizer._is_built_on_lr else {}
         saved |= {f"tensor.{name}.{field}": array for field, array in state.items()}
     return saved
 
@@ -74,7 +76,7 @@ def copied(x):
 
 
 def clocks(optimizer):
-    """The number of steps of each tensor, and the powers of the betas after them."""
+    """Of each tensor: its steps, the powers of the betas after them, and the lr and beta that z of FTRL is built on."""
     return [optimizer._tensors.clock(i) for i in range(len(optimizer._tensors.names))]
 
 
@@ -102,7 +104,9 @@ def load(optimizer, saved):
         if not any(f"group.{i}.gamma" in saved for i in range(len(groups))):  # gamma is a number in all others
             absent = {f"group.{i}.{key}": x for i in range(len(groups)) for key, x in LATER_SETTINGS.items()}
             absent = {key: x for key, x in absent.items() if key in expected and key not in saved}
-        expected = {key: x for key, x in expected.items() if key not in absent}
+        rates = {key for key in expected if key.endswith(f".{BUILT_ON}")}
+        unknown = absent.keys() | (rates if rates.isdisjoint(saved.keys()) else set())
+        expected = {key: x for key, x in expected.items() if key not in unknown}
     saved = own_entries(saved, expected, lambda key: key.startswith(("group.", "tensor.")), optional)
     saved |= absent
     settings = []
@@ -113,15 +117,21 @@ def load(optimizer, saved):
         names, others = optimizer._state_names(before), optimizer._state_names(settings[-1])
         if others != names:
             raise ValueError(f"saved: expected settings with the state {names}, got some with {others}")
+    counts = [checked_count(key, saved[key]) for key in ("completed", "skipped")]
     restored_clocks, states = [], []
-    for name, state in optimizer.state.items():
+    own_groups = [(group, own) for group, own in zip(groups, settings) for _ in group.range]
+    for (name, state), (group, own) in zip(optimizer.state.items(), own_groups):
         prefix = f"tensor.{name}."
         powers = checked_array(f"{prefix}powers", saved[f"{prefix}powers"], np.empty(2))
         if not ((powers >= 0) & (powers <= 1)).all():
             raise ValueError(f"saved['{prefix}powers']: expected powers of the betas, from 0 to 1, got {powers!r}")
-        restored_clocks.append((checked_count(f"{prefix}steps", saved[f"{prefix}steps"]), *powers.tolist()))
+        steps, built_on = checked_count(f"{prefix}steps", saved[f"{prefix}steps"]), (0.0, 0.0)
+        if prefix + BUILT_ON in saved:
+            built_on = checked_rate(prefix + BUILT_ON, saved[prefix + BUILT_ON], state["z"].dtype)
+        elif optimizer._is_built_on_lr:
+            built_on = optimizer._built_on(group.numbers(own, max(counts[0] - 1, 0)), steps)
+        restored_clocks.append((steps, *powers.tolist(), *built_on))
         states.append([checked_array(prefix + field, saved[prefix + field], x) for field, x in state.items()])
-    counts = [checked_count(key, saved[key]) for key in ("completed", "skipped")]
     return tuple(settings), *counts, restored_clocks, states
 
 
@@ -164,6 +174,22 @@ def checked_array(key, x, like):
     array = np.empty_like(like, subok=False)
     array[...] = x
     return array
+
+
+def checked_rate(key, x, dtype):
+    """The lr, from 0 for none to infinity, and the beta that a state is built on."""
+    lr, beta = checked_array(key, x, np.empty(2)).tolist()
+    with np.errstate(over="ignore"):
+        in_range = beta >= 0 and dtype.type(beta) < inf
+    if not (in_range and is_rate(lr, dtype)):
+        raise ValueError(f"saved[{key!r}]: expected an lr and a beta in the range of {dtype}, got {x!r}")
+    return lr, beta
+
+
+def is_rate(lr, dtype):
+    """Whether it is 0, or its inverse is finite in this dtype."""
+    with np.errstate(over="ignore", divide="ignore"):
+        return lr >= 0 and (lr == 0 or bool(np.isfinite(1 / dtype.type(lr))))
 
 
 def checked_count(key, x):

@@ -198,6 +198,15 @@ def solve(d, p, z, n, f=None):
     return x / (c + times(p.l2, f, z.dtype))
 
 
+def reanchored(before, d, w, z, n):
+    """FTRL-Proximal: z, which was built on the lr and beta of `before`, for those of d: `solve` still gives w.
+
+    Not where d.lr is 0. For bfloat16, w is what `solve` gives before it is rounded, unless there are groups.
+    """
+    before, d = rounded(before, z.dtype), rounded(d, z.dtype)
+    return np.where(w == 0, z, z + (curvature(before, n) - curvature(d, n)) * w)
+
+
 def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
     d = rounded(d, w.dtype)
@@ -243,10 +252,13 @@ def accumulate(d, w, g, z, n):
 def step(d, m, p, w, g, a=None, b=None, c=None, f=None):
     """The new weights. `a`, `b`, `c` are the coordinates' state, f their factors; None where there is none.
 
-    Those of bfloat16 are float32, and so are state and factors. Storing them rounds once, to the nearest.
+    Those of bfloat16 are float32, and so are state and factors. Storing them rounds once, to the nearest. FTRL needs
+    `reanchored` before it where lr or beta differ from those of the step before.
     """
     w, g = as_float32(w), as_float32(g)
     if isinstance(d, FTRL):
+        if d.lr == 0:
+            return w
         accumulate(d, w, g, a, b)
         return solve(d, p, a, b, f)
     if isinstance(m, Subgradient):

@@ -80,8 +80,6 @@ def test_sizes_around_vector_widths_and_the_release_of_the_gil(name, mode, dtype
 @pytest.mark.parametrize("strengths", STRENGTHS)
 def test_special_values_and_strengths(name, mode, dtype, strengths):
     s = STRENGTHS[strengths]
-    if name == "FTRL" and not s.lr > 0:
-        pytest.skip("FTRL divides by lr")
     options = {"theta": s.theta} if mode == "truncated" else {}
     options |= {"gamma": s.gamma} if mode in reference.MODES_OF["MCP"] else {}
     l1, l2 = np.abs([s.l1, s.l2]).tolist()

@@ -94,7 +94,7 @@ def test_groups_satisfy_the_conditions_of_optimality_in_the_metric_of_the_optimi
             alone.step(g)
             x, z = plain, w
             group = alone.param_groups[0]
-            direction = reference.correct(group.plan(dict(group), 0, False).later, *alone._tensors.clock(0)[1:])
+            direction = reference.correct(group.plan(dict(group), 0, False).later, *alone._tensors.clock(0)[1:3])
             h = reference.metric(direction, *alone.state["0"].values()) + l2
             norms = np.linalg.norm(z, axis=1, keepdims=True)
             force = h * x

@@ -91,21 +91,17 @@ def test_combinations_of_settings_that_are_refused(options, text):
         fastreg.SGD(np.ones(3), **options)
 
 
-def test_ftrl_needs_a_positive_lr_and_denominator():
-    for options, text in (
-        ({"beta": 0.0}, "^beta: .*positive"),
-        ({"lr": 0.0}, "^lr: .*positive"),
-        ({"lr": lambda n: 0.0}, "^lr: .*positive"),
-    ):
-        with pytest.raises(ValueError, match=text):
-            fastreg.FTRL(np.ones(3), **options)
-    late = fastreg.FTRL(np.ones(3), lambda n: 0.5 if n < 1 else 0.0)
-    late.step(np.ones(3))
-    before = snapshot(late)
-    with pytest.raises(ValueError, match=r"^lr: .*positive"):
-        late.step(np.ones(3))
-    assert snapshot(late) == before
+def test_ftrl_needs_a_positive_denominator_and_a_finite_inverse_of_lr():
+    with pytest.raises(ValueError, match=r"^beta: .*positive"):
+        fastreg.FTRL(np.ones(3), beta=0.0)
     fastreg.FTRL(np.ones(3), beta=0.0, initial_accumulator_value=0.1)
+    for dtype, tiny in ((np.float32, 1e-40), (np.float64, 1e-310)):
+        late = fastreg.FTRL(np.ones(3, dtype), lambda n, tiny=tiny: 0.5 if n < 1 else tiny)
+        late.step(np.ones(3, dtype))
+        before = snapshot(late)
+        with pytest.raises(ValueError, match=r"^lr: .*range"):
+            late.step(np.ones(3, dtype))
+        assert snapshot(late) == before
 
 
 @pytest.mark.parametrize("key", ["lr", "l1", "l2", "l21", "eps", "beta", "initial_accumulator_value", "momentum"])
