@@ -1,0 +1,60 @@
+"""Layer 5, the gradients of embeddings between forward pass and step: the leaves of the graph with their indices."""
+
+import numpy as np
+
+FEW = 4  # leaves that are kept without a look at whether their graph still exists
+
+
+class Pending:
+    """The leaves whose gradients the next step applies."""
+
+    def __init__(self):
+        self._leaves = []  # pairs (indices, leaf)
+        self._limit = FEW
+        self._taken = None  # the number of completed steps, and the pairs that the next one applies
+
+    def add(self, ids, leaf):
+        """Note a leaf at a forward pass."""
+        if len(self._leaves) >= self._limit:  # forward passes without a backward pass must not fill the memory
+            self._prune()
+            self._limit = max(FEW, 2 * len(self._leaves))
+        self._leaves.append((ids, leaf))
+
+    def step(self, lazy, padding_idx):
+        """Apply all gradients as one step; return whether there was one."""
+        self._settle(lazy)
+        ready = [pair for pair in self._leaves if pair[1].grad is not None]
+        if not ready:
+            return False
+        if any(leaf.grad.requires_grad for _, leaf in ready):
+            raise RuntimeError("expected gradients of backward() without create_graph=True, got some with a graph")
+        ids, grads = zip(*((ids, leaf.grad.numpy(force=True)) for ids, leaf in ready))
+        ids, grads = (x[0] if len(x) == 1 else np.concatenate(x) for x in (ids, grads))
+        if padding_idx is not None and (ids == padding_idx).any():
+            others = ids != padding_idx
+            ids, grads = ids[others], grads[others]
+        self._taken = lazy.completed, ready
+        lazy.step(ids, np.ascontiguousarray(grads))
+        self._settle(lazy)
+        return True
+
+    def _settle(self, lazy):
+        """Forget the gradients that a step has applied. An interrupt may delay this to the next step, not undo it."""
+        if self._taken is None:
+            return
+        completed, taken = self._taken
+        if lazy.completed != completed:
+            for _, leaf in taken:
+                leaf.grad = None
+        self._taken = None
+        self._prune()
+
+    def zero(self):
+        """Forget all gradients, but not the leaves, whose backward pass may follow."""
+        for _, leaf in self._leaves:
+            leaf.grad = None
+        self._prune()
+
+    def _prune(self):
+        """Forget leaves without a gradient that no graph refers to any more."""
+        self._leaves = [pair for pair in self._leaves if pair[1].grad is not None or pair[1]._use_count() > 1]
