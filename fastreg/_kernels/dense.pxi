@@ -44,8 +44,8 @@ cdef inline const floating* squares_of(const Direction* _, const floating* a, co
         return a
 
 
-cdef inline floating stepped(const Direction* d, const DenseMode* m, const Penalty* p, floating w, floating g, floating* a,
-                             floating* b, floating* c, floating f, floating* h) noexcept nogil:
+cdef inline floating stepped(const Direction* d, const DenseMode* m, const Penalty* p, floating w, floating g,
+                             floating* a, floating* b, floating* c, floating f, floating* h) noexcept nogil:
     cdef Proximal proximal
     cdef floating new
     if DenseMode is WithMetric:
@@ -69,7 +69,8 @@ cdef void dense(Direction d, DenseMode m, Penalty p, Factor f, floating* w, cons
     cdef bint far = n > <Py_ssize_t>(BEYOND_L2//sizeof(floating))
     cdef Py_ssize_t i, j, k
     if ((Direction is FTRL and DenseMode is not Proximal and DenseMode is not WithMetric)
-            or (Direction is Lion and DenseMode is not Decoupled) or (Direction not in Linear and DenseMode is Truncated)
+            or (Direction is Lion and DenseMode is not Decoupled)
+            or (Direction not in Linear and DenseMode is Truncated)
             or (Penalty is Ridge and Factor is not NoFactor)
             or (Penalty is MCP and (DenseMode is Decoupled or DenseMode is Truncated or DenseMode is WithMetric))
             or (Direction not in Adaptive and DenseMode is WithMetric)):

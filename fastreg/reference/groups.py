@@ -78,6 +78,11 @@ def even_factor(norm, h, l21):
     return np.where(norm <= threshold, 0, np.where(norm < np.inf, (norm - threshold) / norm, 1))
 
 
+def multiplied(x, factor):
+    """The weights of groups with these factors: 0 is 0 for an infinite weight, too."""
+    return np.where(factor == 0, x.dtype.type(0), x * factor)
+
+
 def group_prox(x, h, l21):
     """The groups that minimise Σ h·(z − x)²/2 + l21·‖z‖, for x and h of shape (outer, groups, inner), l21 by group."""
     strength, v = l21.astype(float), x.astype(float)
@@ -168,7 +173,7 @@ def group_step(d, p, l21, axis, w, g, a=None, b=None, c=None, f=None, bounds=Non
         h = np.float64(1) / getattr(d, "eta", d.lr) + l2.astype(float)
         factor = even_factor(np.sqrt(group_sums(x.astype(float) ** 2)), h, strength.astype(float))
         factor = by_group(np.where(strength == 0, 1, factor), x.dtype)
-        z = np.where(factor == 0, x.dtype.type(0), x * factor)
+        z = multiplied(x, factor)
     else:
         states = [None if s is None else group_view(s, shape) for s in (a, b, c)]
         h = metric(d, *states)
