@@ -96,7 +96,8 @@ class Twin:
         elif name == "FTRL":
             n = np.full_like(w, N["initial_accumulator_value"])
             first = self.strengths(*first)
-            d, p = self.rules(first)
+            self.built_on = first[0] or np.inf
+            d, p = self.rules((self.built_on, *first[1:]))
             with np.errstate(all="ignore"):
                 z = reference.warm_start(d, p, self.w, n, self.f)
                 self.state = [z - reference.group_subgradient(first[3], 0, self.w, self.f) if first[3] else z, n]
@@ -121,10 +122,14 @@ class Twin:
             scale, threshold, _ = reference.missed(self.clock, then)
             since = reference.Missed(scale.reshape(column), threshold.reshape(column), 0)
         else:
-            steps = self.t - self.steps[rows] if isinstance(d, reference.Adagrad) else np.full(len(rows), self.t)
+            steps = self.t - self.steps[rows] if isinstance(d, reference.Adagrad) else self.made(len(rows))
             since = reference.Missed(1.0, 0.0, steps.reshape(column))
         now = reference.catch_up(d, p, since, self.w[rows], *self.parts(rows))
-        return self.clipped(now) if isinstance(d, reference.FTRL) and self.t > 0 else now
+        return self.clipped(now) if isinstance(d, reference.FTRL) and self.made(1) > 0 else now
+
+    def made(self, count):
+        """For FTRL: the steps, but 0 where all of them had lr = 0."""
+        return np.full(count, self.t if self.last[0] != 0 else 0)
 
     def caught_up_groups(self, d, p, rows):
         if isinstance(d, reference.Plain):
@@ -171,6 +176,11 @@ class Twin:
                 next_clock = reference.tick(self.m, own, lr, self.clock)
         elif self.case.direction is reference.Adagrad and self.t > 0 and strengths != self.last:
             self.flush()
+        elif self.case.direction is reference.FTRL:
+            if strengths[0] == 0:
+                self.stand_still()
+                return
+            self.reanchor(strengths[0])
         w, (a, b, f) = self.caught_up(rows), self.parts(rows)
         if l21 and len(rows):
             self.w[rows] = reference.group_step(d, p, l21, 0, w, g, a, b, None, f, self.bounds)
@@ -191,6 +201,22 @@ class Twin:
             self.inside = True
         if plain and reference.needs_rebase(next_clock, threshold):
             self.flush()
+
+    def stand_still(self):
+        if self.last[0] == 0 and not self.inside:
+            self.w[...] = self.clipped(self.w)
+            self.inside = True
+        self.t += 1
+
+    def reanchor(self, lr):
+        if lr == self.built_on:
+            return
+        self.flush()
+        (before, _), (d, _), (z, n) = self.rules((self.built_on, 0, 0)), self.rules((lr, 0, 0)), self.state
+        z[...] = reference.reanchored(before, d, self.w, z, n)
+        self.built_on = lr
+        if self.last[0] != 0:
+            self.last = lr, *self.last[1:]
 
 
 def summed(indices, values):
@@ -216,8 +242,6 @@ def schedule(name, dtype, count, seed=0):
     odd += [(far, far, 0), (0.5, far, 1.5)] if seed % 2 else []
     for s in rng.integers(0, count, count // 6):
         table[s] = odd[rng.integers(len(odd))]
-    if name == "FTRL":
-        table[:, 0] = np.where(table[:, 0] > 0, table[:, 0], 0.1)
     return [tuple(row) for row in table.tolist()]
 
 

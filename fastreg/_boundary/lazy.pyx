@@ -245,7 +245,10 @@ cdef class Lazy(_LazyData):
     # -- State --------------------------------------------------------------------------------------------------------
 
     def _record(self):
-        """Everything but w that the next steps depend on: steps, clock, last strengths, copies of arrays, strengths."""
+        """Everything but w that the next steps depend on.
+
+        Steps, clock, last strengths, the lr that z of FTRL is built on, copies of stamps and state, strengths.
+        """
         cdef Clock c
         self.check_initialized()
         self.section.lock(False)
@@ -255,7 +258,8 @@ cdef class Lazy(_LazyData):
             last = np.array([self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21])
             stamps = None if self.stamps is None else self.stamps.copy()
             strengths = {name: self.strength(i) for i, name in enumerate(STRENGTHS)}
-            return self.t.steps, now, last, stamps, list(map(np.copy, self._arrays)), strengths
+            built_on = self.t.d.plain.lr if self.t.d.plain.lr != 0 else self.t.built_on
+            return self.t.steps, now, last, built_on, stamps, list(map(np.copy, self._arrays)), strengths
         finally:
             self.section.unlock()
 
@@ -267,12 +271,13 @@ cdef class Lazy(_LazyData):
         """Call `prepare`, and restore all that it returns, or nothing."""
         self.begin("load_state_dict")
         try:
-            completed, clock, last, stamps, arrays, strengths = prepare()
-            self.restore(completed, clock, last, stamps, arrays, strengths)
+            completed, clock, last, built_on, stamps, arrays, strengths = prepare()
+            self.restore(completed, clock, last, built_on, stamps, arrays, strengths)
         finally:
             self.section.end()
 
-    cdef int restore(self, long long steps, clock, last, ndarray stamps, list arrays, dict changes) except -1:
+    cdef int restore(self, long long steps, clock, last, double built_on, ndarray stamps, list arrays,
+                     dict changes) except -1:
         """Restore what `_record` returned. The caller has checked it, except the strengths, and keeps no array."""
         cdef Rows t = self.t
         cdef Strengths given = self.strengths
@@ -286,6 +291,7 @@ cdef class Lazy(_LazyData):
         t.steps = steps
         t.clock.product, t.clock.inverse, t.clock.total, t.clock.compensation = clock
         t.d.plain.lr, t.p.l1, t.p.l2, t.l21 = last
+        t.built_on = built_on
         if steps > 0:
             check_last(&t, self.traits)
         t.inside = not has_bounds(&t)  # the weights may be those of other bounds

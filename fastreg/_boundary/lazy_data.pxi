@@ -43,8 +43,8 @@ cdef int check_strengths(const Rows* t, const Traits* traits, double* strengths)
             if product == 0 and strengths[i] != 0 and factor != 0:
                 raise errors.bad_number(strengths[i], STRENGTHS[i], single, True)
             strengths[i] *= traits.factor
-    if t.direction == FTRL_PROXIMAL and strengths[0] == 0:
-        raise ValueError("lr: expected a positive number, got 0.0")
+    if t.direction == FTRL_PROXIMAL and strengths[0] != 0:
+        check(1/strengths[0], "1/lr", single)
     if strengths[3] != 0:
         check_groups(t, traits, strengths)
     if t.gamma < INFINITY and t.direction == PLAIN:
@@ -176,7 +176,7 @@ cdef class _LazyData:
             t.dtype, t.direction, t.mode = dtype_of(w), fill_direction(&t.d, direction, &largest), mode_code(mode)
             t.rows, t.width = PyArray_DIM(w, 0), 1 if PyArray_NDIM(w) == 1 else PyArray_DIM(w, 1)
             t.pitch, t.w = t.width, PyArray_DATA(w)
-            t.clock = Clock(1, 1, 0, 0)
+            t.clock, t.built_on, t.d.plain.lr = Clock(1, 1, 0, 0), t.d.plain.lr, 0  # no step was made yet
             t.low, t.high = bounds
             t.gamma = own["gamma"]
             t.inside = not has_bounds(&t)

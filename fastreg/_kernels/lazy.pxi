@@ -30,8 +30,8 @@ cdef inline Missed elapsed(const Lazy* d, const Rows* t, Py_ssize_t i) noexcept 
         return missed(&t.clock, <const Stamp*>(t.stamps + i*t.stamp_pitch))
     elif Lazy is Adagrad:
         return Missed(1, 0, t.steps - (<const long long*>(t.stamps + i*t.stamp_pitch))[0])
-    else:
-        return Missed(1, 0, t.steps)
+    else:  # in steps with lr = 0 nothing happens, and before any other the weights are those of the construction
+        return Missed(1, 0, t.steps if t.d.plain.lr != 0 else 0)
 
 
 cdef inline void stamp(const Lazy* d, const Rows* t, const Clock* now, long long steps, Py_ssize_t i) noexcept nogil:

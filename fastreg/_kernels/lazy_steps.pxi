@@ -2,7 +2,7 @@
 #
 # The clock ticks once a step, before the step's rows are stamped. Where it must start again (catch_up.pxd), or where a
 # closed form ends (Adagrad's, where lr, l1 or l2 change; Plain's, where a group lasso begins or ends or the l1 of MCP
-# changes), all rows are flushed first: the only pass over all weights.
+# changes), all rows are flushed first, and where FTRL's lr changes, too. There is no other pass over all weights.
 
 cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Factor* f, Rows* t,
                           const Schedule* schedule, Py_ssize_t s, double largest, floating* w) noexcept nogil:
@@ -145,6 +145,40 @@ cdef inline void step_matrix(const Lazy* d, const LazyMode* m, const ElasticNet*
             shrink_row(d, p, &own, t, l21, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
+# -- FTRL's lr --------------------------------------------------------------------------------------------------------
+
+cdef void stand_still(Rows* t, floating* w) noexcept nogil:
+    """A step of FTRL with lr = 0. As in a dense one, the weights of the construction are moved into the bounds."""
+    cdef Py_ssize_t i
+    if t.d.plain.lr == 0 and not t.inside:
+        for i in range(t.rows):
+            clip_weights(t, w + i*t.pitch, t.width)
+        t.inside = True
+    t.steps += 1
+
+
+cdef void reanchor_rows(FTRL d, Factor f, Rows* t, double lr, floating* w) noexcept nogil:
+    """Rebuilds the z of all rows for another lr. Their weights are flushed first, since the new z depends on them."""
+    cdef FTRL before = d
+    cdef Py_ssize_t i, q
+    flush(d, f, t, w)
+    before.lr, d.lr = t.d.plain.lr if t.d.plain.lr != 0 else t.built_on, lr
+    for i in range(t.rows):
+        q = i*t.pitch
+        reanchor_all(before, d, w + q, <floating*>t.a + q, <const floating*>t.b + q, t.width)
+    t.built_on = lr
+    if t.d.plain.lr != 0:
+        t.d.plain.lr = lr  # what the rows are solved with from now on
+
+
+cdef inline bint is_built_on(const Rows* t, double lr) noexcept nogil:
+    """Whether the z of FTRL is built on this lr, or on none."""
+    cdef double last = t.d.plain.lr if t.d.plain.lr != 0 else t.built_on
+    return last == lr or last == 0
+
+
+# -- All steps --------------------------------------------------------------------------------------------------------
+
 cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const Schedule* schedule,
                 const Merging* merging, floating* w) noexcept nogil:
     cdef const floating* g
@@ -160,6 +194,12 @@ cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const
         if merging.places != NULL and not is_increasing(&indices, n):
             n = merge(merging, &indices, g, n, t.width)
             indices, g = Indices(INT64, merging.rows), <const floating*>merging.sums
+        if Lazy is FTRL:
+            if schedule.lr[s*schedule.stride] == 0:
+                stand_still(t, w)
+                continue
+            if not is_built_on(t, schedule.lr[s*schedule.stride]):
+                reanchor_rows(d, f, t, schedule.lr[s*schedule.stride], w)
         next = prepare(&d, &m, &p, &f, t, schedule, s, INFINITY, w)
         here = t[0]
         if here.width == 1:

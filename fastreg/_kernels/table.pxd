@@ -132,6 +132,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     AnyDirection d           # of the last step, and so is p
     ElasticNet p
     double l21               # of the last step: each row is a group; 0 where they are one weight wide
+    double built_on          # the lr that z of FTRL is built on until the first step with lr > 0; 0 for none
     Py_ssize_t rows
     Py_ssize_t width
     Py_ssize_t pitch         # from row to row of w, a and b, in elements: width, or more where they lie together

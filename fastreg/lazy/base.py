@@ -18,10 +18,10 @@ from fastreg.optimizers.factors import check_products, largest_factor, split_fac
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import as_weights
 from fastreg.optimizers.reports import Report, row, zero_count
-from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
-from fastreg.optimizers.state import LATER_SETTINGS, as_plain, checked_array, checked_count, own_entries
+from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules, number
+from fastreg.optimizers.state import LATER_SETTINGS, as_plain, checked_array, checked_count, is_rate, own_entries
 
-STATE_KEYS = {"stamps", "sum", "z", "n"}  # of all classes: an unexpected one means that the state is that of another
+STATE_KEYS = {"stamps", "sum", "z", "n", "built_on"}  # of all classes: an unexpected one means the state is of another
 
 
 class LazyOptimizer(Lazy):
@@ -30,7 +30,6 @@ class LazyOptimizer(Lazy):
     _direction: type  # a tuple of fastreg.reference
     _state_names: tuple[str, ...] = ()
     _squares: str | None = None  # the state that sums squared gradients
-    _needs_positive_lr = False
 
     def __init__(self, w, settings, bounds, penalty_factor):
         w = as_weights(w, "w")
@@ -50,7 +49,7 @@ class LazyOptimizer(Lazy):
         arrays = self._init_state(numbers, w, self._penalty(numbers, scale), groups, factors)
         strengths = {key: checked[key] for key in SCHEDULES}
         own = {key: x for key, x in checked.items() if key not in SCHEDULES}
-        fields = own | {"lr": 0.0}  # no step was made yet
+        fields = own | {"lr": self._built_on(numbers)}
         direction = self._direction(**{name: fields[name] for name in self._direction._fields})
         self._set_up(w, direction, own.get("mode", "proximal"), arrays, (scale, factors), interval, strengths, own)
 
@@ -68,6 +67,10 @@ class LazyOptimizer(Lazy):
     def _init_state(self, settings, w, penalty, groups, factor):
         """The initial state, as of :class:`fastreg.Optimizer`; LazySGD has none besides the stamps."""
         return []
+
+    def _built_on(self, settings):
+        """The lr that the initial state is built on; 0 for none."""
+        return 0.0
 
     @property
     def state(self):
@@ -111,9 +114,9 @@ class LazyOptimizer(Lazy):
         Save w, too, without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
         **lazy.state_dict())`` saves both.
         """
-        completed, clock, last, stamps, arrays, strengths = self._record()
+        completed, clock, last, built_on, stamps, arrays, strengths = self._record()
         saved = {"optimizer": type(self).__name__, "completed": completed, "clock": clock, "last": last}
-        saved |= {"stamps": stamps} if stamps is not None else {}
+        saved |= {"stamps": stamps} if stamps is not None else {"built_on": built_on}
         saved |= {key: x for key, x in strengths.items() if not callable(x)}
         return saved | self._own | dict(zip(self._state_names, arrays))
 
@@ -140,6 +143,9 @@ class LazyOptimizer(Lazy):
         if isinstance(saved, Mapping) and np.shape(saved.get("last", 0)) == (3,):  # 0.1.0 had fewer settings
             absent = {key: x for key, x in LATER_SETTINGS.items() if key in mine and key not in saved}
             saved = {**saved, "last": np.append(saved["last"], 0.0)} | absent
+        if "built_on" in mine and isinstance(saved, Mapping) and "built_on" not in saved:  # earlier commits
+            lr = as_plain(saved.get("lr", mine["built_on"])) if self._own["warm_start"] else 0.0
+            saved = {**saved, "built_on": lr}
         saved = own_entries(saved, mine, STATE_KEYS.__contains__)
         for key, x in self._own.items():
             if as_plain(saved[key]) != x:
@@ -152,15 +158,18 @@ class LazyOptimizer(Lazy):
         if not (is_valid and np.isfinite(compensation)):
             raise ValueError(f"saved['clock']: expected a product from {least:g}, its inverse and a total, got {clock}")
         last = arrays["last"]
-        if not (np.isfinite(last) & (last >= 0)).all() or (self._needs_positive_lr and completed and last[0] == 0):
+        if not (np.isfinite(last) & (last >= 0)).all():
             raise ValueError(f"saved['last']: expected lr and the strengths of the last step, got {last}")
+        built_on = number("saved['built_on']", as_plain(saved.get("built_on", 0.0)))
+        if not is_rate(built_on, self.w.dtype):
+            raise ValueError(f"saved['built_on']: expected an lr in the range of {self.w.dtype}, got {built_on!r}")
         stamps = arrays.get("stamps")
         if stamps is not None:
             first, now = ((min(1, inverse), 0), (max(1, inverse), total)) if stamps.ndim == 2 else (0, completed)
             if not ((stamps >= first) & (stamps <= now)).all():
                 raise ValueError("saved['stamps']: expected times from the start to that of the clock, got others")
         strengths = {key: as_plain(saved[key]) for key in SCHEDULES if key in mine}
-        return completed, clock, last, stamps, [arrays[name] for name in self._state_names], strengths
+        return completed, clock, last, built_on, stamps, [arrays[name] for name in self._state_names], strengths
 
     def __reduce__(self):
         seal = self._seal()

@@ -4,7 +4,7 @@ from math import inf
 
 from fastreg import reference
 from fastreg.lazy.base import LazyOptimizer
-from fastreg.optimizers.ftrl import init_ftrl_state
+from fastreg.optimizers.ftrl import init_ftrl_state, rate_of_start
 
 
 class LazyFTRL(LazyOptimizer):
@@ -15,7 +15,8 @@ class LazyFTRL(LazyOptimizer):
     w, lr, l1, l2, l21
         As of :class:`LazySGD`, but l1 and l21 go together. lr is McMahan's alpha; the strengths are totals over the
         whole stream, to which a finite gamma belongs, too: see :class:`fastreg.FTRL`. When they change, w is not up to
-        date until :meth:`flush`.
+        date until :meth:`flush`. A step with another lr than the one before takes O(size of w), since z is built on lr:
+        let it change rarely. With lr = 0, a step moves nothing.
     gamma : float, default inf
         Positive. Finite: MCP in the place of l1·‖w‖₁; l2 and any lr go with it. Fixed at construction.
     beta, initial_accumulator_value, warm_start
@@ -56,7 +57,6 @@ class LazyFTRL(LazyOptimizer):
     _direction = reference.FTRL
     _state_names = ("z", "n")
     _squares = "n"
-    _needs_positive_lr = True
 
     def __init__(
         self, w, lr, *, beta=1.0, initial_accumulator_value=0.0, warm_start=True,
@@ -68,3 +68,6 @@ class LazyFTRL(LazyOptimizer):
 
     def _init_state(self, settings, w, penalty, groups, factor):
         return init_ftrl_state(settings, w, penalty, factor, groups)
+
+    def _built_on(self, settings):
+        return rate_of_start(settings)[0] if settings["warm_start"] else 0.0

@@ -21,6 +21,7 @@ class Dense:
         self.dtype = w.dtype.type
         twin = Twin(name, w.astype(WIDER[self.dtype]), first=self.rounded(first))
         self.twin, self.w, self.state = twin, twin.w, [*twin.state, None, None][:2]
+        self.built_on = twin.rules(self.rounded(first))[0]
         for a in twin.state[-1:]:
             a[...] = self.dtype(0.1)
 
@@ -29,6 +30,10 @@ class Dense:
 
     def step(self, g, strengths):
         d, p = self.twin.rules(self.rounded(strengths))
+        if isinstance(d, reference.FTRL):
+            z, n = self.state
+            z[...] = reference.reanchored(self.built_on, d, self.w, z, n)
+            self.built_on = d
         self.w[...] = reference.step(d, self.twin.m, p, self.w, g.astype(self.w.dtype), *self.state)
 
 

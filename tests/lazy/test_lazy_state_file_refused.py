@@ -70,7 +70,8 @@ OWN = {  # (class, case) → a change that only this class must refuse
     ("Adagrad", "another eps"): with_(eps=1e-3),
     ("FTRL", "no z"): without("z"),
     ("FTRL", "stamps"): with_(stamps=np.zeros(5, int)),
-    ("FTRL", "a last lr of 0"): with_(last=np.zeros(3)),
+    ("FTRL", "a negative lr of the state"): with_(built_on=-1.0),
+    ("FTRL", "an lr of the state with an infinite inverse"): with_(built_on=1e-310),
     ("FTRL", "another start"): with_(warm_start=False),
 }
 REFUSED = [(name, case, TAMPERED[case]) for name in CASES for case in TAMPERED]
