@@ -6,6 +6,8 @@ module owns the weights. Its forward pass gathers the rows that it needs, up to 
 a buffer: code that walks over those would read rows that are not up to date, or train them a second time.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
@@ -14,6 +16,14 @@ from fastreg.torch.pending import Pending
 
 OPTIMIZERS = {"sgd": LazySGD, "adagrad": LazyAdagrad, "ftrl": LazyFTRL}
 DTYPES = (torch.float32, torch.float64)
+
+
+@dataclass(slots=True)
+class Seen:
+    """The weights as the module last saw them; a class, since setting an attribute of a module is slow."""
+
+    version: int
+    flushed: tuple | None  # completed steps and strengths at the last flush
 
 
 class LazyRows(torch.nn.Module):
@@ -49,7 +59,7 @@ class LazyRows(torch.nn.Module):
     def _own(self, lazy):
         """Take these weights with their optimizer in the place of the present ones."""
         self._lazy, self._weight, self._pending = lazy, torch.from_numpy(lazy.w), Pending()
-        self._version, self._flushed = self._weight._version, None
+        self._seen = Seen(self._weight._version, None)
 
     def _settings(self):
         """The settings of the lazy optimizer, as its class takes them."""
@@ -64,8 +74,7 @@ class LazyRows(torch.nn.Module):
             got = indices.dtype if isinstance(indices, torch.Tensor) else type(indices).__name__
             raise TypeError(f"{name}: expected a tensor of int32 or int64, got {got}")
         self._notice_writes()
-        ids = indices.numpy().copy()  # the caller's memory may change before the step
-        ids = ids if ids.ndim == 1 and ids.flags.c_contiguous else ids.ravel()
+        ids = indices.numpy().flatten()  # a copy: the caller's memory may change before the step
         try:
             rows = torch.from_numpy(self._lazy.weights(ids))
         except ValueError as error:
@@ -92,12 +101,12 @@ class LazyRows(torch.nn.Module):
     def _written(self):
         """Tell autograd about a write to the weights."""
         torch.autograd.graph.increment_version(self._weight)
-        self._version = self._weight._version
+        self._seen.version = self._weight._version
 
     def _notice_writes(self):
         """After somebody has written into `weight`: bring the optimizer in line with it."""
-        if self._weight._version != self._version:
-            self._version, self._flushed = self._weight._version, None
+        if self._weight._version != self._seen.version:
+            self._seen = Seen(self._weight._version, None)
             if self.optimizer == "ftrl":  # its weights are a function of its state
                 self._lazy = LazyFTRL(self._lazy.w, **self._settings())
             else:
@@ -109,10 +118,10 @@ class LazyRows(torch.nn.Module):
         """Bring all rows up to date, in O(size of the weights), if there were steps since the last time."""
         self._notice_writes()
         now = self._lazy.completed, *(getattr(self._lazy, key) for key in SCHEDULES)
-        if self._flushed != now:
+        if self._seen.flushed != now:
             self._lazy.flush()
             self._written()
-            self._flushed = now
+            self._seen.flushed = now
 
     @property
     def weight(self):
@@ -170,7 +179,7 @@ class LazyRows(torch.nn.Module):
         """Load what :meth:`optimizer_state_dict` returned, all or nothing. Gradients not yet applied are dropped."""
         self.flush()
         self._lazy.load_state_dict({key: x.numpy() if isinstance(x, torch.Tensor) else x for key, x in state.items()})
-        self._pending, self._flushed = Pending(), None
+        self._pending, self._seen.flushed = Pending(), None
 
     def _save_to_state_dict(self, destination, prefix, keep_vars):
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -224,7 +233,7 @@ class LazyRows(torch.nn.Module):
 
     def __getstate__(self):
         self._notice_writes()
-        left_out = ("_weight", "_pending", "_version", "_flushed")  # the weights are part of _lazy
+        left_out = ("_weight", "_pending", "_seen")  # the weights are part of _lazy
         return {key: x for key, x in self.__dict__.items() if key not in left_out}
 
     def __setstate__(self, state):
@@ -261,11 +270,10 @@ class LazyEmbedding(LazyRows):
     Notes
     -----
     Call :meth:`step` where the loop calls that of the other weights, or once and for all:
-    ``optimizer.register_step_post_hook(lambda *_: embedding.step())``. Gradients add up until then. The
-    module has no parameters, so that `parameters()`, `clip_grad_norm_`, GradScaler and the `zero_grad` of a model or of
-    an optimizer do not reach it. A step uses each gradient once; to drop gradients without a step, call
-    `embedding.zero_grad()`. It works in one process, on the CPU:
-    DistributedDataParallel does not exchange its gradients.
+    ``optimizer.register_step_post_hook(lambda *_: embedding.step())``. Gradients add up until then, and each is used
+    once. To drop them without a step, call `embedding.zero_grad()`. The module has no parameters, so that optimizers,
+    `clip_grad_norm_`, GradScaler, AveragedModel and the `zero_grad` of a model do not reach it. It works in one
+    process, on the CPU: DistributedDataParallel does not exchange its gradients.
 
     `state_dict()` has the key "weight", as that of :class:`torch.nn.Embedding`, into which it can be loaded, and the
     other way round. The optimizer's state is in :meth:`optimizer_state_dict`. deepcopy and pickle have both, but no
@@ -294,8 +302,7 @@ class LazyEmbedding(LazyRows):
 
     def forward(self, input):
         """The rows of `input`, a tensor of int32 or int64 of any shape, as a tensor of shape (*input.shape, width)."""
-        rows, _ = self._gather(input, "input")
-        rows = rows.clone() if rows.requires_grad else rows  # a leaf could not be changed in place
+        rows = self._gather(input, "input")[0].clone()  # the leaf itself could not be changed in place
         return rows if input.dim() == 1 else rows.view(*input.shape, self.embedding_dim)
 
 

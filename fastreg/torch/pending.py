@@ -28,8 +28,10 @@ class Pending:
             return False
         if any(leaf.grad.requires_grad for _, leaf in ready):
             raise RuntimeError("expected gradients of backward() without create_graph=True, got some with a graph")
-        ids, grads = zip(*((ids, leaf.grad.numpy(force=True)) for ids, leaf in ready))
-        ids, grads = (x[0] if len(x) == 1 else np.concatenate(x) for x in (ids, grads))
+        ids, grads = ready[0][0], ready[0][1].grad.numpy(force=True)  # without a sign that is only noted
+        if len(ready) > 1:
+            ids = np.concatenate([ids for ids, _ in ready])
+            grads = np.concatenate([leaf.grad.numpy(force=True) for _, leaf in ready])
         if padding_idx is not None and (ids == padding_idx).any():
             others = ids != padding_idx
             ids, grads = ids[others], grads[others]

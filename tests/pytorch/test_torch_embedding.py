@@ -19,7 +19,7 @@ CASES = {
     "sgd bounds": ("sgd", {"l1": 0.02, "bounds": (0.0, 0.5)}),
     "adagrad": ("adagrad", {"l1": 0.05, "l2": 0.02, **ADAGRAD}),
     "ftrl": ("ftrl", {"l1": 8.0, "l2": 0.02}),
-    "ftrl groups": ("ftrl", {"l1": 0.5, "l21": 12.0}),
+    "ftrl groups": ("ftrl", {"l1": 0.5, "l21": 40.0}),
 }
 DENSE = {"sgd": ours.SGD, "adagrad": ours.Adagrad, "ftrl": ours.FTRL}
 every = pytest.mark.parametrize("case", CASES)
