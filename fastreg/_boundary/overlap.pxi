@@ -36,15 +36,21 @@ cdef Py_ssize_t sort_blocks(Blocks* x) noexcept:
     return 0
 
 
-cdef Py_ssize_t overlapped(const Blocks* x, const char* start, Py_ssize_t size) noexcept:
-    """The index of a tensor with weights or state among the `size` bytes from `start`, or -1; the blocks are sorted."""
+cdef inline Py_ssize_t block_after(const Blocks* x, const char* start) noexcept:
+    """The position of the first of the sorted blocks that ends after `start`."""
     cdef Py_ssize_t low = 0, high = x.count, middle
-    while low < high:  # the first block that ends after the start
+    while low < high:
         middle = (low + high) // 2
         if x.blocks[middle].end <= start:
             low = middle + 1
         else:
             high = middle
+    return low
+
+
+cdef Py_ssize_t overlapped(const Blocks* x, const char* start, Py_ssize_t size) noexcept:
+    """The index of a tensor with weights or state among the `size` bytes from `start`, or -1; the blocks are sorted."""
+    cdef Py_ssize_t low = block_after(x, start)
     if size == 0 or low == x.count or x.blocks[low].start >= start + size:
         return -1
     return x.blocks[low].index

@@ -1,6 +1,6 @@
 # Layer 4, where torch's tensors lie in memory. Included by torch_step.pyx; uses its cimports.
 
-cdef inline Py_ssize_t size_of(const DLTensor* x) noexcept:
+cdef inline Py_ssize_t size_of(const DLTensor* x) noexcept nogil:
     """The number of elements."""
     cdef Py_ssize_t n = 1
     cdef int i
@@ -9,11 +9,11 @@ cdef inline Py_ssize_t size_of(const DLTensor* x) noexcept:
     return n
 
 
-cdef inline void* memory_of(const DLTensor* x) noexcept:
+cdef inline void* memory_of(const DLTensor* x) noexcept nogil:
     return <char*>x.data + x.byte_offset if x.data != NULL else NULL
 
 
-cdef inline DType torch_dtype(const DLTensor* x) noexcept:
+cdef inline DType torch_dtype(const DLTensor* x) noexcept nogil:
     """The dtype of a tensor that is_usable accepts."""
     return BFLOAT16 if x.dtype.code == DL_BFLOAT else FLOAT64 if x.dtype.bits == 64 else FLOAT32
 

@@ -13,7 +13,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from numpy cimport import_array, ndarray, PyArray_DATA
 
@@ -33,7 +33,7 @@ from fastreg._kernels.table cimport (
 
 import numpy as np
 
-from fastreg._boundary import errors
+from fastreg._boundary import errors, strided
 
 cdef extern from "Python.h":
     int PyDict_Next(object d, Py_ssize_t* position, PyObject** key, PyObject** value)  # borrowed
@@ -44,6 +44,7 @@ import_array()
 
 include "overlap.pxi"
 include "torch_memory.pxi"
+include "torch_copies.pxi"
 include "torch_tasks.pxi"
 
 
@@ -66,22 +67,23 @@ cdef class Stepper:
     cdef tuple names          # of the tensors of state
     cdef object factors, kinds
     cdef bint counts, maximize, has_axes
-    cdef list bumped, fresh, copies, kept
+    cdef list bumped, fresh, kept
+    cdef list pieces          # of memory that shares no bytes: what the last step has written back
     cdef object next_key, next_value  # where the walk through the state is
     cdef Py_ssize_t position
 
     def __cinit__(self, torch):
         self.torch, self.tensor_type, self.parameter_type = torch, torch.Tensor, torch.nn.Parameter
         self.is_neg, self.from_object = torch.Tensor.is_neg, exchange_function(torch.Tensor)
-        self.section, self.plans, self.values = Section(), [], []
+        self.section, self.plans, self.values, self.pieces = Section(), [], [], []
         self.release()
 
     def __dealloc__(self):
         free_work(&self.work)
 
     cdef int release(self) except -1:
-        self.work.count = self.work.size = self.work.decaying = 0
-        self.bumped, self.fresh, self.copies, self.kept = [], [], [], []
+        self.work.count = self.work.size = self.work.decaying = self.work.copies.count = 0
+        self.bumped, self.fresh, self.kept = [], [], []
         self.plan = self.next_key = self.next_value = None
         return 0
 
@@ -128,16 +130,19 @@ cdef class Stepper:
                     update(self.work.decays, self.work.decaying, self.work.size, threads)
                 if keeps_gil:
                     kernels.update(self.work.tasks, self.work.count)
+                    write_all_back(&self.work.copies)
                 else:
                     update(self.work.tasks, self.work.count, self.work.size, threads)
-                for target, source in self.copies:
-                    target.copy_(source)
+                    with nogil:
+                        write_all_back(&self.work.copies)
             finally:
                 leave(self.section, locked)
             return True
         finally:
-            self.release()
-            self.section.end()
+            try:
+                self.release()
+            finally:
+                self.section.end()
 
     # -- Collecting ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +245,10 @@ cdef class Stepper:
             w, g, arrays, copies = prepare(parameter, j, p, g, dict(zip(self.names, arrays)), self.plan)
             if not self.fill(e, w, g, arrays, factor):
                 raise errors.bad_torch_memory(parameter, w, g, arrays, factor)
-            self.copies += copies
+            for target, source in copies:
+                self.add_copy(parameter, target, source)
+                if source is w:
+                    self.bumped.append(target)
             self.bumped.append(w)
         self.bumped.append(p)
         if self.counts and not self.point_to_steps(e, steps):
@@ -277,19 +285,28 @@ cdef class Stepper:
         cdef (void*)[4] memory
         memory[0] = memory[1] = memory[2] = memory[3] = NULL
         if not (self.read(w, &e.w) and is_dense(&e.w) and self.read(g, &other) and is_same_layout(&e.w, &other)
-                and torch_dtype(&other) == torch_dtype(&e.w)) or self.is_neg(g):
+                and torch_dtype(&other) == torch_dtype(&e.w)) or self.is_neg(g) or self.is_neg(w):
             return False
         t.dtype, t.n, t.w, t.g = torch_dtype(&e.w), size_of(&e.w), memory_of(&e.w), memory_of(&other)
         computed = FLOAT32 if t.dtype == BFLOAT16 else t.dtype
         for i in range(len(arrays) + (factor is not None)):
             x = arrays[i] if i < len(arrays) else factor
-            if not (self.read(x, &other) and torch_dtype(&other) == computed and is_same_layout(&e.w, &other)):
+            if not (self.read(x, &other) and torch_dtype(&other) == computed and is_same_layout(&e.w, &other)
+                    and not self.is_neg(x)):
                 return False
             memory[i if i < len(arrays) else 3] = memory_of(&other)
         t.a, t.b, t.c, t.f = memory[0], memory[1], memory[2], memory[3]
         if t.n == 0:  # NULL would leave out the tensor
             t.g = <void*>&self.work
         return True
+
+    cdef int add_copy(self, str name, object target, object source) except -1:
+        """Adds a tensor that is written back after the step."""
+        cdef Copy* c = new_copy(&self.work.copies)
+        c.index, c.is_negated = self.work.count - 1, self.is_neg(target)
+        if not (self.read(target, &c.target) and self.read(source, &c.source) and c.target.ndim <= MAX_DIMS):
+            raise errors.bad_torch_memory(name, target, source)
+        return 0
 
     cdef bint point_to_steps(self, Entry* e, object steps) except -1:
         cdef DLTensor x
@@ -302,6 +319,12 @@ cdef class Stepper:
         cdef Py_ssize_t other = -1, i = find_overlap(&self.work, &other)
         if i >= 0:
             raise errors.bad_overlap(self.name_at(groups, min(i, other)), self.name_at(groups, max(i, other)))
+        if self.work.copies.count > 0:
+            pieces = pieces_of(&self.work.copies, &self.work.sorted)
+            shared = strided.find_shared(pieces) if pieces != self.pieces else None
+            if shared is not None:
+                raise errors.bad_overlap(*[self.name_at(groups, i) for i in sorted(shared)])
+            self.pieces = pieces
         return 0
 
     cdef int insert_states(self, object state) except -1:

@@ -40,15 +40,9 @@ cdef struct Work:
     Blocks written           # in the order of the tasks; and those of the last step that was checked
     Blocks last
     Blocks sorted
+    Copies copies
     void* zeros              # a gradient for steps of weight decay
     size_t zeros_size
-
-
-cdef void* grown(void* memory, Py_ssize_t count, size_t size) except NULL:
-    cdef void* larger = PyMem_Realloc(memory, count*size)
-    if larger == NULL:
-        raise MemoryError
-    return larger
 
 
 cdef void free_work(Work* work) noexcept:
@@ -59,6 +53,7 @@ cdef void free_work(Work* work) noexcept:
     PyMem_Free(work.written.blocks)
     PyMem_Free(work.last.blocks)
     PyMem_Free(work.sorted.blocks)
+    PyMem_Free(work.copies.copies)
     PyMem_Free(work.zeros)
 
 

@@ -8,6 +8,7 @@ import sys
 import torch
 
 from fastreg._boundary import errors
+from fastreg._boundary.strided import overlaps_itself
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
 
@@ -25,13 +26,9 @@ def prepare(name, p, g, state, maximize):
     """
     placed = p if is_distributed(p) else None
     w, copies = local(p, name), []
-    if overlaps_itself(w):
-        raise ValueError(
-            f"{name}: expected elements with a memory of their own, got an expanded tensor of shape {tuple(w.shape)}"
-            f" and strides {w.stride()}; it is updated in place"
-        )
     target, w = w, dense(w)
     if target is not w:
+        check_elements(target, name)
         copies.append((target, w))
     gradient = local(placed_like(g, placed), f"{name}.grad")
     if gradient.dtype != w.dtype:
@@ -44,6 +41,7 @@ def prepare(name, p, g, state, maximize):
         target = local(placed_like(x, placed), f"state[{name}][{key!r}]")
         arrays.append(stand_in(target, w, computed(w), f"state[{name}][{key!r}]"))
         if arrays[-1] is not target:
+            check_elements(target, f"state[{name}][{key!r}]")
             copies.append((target, arrays[-1]))
     return w, g, arrays, copies
 
@@ -74,6 +72,15 @@ def check_usable(x, name):
 def has_dispatch(kind):
     """Whether a subclass of Tensor computes by itself, so that its own memory means nothing."""
     return kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl and kind not in PLAIN
+
+
+def check_elements(x, name):
+    """Raise ValueError for a tensor with elements that share memory, such as an expanded one."""
+    if overlaps_itself(x.shape, x.stride()):
+        raise ValueError(
+            f"{name}: expected elements with a memory of their own, got an expanded tensor of shape {tuple(x.shape)}"
+            f" and strides {x.stride()}; it is updated in place"
+        )
 
 
 def is_distributed(x):
@@ -117,10 +124,6 @@ def stand_in(x, w, dtype, name):
     if x.dtype == dtype and x.stride() == w.stride() and not x.is_neg():
         return x
     return torch.empty_like(w, dtype=dtype).copy_(x)
-
-
-def overlaps_itself(x):
-    return x.numel() > 0 and any(size > 1 and step == 0 for size, step in zip(x.shape, x.stride()))
 
 
 def computed(p):

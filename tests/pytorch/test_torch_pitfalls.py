@@ -270,3 +270,64 @@ def test_an_interrupt_while_state_is_made(call, monkeypatch):
         theirs.step()
     for p, q in zip(params, others, strict=True):
         torch.testing.assert_close(p, q)
+
+
+def test_slices_without_common_elements():
+    base = torch.ones(3, 4)
+    params = [torch.nn.Parameter(x) for x in (base[:, 0:2], base[0, 2:], base[1:, 2:3], base[1:, 3])]
+    for p in params:
+        p.grad = torch.ones(p.shape)
+    optimizer = ours.SGD(params, lr=0.25)
+    for _ in range(2):
+        optimizer.step()
+    assert (base == 0.5).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_parameters_and_state_that_are_lazily_negated_views(dtype):
+    base = torch.ones(3, 4, dtype=dtype)
+    p = torch.nn.Parameter(torch._neg_view(base))
+    p.grad = torch.ones_like(p)
+    optimizer = ours.SGD([p], lr=0.25, momentum=0.5)
+    optimizer.step()
+    assert (p == -1.25).all()
+    optimizer.state[p]["momentum_buffer"] = torch._neg_view(-optimizer.state[p]["momentum_buffer"])
+    optimizer.step()
+    assert (p == -1.625).all()
+    assert (base == 1.625).all()
+    assert (optimizer.state[p]["momentum_buffer"] == 1.5).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kept", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_state_of_another_dtype_is_rounded_as_torch_rounds(dtype, kept):
+    p, twin = (torch.nn.Parameter(noise(9, (4, 3, 2), dtype).transpose(0, 2)) for _ in range(2))
+    mine, theirs = (ours.SGD([x], lr=0.25, momentum=0.5) for x in (p, twin))
+    for i in range(2):
+        p.grad = twin.grad = noise(i, (2, 3, 4), dtype)
+        mine.step()
+        theirs.step()
+        expected = theirs.state[twin]["momentum_buffer"].to(kept)
+        if i:
+            assert torch.equal(mine.state[p]["momentum_buffer"], expected)
+        for optimizer, x in ((mine, p), (theirs, twin)):
+            optimizer.state[x]["momentum_buffer"] = expected.to(kept if x is p else torch.float64 if
+                                                                dtype == torch.float64 else torch.float32)  # fmt: skip
+
+
+def test_modes_of_torch_do_not_run_in_the_commit():
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            if getattr(function, "__name__", "") == "copy_" and args[0].data_ptr() == base.data_ptr():
+                raise KeyboardInterrupt
+            return function(*args, **(kwargs or {}))
+
+    base = torch.ones(6)
+    p, q = torch.nn.Parameter(base[::2]), torch.nn.Parameter(torch.ones(3))
+    p.grad, q.grad = torch.ones(3), torch.ones(3)
+    version = base._version
+    with Mode():
+        ours.SGD([q, p], lr=0.25).step()
+    assert base.tolist() == [0.75, 1] * 3
+    assert q.tolist() == [0.75] * 3
+    assert base._version > version

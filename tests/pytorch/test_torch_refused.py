@@ -185,3 +185,34 @@ def test_a_state_dict_that_does_not_fit_changes_nothing():
         optimizer.load_state_dict(other.state_dict())
     assert optimizer.param_groups[0]["lr"] == 0.1
     assert (optimizer.state[p]["exp_avg"] == state).all()
+
+
+def test_state_whose_elements_share_memory():
+    for make, name in ((ours.Adam, "exp_avg"), (lambda params: ours.SGD(params, momentum=0.5), "momentum_buffer")):
+        p, q = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(4))
+        p.grad, q.grad = torch.ones(3), torch.ones(4)
+        optimizer = make([p, q])
+        optimizer.step()
+        before = p.tolist() + q.tolist()
+        optimizer.state[q][name] = torch.full((1,), 0.1).expand(4)
+        with pytest.raises(ValueError, match=f"'{name}'.*: expected elements with a memory of their own"):
+            optimizer.step()
+        assert p.tolist() + q.tolist() == before
+
+
+def test_slices_that_overlap():
+    base = torch.ones(3, 4)
+    for first, second in (
+        (base[:, 0:2], base[:, 1:3]),
+        (base, base[:, 1:3]),
+        (base[:, 1:3], base[1]),
+        (base[:, ::3], base[1:, ::3]),
+    ):
+        a, b = torch.nn.Parameter(first), torch.nn.Parameter(second)
+        a.grad, b.grad = torch.ones(a.shape), torch.ones(b.shape)
+        with pytest.raises(ValueError, match="expected arrays that share no memory"):
+            ours.SGD([a, b], lr=0.1).step()
+        assert (base == 1).all()
+    p = torch.nn.Parameter(torch.ones(5).as_strided((3, 3), (1, 1)))
+    good, optimizer = first_and(p, torch.ones(3, 3))
+    assert_nothing_happens(good, optimizer, ValueError, "elements with a memory of their own")
