@@ -204,7 +204,7 @@ class LazyRows(torch.nn.Module):
             error_msgs.append(f"size mismatch for {name}: expected shape {mine}, got {theirs} in the state")
             return
         loaded = state_dict[name].detach().to("cpu", self._weight.dtype)
-        if not torch.equal(loaded, self.weight):  # FTRL starts anew where weights are written
+        if self.optimizer != "ftrl" or not torch.equal(loaded, self.weight):  # FTRL starts anew when it is written to
             self.weight.copy_(loaded)
             self._notice_writes()
 
