@@ -313,6 +313,8 @@ cdef void read(Lazy d, Factor f, const Rows* t, const Indices* indices, Py_ssize
                 out[i + k] = w_[k]
     else:
         for k in range(count):
+            if indices != NULL and k + PREFETCH_ROWS < count:
+                prefetch_row(&d, t, <const floating*>t.w, row_at(indices, k + PREFETCH_ROWS))
             i = k if indices == NULL else row_at(indices, k)
             q = i*t.pitch
             since[0] = elapsed(&d, t, i)

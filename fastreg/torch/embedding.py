@@ -9,6 +9,7 @@ a buffer: code that walks over those would read rows that are not up to date, or
 from dataclasses import dataclass
 
 import torch
+from torch.autograd.graph import increment_version
 
 from fastreg.lazy import LazyAdagrad, LazyFTRL, LazySGD
 from fastreg.optimizers.settings import SCHEDULES
@@ -16,6 +17,7 @@ from fastreg.torch.pending import Pending
 
 OPTIMIZERS = {"sgd": LazySGD, "adagrad": LazyAdagrad, "ftrl": LazyFTRL}
 DTYPES = (torch.float32, torch.float64)
+INDEX_DTYPES = (torch.int64, torch.int32)
 
 
 @dataclass(slots=True)
@@ -70,7 +72,7 @@ class LazyRows(torch.nn.Module):
 
     def _gather(self, indices, name):
         """The rows of a tensor of indices, up to date, shape (n, width), and a private copy of the indices."""
-        if not isinstance(indices, torch.Tensor) or indices.dtype not in (torch.int32, torch.int64):
+        if not isinstance(indices, torch.Tensor) or indices.dtype not in INDEX_DTYPES:
             got = indices.dtype if isinstance(indices, torch.Tensor) else type(indices).__name__
             raise TypeError(f"{name}: expected a tensor of int32 or int64, got {got}")
         self._notice_writes()
@@ -100,7 +102,7 @@ class LazyRows(torch.nn.Module):
 
     def _written(self):
         """Tell autograd about a write to the weights."""
-        torch.autograd.graph.increment_version(self._weight)
+        increment_version(self._weight)
         self._seen.version = self._weight._version
 
     def _notice_writes(self):
@@ -202,7 +204,7 @@ class LazyRows(torch.nn.Module):
             error_msgs.append(f"size mismatch for {name}: expected shape {mine}, got {theirs} in the state")
             return
         loaded = state_dict[name].detach().to("cpu", self._weight.dtype)
-        if not torch.equal(loaded, self.weight):  # FTRL starts anew where weights are written
+        if self.optimizer != "ftrl" or not torch.equal(loaded, self.weight):  # FTRL starts anew when it is written to
             self.weight.copy_(loaded)
             self._notice_writes()
 

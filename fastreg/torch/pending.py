@@ -11,7 +11,7 @@ class Pending:
     def __init__(self):
         self._leaves = []  # pairs (indices, leaf)
         self._limit = FEW
-        self._taken = None  # the number of completed steps, and the pairs that the next one applies
+        self._taken = None  # the number of completed steps, and what the next one applies
 
     def add(self, ids, leaf):
         """Note a leaf at a forward pass."""
@@ -22,31 +22,32 @@ class Pending:
 
     def step(self, lazy, padding_idx):
         """Apply all gradients as one step; return whether there was one."""
-        self._settle(lazy)
-        ready = [pair for pair in self._leaves if pair[1].grad is not None]
+        if self._taken is not None:
+            self._settle(lazy)
+        ready = [(ids, leaf, leaf.grad) for ids, leaf in self._leaves if leaf.grad is not None]
         if not ready:
             return False
-        if any(leaf.grad.requires_grad for _, leaf in ready):
-            raise RuntimeError("expected gradients of backward() without create_graph=True, got some with a graph")
-        ids, grads = ready[0][0], ready[0][1].grad.numpy(force=True)  # without a sign that is only noted
+        for _, _, grad in ready:
+            if grad.requires_grad:
+                raise RuntimeError("expected gradients of backward() without create_graph=True, got some with a graph")
+        ids, _, grads = ready[0]
+        grads = grads.numpy(force=True)  # which applies a sign that torch has only noted
         if len(ready) > 1:
-            ids = np.concatenate([ids for ids, _ in ready])
-            grads = np.concatenate([leaf.grad.numpy(force=True) for _, leaf in ready])
+            ids = np.concatenate([ids for ids, _, _ in ready])
+            grads = np.concatenate([grad.numpy(force=True) for _, _, grad in ready])
         if padding_idx is not None and (ids == padding_idx).any():
             others = ids != padding_idx
             ids, grads = ids[others], grads[others]
         self._taken = lazy.completed, ready
-        lazy.step(ids, np.ascontiguousarray(grads))
+        lazy.step(ids, grads if grads.flags.c_contiguous else np.ascontiguousarray(grads))
         self._settle(lazy)
         return True
 
     def _settle(self, lazy):
         """Forget the gradients that a step has applied. An interrupt may delay this to the next step, not undo it."""
-        if self._taken is None:
-            return
         completed, taken = self._taken
         if lazy.completed != completed:
-            for _, leaf in taken:
+            for _, leaf, _ in taken:
                 leaf.grad = None
         self._taken = None
         self._prune()
