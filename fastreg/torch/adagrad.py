@@ -2,13 +2,11 @@
 
 from math import inf
 
-import torch
-
 from fastreg import optimizers
-from fastreg.torch.base import Optimizer, count_dtype, rule_of
+from fastreg.torch.base import Optimizer, rule_of
 from fastreg.torch.plans import as_number
 from fastreg.torch.settings import common, penalties
-from fastreg.torch.tensors import new_tensor
+from fastreg.torch.tensors import new_count, new_tensor
 
 
 class Adagrad(Optimizer):
@@ -66,7 +64,7 @@ class Adagrad(Optimizer):
         super().__init__(params, defaults, l2, on_nonfinite, threads)
         for group in self.param_groups:  # at once, as torch does
             for p in group["params"]:
-                self.state[p]["step"] = torch.zeros((), dtype=count_dtype())
+                self.state[p]["step"] = new_count()
                 self.state[p]["sum"] = new_tensor(p, as_number(group["initial_accumulator_value"]))
 
     def share_memory(self):

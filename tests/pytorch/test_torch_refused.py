@@ -143,6 +143,8 @@ def test_a_damaged_state(name):
     p = optimizer.param_groups[0]["params"][name == "bad"]
     for key, x, match in (
         ("step", torch.tensor(-1.0), r"\['step'\]: expected a float tensor on the CPU with one element"),
+        ("step", torch.tensor(torch.inf), "from 0 to 2"),
+        ("step", torch.tensor(2.0**53), "from 0 to 2"),
         ("step", torch.ones(2), r"\['step'\]"),
         ("exp_avg", torch.ones(7), r"state\[.*\]\['exp_avg'\]: expected shape"),
         ("exp_avg", torch.ones(p.shape, dtype=torch.complex64), "expected dtype float32"),
