@@ -24,7 +24,7 @@ from fastreg.torch.plans import (
     penalty_parts,
     scaled_penalties,
 )
-from fastreg.torch.settings import check_as_torch
+from fastreg.torch.settings import check_as_torch, check_differentiable
 from fastreg.torch.tensors import check_shards, check_usable, is_distributed, new_count, new_tensor, prepare
 from fastreg.torch.values import Values
 
@@ -86,6 +86,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
 
     _rule: ClassVar[type]  # in fastreg.optimizers
     _counts = True  # whether the state has a count of steps
+    _has_tensor_betas = False  # whether torch's class takes betas that are tensors
     _names: ClassVar[dict[str, str]] = {"weight_decay": "l2"}  # of settings that fastreg.optimizers names otherwise
     _settings: ClassVar[tuple[str, ...]]  # of the rule, under torch's names
     _extra: ClassVar[tuple[str, ...]] = ()  # others on which a plan depends
@@ -97,7 +98,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             cls._plan_keys = (*cls._settings, "bounds", "group_axis", "penalty_factor", "maximize", *cls._extra)
 
     def __init__(self, params, defaults, l2, on_nonfinite, threads):
-        check_as_torch(type(self).__name__, defaults)
+        check_as_torch(defaults, self._has_tensor_betas)
         self._renew()
         self._skipped, self.on_nonfinite, self.threads = 0, on_nonfinite, threads
         super().__init__(params, with_l2(defaults, l2))
@@ -134,6 +135,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             own = dict(param_group)
             own = with_l2(own, own.pop("l2", None))
             group = {key: own.get(key, default) for key, default in self.defaults.items()}
+            check_differentiable(group)
             settings = Checked().update(self._given(group), False)
             self._check(settings)
             self._split(settings, group)
