@@ -245,7 +245,7 @@ cdef class Stepper:
             parameter = self.name(groups, k, j)
             w, g, arrays, copies = prepare(parameter, j, p, g, dict(zip(self.names, arrays)), self.plan)
             if not self.fill(e, w, g, arrays, factor):
-                self.check_plan(k)
+                self.check_plan()
                 raise errors.bad_torch_memory(parameter, w, g, arrays, factor)
             for target, source in copies:
                 self.add_copy(parameter, target, source)
@@ -256,15 +256,15 @@ cdef class Stepper:
         if self.counts and not self.point_to_steps(e, steps):
             raise errors.bad_step_count(steps, f"state[{self.name(groups, k, j)}]['step']")
         if self.dtypes[j] != <int>self.work.tasks[self.work.count - 1].dtype:
-            self.check_plan(k)
+            self.check_plan()
         set_penalty(&self.work, e, &self.work.spans[k], self.plan, self.kinds,
                     self.name(groups, k, j) if self.has_axes else "")
         return 0
 
-    cdef int check_plan(self, Py_ssize_t k) except -1:
+    cdef int check_plan(self) except -1:
         """StalePlan if the plan was made for other parameters: `p.data = ...` changes shape and dtype."""
         if self.was_kept:
-            self.values[k] = None
+            self.values = [None]*len(self.values)  # other groups may have changed, too
             raise StalePlan
         return 0
 

@@ -220,8 +220,14 @@ def test_parameters_whose_shape_and_dtype_change():
         p.grad = torch.ones_like(p)
         optimizer.step()
         assert p.tolist() == [0.25] * 3
-    p.grad, p.data = None, torch.ones(3)
-    p.grad = torch.ones(3)
+    p, r = torch.nn.Parameter(torch.ones(3).double()), torch.nn.Parameter(torch.ones(3).double())
+    optimizer = ours.SGD([{"params": p}, {"params": r}], lr=0.25, l1=1.0)
+    for dtype in (torch.float64, torch.float32):
+        for x in (p, r):
+            x.grad, x.data = None, torch.ones(3, dtype=dtype)
+            x.grad = torch.ones_like(x)
+        optimizer.step()
+        assert p.tolist() == r.tolist() == [0.5] * 3
     optimizer = ours.SGD([q := torch.nn.Parameter(torch.ones(3).double())], lr=0.25, l1=1e200)
     q.grad = torch.ones_like(q)
     optimizer.step()
