@@ -1,7 +1,7 @@
 # Layer 4, what a step of fastreg.torch reads from torch's dicts and writes there. Included by torch_step.pyx; uses its
 # cimports.
 
-class StalePlan(Exception):
+class StalePlanError(Exception):
     """A group has to be planned again."""
 
 

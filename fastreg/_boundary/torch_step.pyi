@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Self, final
 
-class StalePlan(Exception): ...
+class StalePlanError(Exception): ...
 
 @final
 class Stepper:

@@ -111,7 +111,7 @@ cdef class Stepper:
         try:
             try:
                 self.collect(param_groups, state, keys, make_plan, new_state, prepare)
-            except StalePlan:
+            except StalePlanError:
                 self.release()
                 self.collect(param_groups, state, keys, make_plan, new_state, prepare)
             if self.work.count == 0:
@@ -262,10 +262,10 @@ cdef class Stepper:
         return 0
 
     cdef int check_plan(self) except -1:
-        """StalePlan if the plan was made for other parameters: `p.data = ...` changes shape and dtype."""
+        """StalePlanError if the plan was made for other parameters: `p.data = ...` changes shape and dtype."""
         if self.was_kept:
             self.values = [None]*len(self.values)  # other groups may have changed, too
-            raise StalePlan
+            raise StalePlanError
         return 0
 
     cdef str name(self, list groups, Py_ssize_t k, Py_ssize_t j):
