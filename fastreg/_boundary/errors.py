@@ -85,9 +85,17 @@ def flat(tensors):
     return [y for x in tensors for y in (x if isinstance(x, list) else [x])]
 
 
+def parameter_name(group, k, j):
+    """The name of a parameter of an optimizer of torch, the j-th of its k-th group."""
+    names = group.get("param_names")
+    return names[j] if names else f"param_groups[{k}]['params'][{j}]"
+
+
 def bad_step_count(steps, name):
     """The error for a count of steps that torch would not have written."""
-    return ValueError(f"{name}: expected a float tensor on the CPU with one element, not negative, got {_short(steps)}")
+    return ValueError(
+        f"{name}: expected a float tensor on the CPU with one element, from 0 to 2**53, got {_short(steps)}"
+    )
 
 
 def bad_array(a, name, writable=False):

@@ -1,6 +1,6 @@
 # Layer 4, what a step of fastreg.torch writes back: stand-ins, into tensors that the kernels cannot use as they lie.
-# Included by torch_step.pyx; uses its cimports. torch's copy_ was rejected: modes of torch run Python code in it, and it
-# can fail, after other tensors have been written.
+# Included by torch_step.pyx; uses its cimports. torch's copy_ was rejected: modes of torch run Python code in it, and
+# it can fail after other tensors have been written.
 
 cdef enum:
     MAX_DIMS = 64

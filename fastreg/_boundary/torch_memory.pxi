@@ -62,6 +62,19 @@ cdef bint is_same_layout(const DLTensor* x, const DLTensor* y) noexcept:
     return True
 
 
+cdef Py_ssize_t inner_size(const DLTensor* w, Py_ssize_t k) noexcept:
+    """How many elements have one index of each axis from k outwards: the order of the sums if axis k has size 1."""
+    cdef Py_ssize_t i, after = 1, before = 1
+    cdef bint is_c_order = True
+    for i in range(w.ndim - 1, -1, -1):
+        is_c_order &= w.shape[i] == 1 or w.strides[i] == after*before
+        if i > k:
+            after *= w.shape[i]
+        elif i < k:
+            before *= w.shape[i]
+    return after if is_c_order else before
+
+
 cdef int set_groups_of(Task* t, const DLTensor* w, object axis, str name) except -1:
     """Sets how the groups along an axis of a dense tensor lie in memory; without an axis, the tensor is one group."""
     cdef Py_ssize_t k
@@ -69,7 +82,10 @@ cdef int set_groups_of(Task* t, const DLTensor* w, object axis, str name) except
     if axis is None:
         return 0
     k = errors.axis_index(axis, w.ndim, name)
-    if w.shape[k] != 1 and t.n > 0:
+    if w.shape[k] == 1 and t.n > 0:
+        t.inner = inner_size(w, k)
+        t.pitch, t.outer = t.inner, t.n // t.inner
+    elif t.n > 0:
         t.groups, t.inner = w.shape[k], w.strides[k]
         t.pitch = t.groups*t.inner
         t.outer = t.n // t.pitch

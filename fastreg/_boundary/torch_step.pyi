@@ -4,6 +4,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Self, final
 
+class StalePlanError(Exception): ...
+
 @final
 class Stepper:
     def __new__(cls, torch: ModuleType) -> Self: ...

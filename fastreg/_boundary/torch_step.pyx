@@ -24,7 +24,7 @@ from fastreg._boundary.dlpack cimport (
     DLTensorFromObject,
 )
 from fastreg._boundary.parallel cimport nonfinite, update
-from fastreg._boundary.section cimport enter, leave, Section
+from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
 from fastreg._kernels.slices cimport bytes_of
 from fastreg._kernels.table cimport (
     AnyDirection, AnyPenalty, BFLOAT16, DECOUPLED, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode,
@@ -46,6 +46,7 @@ include "overlap.pxi"
 include "torch_memory.pxi"
 include "torch_copies.pxi"
 include "torch_tasks.pxi"
+include "torch_state.pxi"
 
 
 @final
@@ -66,7 +67,8 @@ cdef class Stepper:
     cdef object plan          # of the group that is being collected; and what each parameter needs of it:
     cdef tuple names          # of the tensors of state
     cdef object factors, kinds
-    cdef bint counts, maximize, has_axes
+    cdef bytes dtypes         # one DType for each
+    cdef bint counts, maximize, has_axes, was_kept  # whether the plan is that of an earlier step
     cdef list bumped, fresh, kept
     cdef list pieces          # of memory that shares no bytes: what the last step has written back
     cdef object next_key, next_value  # where the walk through the state is
@@ -107,7 +109,11 @@ cdef class Stepper:
         cdef bint locked, keeps_gil
         self.section.begin("step")
         try:
-            self.collect(param_groups, state, keys, make_plan, new_state, prepare)
+            try:
+                self.collect(param_groups, state, keys, make_plan, new_state, prepare)
+            except StalePlanError:
+                self.release()
+                self.collect(param_groups, state, keys, make_plan, new_state, prepare)
             if self.work.count == 0:
                 return True
             self.check_overlap(param_groups)
@@ -122,7 +128,7 @@ cdef class Stepper:
                     raise FloatingPointError(f"{name}.grad: expected finite numbers, got an infinity or a NaN")
             keeps_gil = self.work.size < GIL_FREE
             self.torch._C._increment_version(self.bumped)
-            self.insert_states(state)
+            insert_states(state, self.fresh)
             locked = enter(self.section, True, keeps_gil)
             try:
                 count_steps(&self.work)
@@ -176,7 +182,7 @@ cdef class Stepper:
         """Goes to the next entry of the state."""
         cdef PyObject* key = NULL
         cdef PyObject* value = NULL
-        if PyDict_Next(state, &self.position, &key, &value):
+        if not FREE_THREADED and PyDict_Next(state, &self.position, &key, &value):
             self.next_key, self.next_value = <object>key, <object>value
         else:
             self.next_key = self.next_value = None
@@ -184,37 +190,34 @@ cdef class Stepper:
 
     cdef object state_of(self, object state, object p):
         """The state of a parameter, or None. The state usually has the order of the parameters."""
-        cdef PyObject* found
-        if p is self.next_key:
-            own = self.next_value
-            self.advance(state)
-        else:
-            found = PyDict_GetItemWithError(state, p)
-            own = <object>found if found != NULL else None
+        if p is not self.next_key:
+            return item(state, p)
+        own = self.next_value
+        self.advance(state)
         return own
 
     cdef int make_plan(self, Py_ssize_t k, object group, tuple keys, make_plan) except -1:
         """Makes the plan of a group, unless it holds and the settings are the same objects as before."""
         cdef tuple before = self.values[k]
-        cdef Py_ssize_t i
-        cdef PyObject* value
-        cdef bint is_same = before is not None
-        if is_same:
-            for i in range(len(keys)):
-                value = PyDict_GetItemWithError(group, keys[i])
-                if value == NULL or <object>value is not before[i]:
-                    is_same = False
+        cdef Py_ssize_t i, last = len(keys)
+        cdef object params = group["params"]
+        self.was_kept = before is not None and before[last] is params and before[last + 1] == len(params)
+        if self.was_kept:
+            for i in range(last):
+                if item(group, keys[i]) is not before[i]:
+                    self.was_kept = False
                     break
         self.plan = self.plans[k]
-        if not is_same:
+        if not self.was_kept:
             self.values[k] = None  # while the group is only partly configured
-            values = tuple([group.get(key) for key in keys])
+            values = (*[group.get(key) for key in keys], params, len(params))
             self.plan = make_plan(k, group)
             fill_span(&self.work.spans[k], self.plan)
             self.plans[k] = self.plan
             self.values[k] = values if self.plan.holds else None
         self.names, self.counts, self.maximize = self.plan.names, self.plan.counts, self.plan.maximize
-        self.factors, self.kinds, self.has_axes = self.plan.factors, self.plan.kinds, self.plan.axes is not None
+        self.dtypes, self.factors, self.kinds, self.has_axes = (
+            self.plan.dtypes, self.plan.factors, self.plan.kinds, self.plan.axes is not None)
         return 0
 
     cdef int add(self, list groups, Py_ssize_t k, Py_ssize_t j, p, g, own, new_state, prepare) except -1:
@@ -223,27 +226,26 @@ cdef class Stepper:
         cdef bint is_complete = own is not None or not (self.names or self.counts)
         cdef list arrays = []
         cdef object steps = None
-        cdef PyObject* x
         e.group, e.index, e.is_first, e.steps = k, j, False, NULL
         if own is not None:
             for name in self.names:
-                x = PyDict_GetItemWithError(own, name)
-                is_complete &= x != NULL and x != <PyObject*>None
-                arrays.append(<object>x if x != NULL else None)
+                x = item(own, name)
+                is_complete &= x is not None
+                arrays.append(x)
             if self.counts:
-                x = PyDict_GetItemWithError(own, "step")
-                steps = <object>x if x != NULL else None
+                steps = item(own, "step")
                 is_complete &= steps is not None
         if not is_complete:
+            e.is_first = all([x is None for x in arrays])
             own = new_state(p, groups[k], self.plan, own)
             self.fresh.append((p, own))
             arrays, steps = [own[name] for name in self.names], own.get("step")
-            e.is_first = True
         factor = self.factors[j] if self.factors is not None else None
         if self.maximize or not self.fill(e, p, g, arrays, factor):
             parameter = self.name(groups, k, j)
             w, g, arrays, copies = prepare(parameter, j, p, g, dict(zip(self.names, arrays)), self.plan)
             if not self.fill(e, w, g, arrays, factor):
+                self.check_plan()
                 raise errors.bad_torch_memory(parameter, w, g, arrays, factor)
             for target, source in copies:
                 self.add_copy(parameter, target, source)
@@ -253,13 +255,21 @@ cdef class Stepper:
         self.bumped.append(p)
         if self.counts and not self.point_to_steps(e, steps):
             raise errors.bad_step_count(steps, f"state[{self.name(groups, k, j)}]['step']")
+        if self.dtypes[j] != <int>self.work.tasks[self.work.count - 1].dtype:
+            self.check_plan()
         set_penalty(&self.work, e, &self.work.spans[k], self.plan, self.kinds,
                     self.name(groups, k, j) if self.has_axes else "")
         return 0
 
+    cdef int check_plan(self) except -1:
+        """StalePlanError if the plan was made for other parameters: `p.data = ...` changes shape and dtype."""
+        if self.was_kept:
+            self.values = [None]*len(self.values)  # other groups may have changed, too
+            raise StalePlanError
+        return 0
+
     cdef str name(self, list groups, Py_ssize_t k, Py_ssize_t j):
-        names = groups[k].get("param_names")
-        return names[j] if names else f"param_groups[{k}]['params'][{j}]"
+        return errors.parameter_name(groups[k], k, j)
 
     cdef str name_at(self, list groups, Py_ssize_t i):
         return self.name(groups, self.work.entries[i].group, self.work.entries[i].index)
@@ -313,7 +323,7 @@ cdef class Stepper:
         if not self.read(steps, &x) or size_of(&x) != 1 or torch_dtype(&x) == BFLOAT16:
             return False
         e.steps, e.steps_dtype = memory_of(&x), torch_dtype(&x)
-        return steps_of(e) >= 0
+        return 0 <= steps_of(e) < 2.0**53
 
     cdef int check_overlap(self, list groups) except -1:
         cdef Py_ssize_t other = -1, i = find_overlap(&self.work, &other)
@@ -325,24 +335,4 @@ cdef class Stepper:
             if shared is not None:
                 raise errors.bad_overlap(*[self.name_at(groups, i) for i in sorted(shared)])
             self.pieces = pieces
-        return 0
-
-    cdef int insert_states(self, object state) except -1:
-        """Puts new states into the optimizer's, all or none: the hash of a tensor is Python code, which may raise."""
-        cdef list before = []
-        try:
-            for p, own in self.fresh:
-                before.append((p, state.get(p)))
-                state[p] = own
-        except BaseException:
-            self.restore_states(state, before)
-            raise
-        return 0
-
-    cdef int restore_states(self, object state, list before) except -1:
-        for p, own in before:
-            if own is None:
-                state.pop(p, None)
-            else:
-                state[p] = own
         return 0

@@ -2,13 +2,11 @@
 
 from math import inf
 
-import torch
-
 from fastreg import optimizers
-from fastreg.torch.base import Optimizer, count_dtype, rule_of
+from fastreg.torch.base import Optimizer, rule_of
 from fastreg.torch.plans import as_number
-from fastreg.torch.settings import common, penalties
-from fastreg.torch.tensors import new_tensor
+from fastreg.torch.settings import ABSENT, common, penalties
+from fastreg.torch.tensors import new_count, new_tensor
 
 
 class Adagrad(Optimizer):
@@ -60,13 +58,13 @@ class Adagrad(Optimizer):
         l1=0.0, l2=None, l21=0.0, gamma=inf, mode="proximal", theta=inf,
         bounds=None, group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        defaults = common(lr, weight_decay, foreach, maximize, False, differentiable, fused)
+        defaults = common(lr, weight_decay, foreach, maximize, ABSENT, differentiable, fused)
         defaults |= {"lr_decay": lr_decay, "initial_accumulator_value": initial_accumulator_value, "eps": eps}
         defaults |= penalties(l1, l21, gamma, mode, theta, bounds, group_axis, penalty_factor)
         super().__init__(params, defaults, l2, on_nonfinite, threads)
         for group in self.param_groups:  # at once, as torch does
             for p in group["params"]:
-                self.state[p]["step"] = torch.zeros((), dtype=count_dtype())
+                self.state[p]["step"] = new_count()
                 self.state[p]["sum"] = new_tensor(p, as_number(group["initial_accumulator_value"]))
 
     def share_memory(self):

@@ -6,6 +6,8 @@ from fastreg import optimizers
 from fastreg.torch.base import Optimizer, rule_of
 from fastreg.torch.settings import common, penalties
 
+DEFAULT_DECAY = 1e-2  # of AdamW; this object means that no weight_decay was given
+
 
 class Adam(Optimizer):
     """Adam or AMSGrad with exact zeros, in the place of :class:`torch.optim.Adam`.
@@ -54,6 +56,7 @@ class Adam(Optimizer):
     _rule = optimizers.Adam
     _settings = ("lr", "betas", "eps", "weight_decay", "amsgrad", "l1", "l21", "gamma", "mode", "theta")
     _extra = ("decoupled_weight_decay",)
+    _has_tensor_betas = True
 
     def __init__(
         self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *,
@@ -115,13 +118,13 @@ class AdamW(Adam):
     """
 
     def __init__(
-        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *,
+        self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=DEFAULT_DECAY, amsgrad=False, *,
         maximize=False, foreach=None, capturable=False, differentiable=False, fused=None,
         l1=0.0, l2=None, l21=0.0, gamma=inf, mode="proximal", theta=inf,
         bounds=None, group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
         super().__init__(
-            params, lr, betas, eps, 0 if l2 is not None and weight_decay == 1e-2 else weight_decay, amsgrad,
+            params, lr, betas, eps, 0 if l2 is not None and weight_decay is DEFAULT_DECAY else weight_decay, amsgrad,
             foreach=foreach, maximize=maximize, capturable=capturable, differentiable=differentiable, fused=fused,
             decoupled_weight_decay=True, l1=l1, l2=l2, l21=l21, gamma=gamma, mode=mode, theta=theta, bounds=bounds,
             group_axis=group_axis, penalty_factor=penalty_factor, on_nonfinite=on_nonfinite, threads=threads,

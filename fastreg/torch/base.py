@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 
 from fastreg import reference
+from fastreg._boundary.errors import parameter_name
 from fastreg._boundary.torch_step import Stepper
 from fastreg.optimizers.settings import nonfinite_policy, thread_count
 from fastreg.torch.loading import Loading
@@ -17,13 +18,14 @@ from fastreg.torch.plans import (
     Checked,
     Plan,
     cheapest_mode,
+    dtypes_of,
     has_float32,
     is_constant,
     penalty_parts,
     scaled_penalties,
 )
-from fastreg.torch.settings import check_as_torch
-from fastreg.torch.tensors import check_shards, check_usable, is_distributed, new_tensor, prepare
+from fastreg.torch.settings import check_as_torch, check_differentiable
+from fastreg.torch.tensors import check_shards, check_usable, is_distributed, new_count, new_tensor, prepare
 from fastreg.torch.values import Values
 
 
@@ -43,7 +45,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
     weight_decay, l2 : float
         Strength of l2/2·‖w‖₂², two names for one setting. In the groups it is ``"weight_decay"``.
     maximize : bool, default False
-        Step along the gradient instead of against it.
+        Step along the gradient instead of against it. Each step makes a negative copy of the gradient.
     foreach, fused, capturable : optional
         Accepted and ignored: all parameters are updated in one call.
     differentiable : bool, default False
@@ -76,6 +78,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
 
     Notes
     -----
+    Autograd notices that a step changes the parameters; the version counters of the state stay as they are.
     The state of bfloat16 parameters is float32. `optimizer.load_state_dict` copies; it takes files of torch.optim's
     class of the same name, and torch.optim's class takes ours. Settings that such a file lacks keep their values. An
     infinite weight becomes NaN unless the mode is proximal and there is a penalty.
@@ -83,6 +86,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
 
     _rule: ClassVar[type]  # in fastreg.optimizers
     _counts = True  # whether the state has a count of steps
+    _has_tensor_betas = False  # whether torch's class takes betas that are tensors
     _names: ClassVar[dict[str, str]] = {"weight_decay": "l2"}  # of settings that fastreg.optimizers names otherwise
     _settings: ClassVar[tuple[str, ...]]  # of the rule, under torch's names
     _extra: ClassVar[tuple[str, ...]] = ()  # others on which a plan depends
@@ -94,7 +98,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             cls._plan_keys = (*cls._settings, "bounds", "group_axis", "penalty_factor", "maximize", *cls._extra)
 
     def __init__(self, params, defaults, l2, on_nonfinite, threads):
-        check_as_torch(type(self).__name__, defaults)
+        check_as_torch(defaults, self._has_tensor_betas)
         self._renew()
         self._skipped, self.on_nonfinite, self.threads = 0, on_nonfinite, threads
         super().__init__(params, with_l2(defaults, l2))
@@ -131,6 +135,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             own = dict(param_group)
             own = with_l2(own, own.pop("l2", None))
             group = {key: own.get(key, default) for key, default in self.defaults.items()}
+            check_differentiable(group)
             settings = Checked().update(self._given(group), False)
             self._check(settings)
             self._split(settings, group)
@@ -197,7 +202,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
         settings = self._checked[k].update(self._given(group), has_float32(group))
         self._check(settings)
         rule, settings, decay = self._split(settings, group)
-        scales, kinds, factors, axes, bounds = penalty_parts(group, settings, lambda j: name_of(group, k, j))
+        scales, kinds, factors, axes, bounds = penalty_parts(group, settings, lambda j: parameter_name(group, k, j))
         later = rule._direction(settings, False)
         betas = settings["betas"] if "bias_correction1" in later._fields else (0.0, 0.0)
         return Plan(
@@ -222,6 +227,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
             else [],
             maximize=bool(group["maximize"]),
             is_idle=self._is_idle(group),
+            dtypes=dtypes_of(group["params"]),
             holds=all(is_constant(group[key]) for key in self._plan_keys),
         )
 
@@ -229,7 +235,7 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
         """The complete state of a parameter that has none, or only a part."""
         if plan.names or plan.counts:
             check_usable(p, f"a parameter of shape {tuple(p.shape)}")
-        state = {"step": torch.zeros((), dtype=count_dtype())} if plan.counts else {}
+        state = {"step": new_count()} if plan.counts else {}
         state |= {key: x for key, x in (own or {}).items() if x is not None}
         missing = [name for name in plan.names if name not in state]
         return state | self._new_tensors(p, group, plan, missing)
@@ -261,11 +267,6 @@ def with_l2(settings, l2):
     return settings | {"weight_decay": l2}
 
 
-def name_of(group, k, j):
-    names = group.get("param_names")
-    return names[j] if names else f"param_groups[{k}]['params'][{j}]"
-
-
 def rule_of(kind):
     """A class of fastreg.optimizers without tensors, for its methods that say what a step does."""
     if kind not in RULES:
@@ -274,8 +275,3 @@ def rule_of(kind):
 
 
 RULES: dict[type, Any] = {}
-
-
-def count_dtype():
-    """The dtype in which torch counts steps."""
-    return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32

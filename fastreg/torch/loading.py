@@ -6,7 +6,8 @@ parameters. It lets pass what is no tensor, so that a wrapper carries each tenso
 
 import torch
 
-from fastreg.torch.tensors import computed, is_distributed
+from fastreg._boundary.errors import parameter_name
+from fastreg.torch.tensors import computed, is_distributed, new_count
 
 
 class Carried:
@@ -45,7 +46,7 @@ class Loading:
             for key, default in defaults.items():
                 group.setdefault(key, known.get(key, default))
         if "state" in state:
-            owners = {p: f"param_groups[{k}]['params'][{j}]" for k, group in enumerate(groups)
+            owners = {p: parameter_name({}, k, j) for k, group in enumerate(groups)
                       for j, p in enumerate(group["params"])}  # fmt: skip
             for p, own in state["state"].items():
                 if isinstance(own, dict):
@@ -69,7 +70,7 @@ def carry(optimizer, state_dict):
 def delivered(p, key, x, name):
     """An entry of loaded state as it is kept: tensors like the parameter, counts as torch counts."""
     if key == "step" and not isinstance(x, (Carried, torch.Tensor)) and x is not None:
-        return torch.tensor(float(x), dtype=torch.get_default_dtype())
+        return new_count(x)
     if not isinstance(x, Carried):
         return x
     x = x.tensor.detach()

@@ -20,6 +20,7 @@ from fastreg.optimizers.group_axis import obstacle_to_groups
 from fastreg.optimizers.settings import checked_settings
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), BITS)  # the order of DType in _kernels/table.pxd
+TORCH_DTYPES = (torch.float32, torch.float64, torch.bfloat16)  # the same
 
 
 class Plan(NamedTuple):
@@ -44,6 +45,7 @@ class Plan(NamedTuple):
     decay_penalties: list[tuple]
     maximize: bool
     is_idle: bool  # nothing moves, no state changes
+    dtypes: bytes  # of each parameter, its DType; 255 for others
     holds: bool  # as long as the settings are the same objects
 
 
@@ -113,8 +115,8 @@ def penalty_parts(group, settings, name_of):
 def check_groups(params, axes, factors, pair, l21, name_of):
     """Raise ValueError where a group lasso has no meaning for these parameters."""
     axes = as_list(axes, params, "group_axis")
-    weights, names = [as_template(p) for p in params], list(map(name_of, range(len(params))))
-    factors = [None if f is None else f.numpy() for f in factors or [None] * len(params)]
+    weights, names = [as_template(p, True) for p in params], list(map(name_of, range(len(params))))
+    factors = [None if f is None else np.ascontiguousarray(f.numpy()) for f in factors or [None] * len(params)]
     pairs = [None if pair is None else tuple(map(np.asarray, pair))] * len(params)
     for axis, w, name in zip(axes, weights, names):
         if axis is not None:
@@ -137,11 +139,17 @@ def as_list(x, params, what):
     return list(x)
 
 
-def as_template(p):
+def dtypes_of(params):
+    """For Plan.dtypes."""
+    return bytes(TORCH_DTYPES.index(p.dtype) if p.dtype in TORCH_DTYPES else 255 for p in params)
+
+
+def as_template(p, in_c_order=False):
     """An array with the shape, strides and dtype of a parameter; its numbers do not matter."""
     array = np.empty(0, np.float64 if p.dtype == torch.float64 else np.float32)
     p = p.to_local() if hasattr(p, "to_local") else p
-    strides = [array.itemsize * step for step in p.stride()]
+    steps = torch.empty(p.shape, device="meta").stride() if in_c_order else p.stride()
+    strides = [array.itemsize * step for step in steps]
     return np.lib.stride_tricks.as_strided(np.empty(1, array.dtype), tuple(p.shape), strides)
 
 
@@ -153,10 +161,7 @@ def as_array(x):
 
 
 def cheapest_mode(settings):
-    """The mode of a step. Without a penalty all agree on finite weights, and the subgradient divides nothing.
-
-    It takes 0.8 of the time in Adam (TorchLarge in benchmarks/suite/training.py).
-    """
+    """The mode of a step. Without a penalty all agree on finite weights, and the subgradient divides nothing."""
     mode = settings.get("mode", "proximal")
     is_free = not any(settings[key] for key in ("l1", "l2", "l21")) and settings["gamma"] == inf
     return "subgradient" if mode == "proximal" and is_free and "mode" in settings else mode

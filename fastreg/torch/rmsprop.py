@@ -4,7 +4,7 @@ from math import inf
 
 from fastreg import optimizers
 from fastreg.torch.base import Optimizer
-from fastreg.torch.settings import common, penalties
+from fastreg.torch.settings import ABSENT, common, penalties
 
 
 class RMSprop(Optimizer):
@@ -54,7 +54,7 @@ class RMSprop(Optimizer):
         l1=0.0, l2=None, l21=0.0, gamma=inf, mode="proximal", theta=inf,
         bounds=None, group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        defaults = common(lr, weight_decay, foreach, maximize, capturable, differentiable, None)
+        defaults = common(lr, weight_decay, foreach, maximize, capturable, differentiable, ABSENT)
         defaults |= {"alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered}
         defaults |= penalties(l1, l21, gamma, mode, theta, bounds, group_axis, penalty_factor)
         super().__init__(params, defaults, l2, on_nonfinite, threads)

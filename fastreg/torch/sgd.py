@@ -4,7 +4,7 @@ from math import inf
 
 from fastreg import optimizers
 from fastreg.torch.base import Optimizer
-from fastreg.torch.settings import common, penalties
+from fastreg.torch.settings import ABSENT, common, penalties
 
 
 class SGD(Optimizer):
@@ -17,9 +17,9 @@ class SGD(Optimizer):
         As for every :class:`fastreg.torch.base.Optimizer`. ``mode="subgradient"`` adds the penalty to the gradient, as
         torch does with weight_decay.
     momentum : float, default 0
-        At least 0, below 1.
+        At least 0, below 1; torch takes larger ones, too.
     dampening : float, default 0
-        From 0 to 1.
+        From 0 to 1; torch takes any number.
     nesterov : bool, default False
         Needs a positive momentum and no dampening.
 
@@ -52,9 +52,7 @@ class SGD(Optimizer):
         l1=0.0, l2=None, l21=0.0, gamma=inf, mode="proximal", theta=inf,
         bounds=None, group_axis=None, penalty_factor=None, on_nonfinite="propagate", threads=None,
     ):  # fmt: skip
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        defaults = common(lr, weight_decay, foreach, maximize, False, differentiable, fused)
+        defaults = common(lr, weight_decay, foreach, maximize, ABSENT, differentiable, fused)
         defaults |= {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
         defaults |= penalties(l1, l21, gamma, mode, theta, bounds, group_axis, penalty_factor)
         super().__init__(params, defaults, l2, on_nonfinite, threads)

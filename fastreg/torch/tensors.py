@@ -141,6 +141,12 @@ def new_tensor(p, values=0.0):
         return x.fill_(values)
 
 
+def new_count(steps=0.0):
+    """A count of steps, in the dtype and on the device where torch has it."""
+    dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
+    return torch.tensor(float(steps), dtype=dtype, device="cpu")
+
+
 def as_contiguous_array(p):
     """The numbers of a parameter, or of its local part, as a new contiguous array, float32 for bfloat16."""
     p = p.to_local() if is_distributed(p) else p

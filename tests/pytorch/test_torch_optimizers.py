@@ -195,3 +195,108 @@ def test_groups_of_the_group_lasso_in_any_layout():
     assert (results[0] == 0).all(dim=3).all(dim=2).all(dim=0).any()
     for other in results[1:]:
         torch.testing.assert_close(other, results[0])
+
+
+def noise(i, shape=(4, 6), dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(i), dtype=dtype)
+
+
+def test_a_group_whose_list_of_parameters_changes():
+    p, q = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    p.grad, q.grad = torch.ones(3), torch.ones(3)
+    optimizer = ours.SGD([p], lr=0.25, l1=1.0, penalty_factor=2.0)
+    optimizer.step()
+    optimizer.param_groups[0]["params"].append(q)
+    optimizer.step()
+    assert p.tolist() == [0.0] * 3
+    assert q.tolist() == [0.25] * 3
+
+
+def test_parameters_whose_shape_and_dtype_change():
+    p = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = ours.SGD([p], lr=0.25, l1=1.0, penalty_factor=[torch.full((3,), 2.0)])
+    for w in (p.detach(), torch.ones(3), torch.ones(3).double()):
+        p.grad, p.data = None, w
+        p.grad = torch.ones_like(p)
+        optimizer.step()
+        assert p.tolist() == [0.25] * 3
+    p, r = torch.nn.Parameter(torch.ones(3).double()), torch.nn.Parameter(torch.ones(3).double())
+    optimizer = ours.SGD([{"params": p}, {"params": r}], lr=0.25, l1=1.0)
+    for dtype in (torch.float64, torch.float32):
+        for x in (p, r):
+            x.grad, x.data = None, torch.ones(3, dtype=dtype)
+            x.grad = torch.ones_like(x)
+        optimizer.step()
+        assert p.tolist() == r.tolist() == [0.5] * 3
+    optimizer = ours.SGD([q := torch.nn.Parameter(torch.ones(3).double())], lr=0.25, l1=1e200)
+    q.grad = torch.ones_like(q)
+    optimizer.step()
+    q.grad, q.data = None, torch.ones(3)
+    q.grad = torch.ones(3)
+    with pytest.raises(ValueError, match="l1: "):
+        optimizer.step()
+    assert (q == 1).all()
+
+
+def test_a_new_sort_of_state_is_not_a_first_step():
+    (p, q), steps = (torch.nn.Parameter(noise(9)) for _ in range(2)), []
+    optimizers = [ours.Adam([p], lr=0.1), torch.optim.Adam([q], lr=0.1)]
+    for i in range(4):
+        p.grad, q.grad = noise(i), noise(i)
+        for optimizer, x in zip(optimizers, (p, q), strict=True):
+            if i == 2:
+                optimizer.param_groups[0]["amsgrad"] = True
+                if x is q:
+                    optimizer.state[q]["max_exp_avg_sq"] = torch.zeros_like(q)
+            optimizer.step()
+        steps.append(float(optimizers[0].state[p]["step"]))
+    torch.testing.assert_close(p, q)
+    assert steps == [1, 2, 3, 4]
+
+
+def test_counts_of_steps_whatever_the_defaults_are():
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizers = []
+    with torch.device("meta"):
+        for kind in (ours.Adam, ours.Adagrad):
+            optimizers.append(kind([p]))
+            optimizers[-1].step()
+    state = optimizers[0].state_dict()
+    state["state"][0]["step"] = 300
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        optimizers[0].load_state_dict(state)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    optimizers[0].step()
+    assert optimizers[0].state[p]["step"].item() == 301
+    assert optimizers[0].state[p]["step"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_factors_of_a_group_lasso_in_channels_last(axis):
+    factor = torch.rand(4, generator=torch.Generator().manual_seed(1)).reshape((4, 1) if axis == 0 else (1, 4))
+    factor = factor[..., None, None].expand(4, 4, 1, 2)
+    results = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        p = torch.nn.Parameter(noise(3, (4, 4, 1, 2)).contiguous(memory_format=memory_format))
+        p.grad = noise(4, (4, 4, 1, 2))
+        ours.SGD([p], lr=0.1, l21=0.5, group_axis=axis, penalty_factor=[factor]).step()
+        results.append(p.detach())
+        with pytest.raises(ValueError, match="which differs between the weights of a group"):
+            ours.SGD([p], lr=0.1, l21=0.5, group_axis=1 - axis, penalty_factor=[factor]).step()
+    torch.testing.assert_close(*results)
+
+
+@pytest.mark.parametrize("is_fortran", [False, True])
+def test_a_group_axis_of_size_one_has_the_bits_of_the_arrays(is_fortran):
+    for i in range(20):
+        w, g = noise(i, (7, 1, 53), torch.float64), noise(i + 99, (7, 1, 53), torch.float64)
+        if is_fortran:
+            w, g = (x.permute(2, 1, 0).contiguous().permute(2, 1, 0) for x in (w, g))
+        p, array = torch.nn.Parameter(w.clone()), w.clone().numpy()
+        p.grad = g
+        ours.SGD([p], lr=0.1, l21=3.0, group_axis=1).step()
+        fastreg.group_update(array, g.numpy(), 0.1, 0.0, 0.0, 3.0, 1)
+        assert (p.detach().numpy() == array).all()

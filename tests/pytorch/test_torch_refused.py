@@ -143,6 +143,8 @@ def test_a_damaged_state(name):
     p = optimizer.param_groups[0]["params"][name == "bad"]
     for key, x, match in (
         ("step", torch.tensor(-1.0), r"\['step'\]: expected a float tensor on the CPU with one element"),
+        ("step", torch.tensor(torch.inf), "from 0 to 2"),
+        ("step", torch.tensor(2.0**53), "from 0 to 2"),
         ("step", torch.ones(2), r"\['step'\]"),
         ("exp_avg", torch.ones(7), r"state\[.*\]\['exp_avg'\]: expected shape"),
         ("exp_avg", torch.ones(p.shape, dtype=torch.complex64), "expected dtype float32"),
@@ -216,3 +218,30 @@ def test_slices_that_overlap():
     p = torch.nn.Parameter(torch.ones(5).as_strided((3, 3), (1, 1)))
     good, optimizer = first_and(p, torch.ones(3, 3))
     assert_nothing_happens(good, optimizer, ValueError, "elements with a memory of their own")
+
+
+def test_what_torch_refuses_in_subclasses_groups_and_its_own_order():
+    class Mine(ours.AdamW):
+        pass
+
+    p, q = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    with pytest.raises(ValueError, match="lr as a Tensor is not supported"):
+        Mine([p], lr=torch.tensor(0.1), foreach=True)
+    with pytest.raises(ValueError, match="l2: expected None with a weight_decay"):
+        ours.AdamW([p], weight_decay=float("0.01"), l2=0.5)
+    assert ours.AdamW([p], l2=0.5).param_groups[0]["weight_decay"] == 0.5
+    assert ours.AdamW([p]).param_groups[0]["weight_decay"] == 0.01
+    with pytest.raises(ValueError, match="Invalid learning rate"):
+        ours.SGD([p], lr=-1.0, nesterov=True)
+    optimizer = ours.SGD([p])
+    with pytest.raises(ValueError, match="differentiable: expected False"):
+        optimizer.add_param_group({"params": [q], "differentiable": True})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "RMSprop", "Adam", "AdamW"])
+def test_groups_have_torchs_settings_and_those_of_penalties(name):
+    p = torch.nn.Parameter(torch.ones(3))
+    mine, theirs = (getattr(module, name)([p]).param_groups[0] for module in (ours, torch.optim))
+    penalties = {"l1", "l21", "gamma", "mode", "theta", "bounds", "group_axis", "penalty_factor"}
+    assert set(mine) == set(theirs) | penalties
