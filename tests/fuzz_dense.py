@@ -119,7 +119,7 @@ class Optimizers(Sequence):
         if self.bound:
             self.twin_bound = [np.zeros_like(w, subok=False) for w in self.twin.params]
             for mine, g in zip(self.twin_bound, self.bound):
-                mine[...] = g
+                mine[...] = np.reshape(g, mine.shape)  # empty weights may have been resized
             self.twin.bind(self.twin_bound)
 
     def compare(self):
