@@ -20,12 +20,12 @@ from fastreg.optimizers.factors import split_factors
 from fastreg.optimizers.group_axis import obstacle_to_groups, split_axes
 from fastreg.optimizers.groups import Group, GroupSetting
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
-from fastreg.optimizers.settings import CHECKS, nonfinite_policy, thread_count
+from fastreg.optimizers.settings import CHECKS, StepSettings, nonfinite_policy, thread_count
 from fastreg.optimizers.state import StateDict
 from fastreg.optimizers.values import Values
 
 
-class Optimizer(Values, StateDict):
+class Optimizer(StepSettings, Values, StateDict):
     """What all optimizers have in common; use one of the subclasses.
 
     Parameters
@@ -196,24 +196,6 @@ class Optimizer(Values, StateDict):
     def skipped(self):
         """Steps left out by ``on_nonfinite="skip"``."""
         return self._tensors.skipped
-
-    @property
-    def on_nonfinite(self):
-        """What to do about an infinity or a NaN in a gradient: "propagate", "raise" or "skip"."""
-        return self._on_nonfinite
-
-    @on_nonfinite.setter
-    def on_nonfinite(self, policy):
-        self._on_nonfinite = nonfinite_policy("on_nonfinite", policy)
-
-    @property
-    def threads(self):
-        """How many threads a step may use; None for the default of the process, `fastreg.get_num_threads()`."""
-        return self._threads
-
-    @threads.setter
-    def threads(self, n):
-        self._threads = thread_count("threads", n)
 
     # What a subclass defines
 

@@ -127,3 +127,25 @@ def to_float32(x):
     """x rounded to float32. Numbers that are too large become infinite, without a warning."""
     with np.errstate(over="ignore"):
         return np.float32(x)
+
+
+class StepSettings:
+    """The settings of a step that no group has: what all optimizers share, also those of fastreg.torch."""
+
+    @property
+    def on_nonfinite(self):
+        """What to do about an infinity or a NaN in a gradient: "propagate", "raise" or "skip"."""
+        return self._on_nonfinite
+
+    @on_nonfinite.setter
+    def on_nonfinite(self, policy):
+        self._on_nonfinite = nonfinite_policy("on_nonfinite", policy)
+
+    @property
+    def threads(self):
+        """How many threads a step may use; None for the default of the process, `fastreg.get_num_threads()`."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, n):
+        self._threads = thread_count("threads", n)

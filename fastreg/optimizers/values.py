@@ -3,6 +3,8 @@
 The kernels add the values up, factors included, so that nothing here knows what a penalty is.
 """
 
+from itertools import islice
+
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.reports import Report, row, zero_count
 
@@ -18,7 +20,7 @@ class Values:
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
         """
-        return summed(self, penalties(self), by)
+        return summed(penalties(self), by, *self._parts())
 
     def zeros(self, by=None):
         """The number of weights that are exactly zero.
@@ -28,7 +30,7 @@ class Values:
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
-        return summed(self, zero_counts(self), by)
+        return summed(zero_counts(self), by, *self._parts())
 
     def report(self):
         """What became of each tensor: a small table of zeros, norms and penalties.
@@ -62,6 +64,10 @@ class Values:
         total      8      4  50.0%          4    1.7      1.7
         """
         return report(self)
+
+    def _parts(self):
+        """The names of the tensors, and the number of those in each group."""
+        return self._tensors.names, [len(group.range) for group in self.param_groups]
 
 
 def penalties(optimizer):
@@ -113,14 +119,18 @@ def zero_counts(optimizer):
     return tensors.read(lambda: list(map(zero_count, tensors.weights)))
 
 
-def summed(optimizer, values, by):
-    """Values, one for each tensor, in the form that the argument `by` of a public method asks for."""
+def summed(values, by, names, sizes):
+    """Values, one for each tensor, in the form that the argument `by` of a public method asks for.
+
+    `names` are those of the tensors, and `sizes` the numbers of tensors in the groups.
+    """
     if by is None:
         return sum(values)
     if by == "group":
-        return [sum(values[group.start : group.stop]) for group in optimizer.param_groups]
+        values = iter(values)
+        return [sum(islice(values, size)) for size in sizes]
     if by == "tensor":
-        return dict(zip(optimizer._tensors.names, values))
+        return dict(zip(names, values))
     raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
 
 

@@ -12,7 +12,7 @@ import torch
 from fastreg import reference
 from fastreg._boundary.errors import parameter_name
 from fastreg._boundary.torch_step import Stepper
-from fastreg.optimizers.settings import nonfinite_policy, thread_count
+from fastreg.optimizers.settings import StepSettings
 from fastreg.torch.loading import Loading
 from fastreg.torch.plans import (
     Checked,
@@ -29,7 +29,7 @@ from fastreg.torch.tensors import check_shards, check_usable, is_distributed, ne
 from fastreg.torch.values import Values
 
 
-class Optimizer(Loading, Values, torch.optim.Optimizer):
+class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     """What all optimizers of fastreg.torch have in common; use one of the subclasses.
 
     They are optimizers of torch: groups, schedulers, hooks, closures and checkpoints work as there, and `state` has
@@ -105,24 +105,6 @@ class Optimizer(Loading, Values, torch.optim.Optimizer):
 
     def _renew(self):
         self._stepper, self._checked = Stepper(torch), []
-
-    @property
-    def on_nonfinite(self):
-        """What to do about an infinity or a NaN in a gradient: "propagate", "raise" or "skip"."""
-        return self._on_nonfinite
-
-    @on_nonfinite.setter
-    def on_nonfinite(self, policy):
-        self._on_nonfinite = nonfinite_policy("on_nonfinite", policy)
-
-    @property
-    def threads(self):
-        """How many threads a step may use; None for the default of the process, `fastreg.get_num_threads()`."""
-        return self._threads
-
-    @threads.setter
-    def threads(self, n):
-        self._threads = thread_count("threads", n)
 
     @property
     def skipped(self):

@@ -221,17 +221,14 @@ class LazyRows(torch.nn.Module):
         return super()._apply(fn, recurse)
 
     def _cast(self, dtype):
-        settings, saved, factor = self._settings(), self._lazy_state(), self._lazy.penalty_factor
+        self.flush()
+        settings, saved, factor = self._settings(), self._lazy.state_dict(), self._lazy.penalty_factor
         weight = self._weight.to(dtype).numpy()
         if not isinstance(factor, float):
             settings["penalty_factor"] = factor.astype(weight.dtype)
         lazy = type(self._lazy)(weight, **settings)
         lazy.load_state_dict(saved | {key: saved[key].astype(weight.dtype) for key in lazy._state_names})
         self._own(lazy)
-
-    def _lazy_state(self):
-        self.flush()
-        return self._lazy.state_dict()
 
     def __getstate__(self):
         self._notice_writes()

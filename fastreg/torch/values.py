@@ -8,6 +8,7 @@ import numpy as np
 from fastreg._boundary.functions import penalty_value
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.reports import Report, row, zero_count
+from fastreg.optimizers.values import summed
 from fastreg.torch.plans import as_list
 from fastreg.torch.tensors import as_contiguous_array
 
@@ -23,7 +24,7 @@ class Values:
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
         """
-        return summed(self, [value_of(*x) for x in measured(self)], by)
+        return summed([value_of(*x) for x in measured(self)], by, *self._parts())
 
     def zeros(self, by=None):
         """The number of weights that are exactly zero.
@@ -33,7 +34,7 @@ class Values:
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
         """
-        return summed(self, [zero_count(as_contiguous_array(p)) for _, p in named(self)], by)
+        return summed([zero_count(as_contiguous_array(p)) for _, p in named(self)], by, *self._parts())
 
     def report(self):
         """A small table of zeros, norms and penalties by tensor: see :meth:`fastreg.Optimizer.report`.
@@ -59,15 +60,19 @@ class Values:
         rows = []
         for (name, p), (w, factor, plan, kind, axis) in zip(named(self), measured(self)):
             state = self.state.get(p, {})
-            squares = state.get(self._rule._squares) if self._rule._squares else None
-            if self._rule._squares and squares is None:
-                squares = np.zeros_like(w) + w.dtype.type(plan.settings.get("initial_accumulator_value", 0))
-            elif squares is not None:
-                squares = as_contiguous_array(squares)
-            counts = zero_group_counts(w, axis) if axis is not None or plan.l21[kind] != 0 else (None, None)
             initial = plan.settings.get("initial_accumulator_value", 0)
+            squares = state.get(self._rule._squares) if self._rule._squares else None
+            if squares is not None:
+                squares = as_contiguous_array(squares)
+            elif self._rule._squares:  # there was no step yet
+                squares = np.full_like(w, initial)
+            counts = zero_group_counts(w, axis) if axis is not None or plan.l21[kind] != 0 else (None, None)
             rows.append((name, row(w, value_of(w, factor, plan, kind, axis), squares, initial, counts)))
         return Report(rows)
+
+    def _parts(self):
+        """The names of the parameters, and the number of those in each group."""
+        return [name for name, _ in named(self)], [len(group["params"]) for group in self.param_groups]
 
 
 def named(optimizer):
@@ -94,15 +99,3 @@ def value_of(w, factor, plan, kind, axis):
     if plan.decay is not None:
         value += penalty_value(w, plan.decay_penalties[kind], factor)
     return value + group_penalty_with_factors(w, factor, plan.l21[kind], axis)
-
-
-def summed(optimizer, values, by):
-    """Values, one for each tensor, in the form that the argument `by` asks for."""
-    if by is None:
-        return sum(values)
-    if by == "tensor":
-        return dict(zip((name for name, _ in named(optimizer)), values))
-    if by == "group":
-        values = iter(values)
-        return [sum(next(values) for _ in group["params"]) for group in optimizer.param_groups]
-    raise ValueError(f"by: expected None, 'group' or 'tensor', got {by!r}")
