@@ -17,6 +17,7 @@ from fastreg._boundary.checks cimport (
 )
 from fastreg._boundary.codes cimport fill_direction, mode_code
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
+from fastreg._kernels.slices cimport rate_of_z
 from fastreg._kernels.table cimport (
     ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, Indices, Merging, PLAIN, Rows, Schedule, TRUNCATED,
 )
@@ -258,8 +259,7 @@ cdef class Lazy(_LazyData):
             last = np.array([self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21])
             stamps = None if self.stamps is None else self.stamps.copy()
             strengths = {name: self.strength(i) for i, name in enumerate(STRENGTHS)}
-            built_on = self.t.d.plain.lr if self.t.d.plain.lr != 0 else self.t.built_on
-            return self.t.steps, now, last, built_on, stamps, list(map(np.copy, self._arrays)), strengths
+            return self.t.steps, now, last, rate_of_z(&self.t), stamps, list(map(np.copy, self._arrays)), strengths
         finally:
             self.section.unlock()
 

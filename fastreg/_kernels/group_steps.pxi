@@ -90,24 +90,26 @@ cdef inline bint adds_in_step(const Task* t, Py_ssize_t count) noexcept nogil:
             and (t.inner >= 4*CHUNK if t.outer == 1 else t.inner == 1 and count >= CHUNK))
 
 
-cdef inline WithSums with_sums(const Task* t, Py_ssize_t lines, Py_ssize_t n, double* sums) noexcept nogil:
-    """For rows, sums by lane; for columns, by column."""
+cdef inline WithSums with_sums(const Task* t, const Task* line, Py_ssize_t lines, double* sums) noexcept nogil:
+    """For lines of a task, of which `line` is the first. Of rows, sums by lane; of columns, by column."""
     cdef WithSums m
     memset(&m, 0, sizeof(m))
     m.are_groups, m.lines, m.sums = t.outer == 1, lines, sums
-    m.pitch, m.sums_pitch = n if m.are_groups else t.pitch, GROUP_LANES if m.are_groups else GROUPS_AT_ONCE
+    m.pitch, m.sums_pitch = line.n if m.are_groups else t.pitch, GROUP_LANES if m.are_groups else GROUPS_AT_ONCE
+    m.low, m.high, m.bound_step = line.low, line.high, line.bound_step
     if t.outer*t.pitch*bytes_of(t.dtype) > BEYOND_L2:
         m.ahead = <Py_ssize_t>(2*STRIP) if m.are_groups else t.pitch
     return m
 
 
 cdef void step_and_add(const Task* t, const Piece* p, Block* b, double* lanes, void* h) noexcept nogil:
-    cdef Task s = shifted(t, p.start, min(t.inner, p.n) if t.outer == 1 else p.n)
-    cdef WithSums m = with_sums(t, p.n // s.n if t.outer == 1 else p.lines, s.n, lanes if t.outer == 1 else b.sums)
-    if t.outer == 1 and t.inner <= p.n:
+    """A piece of a block."""
+    cdef bint are_rows = t.outer == 1
+    cdef Task s = shifted(t, p.start, min(t.inner, p.n) if are_rows else p.n)
+    cdef WithSums m = with_sums(t, &s, p.n // s.n if are_rows else p.lines, lanes if are_rows else b.sums)
+    if are_rows and t.inner <= p.n:
         m.totals = b.sums
     m.h = h
-    m.low, m.high, m.bound_step = s.low, s.high, s.bound_step
     s.sums = &m
     with_direction(&s, NULL)
 
@@ -116,9 +118,8 @@ cdef void step_even_rows(const Task* t) noexcept nogil:
     """All rows of a task whose step size is the same for all coordinates, in one pass."""
     cdef Task s = shifted(t, 0, t.inner)
     cdef double[GROUP_LANES] lanes
-    cdef WithSums m = with_sums(t, t.groups, t.inner, lanes)
+    cdef WithSums m = with_sums(t, &s, t.groups, lanes)
     memset(lanes, 0, sizeof(lanes))
     m.shrinks, m.even, m.l21 = True, even_metric(t), t.l21
-    m.low, m.high, m.bound_step = s.low, s.high, s.bound_step
     s.sums = &m
     with_direction(&s, NULL)

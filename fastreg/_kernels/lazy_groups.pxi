@@ -24,7 +24,8 @@ cdef void catch_up_group(const Factor* f, const Missed* since, floating* w, Py_s
 
 cdef void shrink_evenly(double h, floating l2, floating l21, floating* w, Py_ssize_t n) noexcept nogil:
     """The step of a row with equal step sizes, the inverse of which is h."""
-    multiply_group(w, even_shrinkage(row_squares(w, n), h, l2, l21), n)
+    if l21 != 0:
+        multiply_group(w, even_shrinkage(row_squares(w, n), h, l2, l21), n)
 
 
 cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const Rows* t, double l21, floating* w,

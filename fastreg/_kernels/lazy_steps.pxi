@@ -162,7 +162,7 @@ cdef void reanchor_rows(FTRL d, Factor f, Rows* t, double lr, floating* w) noexc
     cdef FTRL before = d
     cdef Py_ssize_t i, q
     flush(d, f, t, w)
-    before.lr, d.lr = t.d.plain.lr if t.d.plain.lr != 0 else t.built_on, lr
+    before.lr, d.lr = rate_of_z(t), lr
     for i in range(t.rows):
         q = i*t.pitch
         reanchor_all(before, d, w + q, <floating*>t.a + q, <const floating*>t.b + q, t.width)
@@ -173,8 +173,7 @@ cdef void reanchor_rows(FTRL d, Factor f, Rows* t, double lr, floating* w) noexc
 
 cdef inline bint is_built_on(const Rows* t, double lr) noexcept nogil:
     """Whether the z of FTRL is built on this lr, or on none."""
-    cdef double last = t.d.plain.lr if t.d.plain.lr != 0 else t.built_on
-    return last == lr or last == 0
+    return rate_of_z(t) == lr or rate_of_z(t) == 0
 
 
 # -- All steps --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
-# Between layers 2 and 4: the part of a task that is worked on at a time, by a thread or in the first-level cache.
+# Between layers 2 and 4: the part of a task that is worked on at a time, by a thread or in the first-level cache, and
+# what both layers ask of the rows of a lazy update.
 
-from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Task
+from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Rows, Task
 
 
 cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
@@ -28,3 +29,8 @@ cdef inline Task group_slice(const Task* t, Py_ssize_t first, Py_ssize_t count) 
     cdef Task s = shifted(t, first*t.inner, t.outer*count*t.inner)
     s.groups = count
     return s
+
+
+cdef inline double rate_of_z(const Rows* t) noexcept nogil:
+    """The lr that z of FTRL is built on: that of the last step that had one; 0 if z fits any."""
+    return t.d.plain.lr if t.d.plain.lr != 0 else t.built_on

@@ -10,7 +10,7 @@ from libc.math cimport INFINITY, sqrt
 from libc.stdint cimport uint16_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from fastreg._kernels.slices cimport bytes_of, shifted
+from fastreg._kernels.slices cimport bytes_of, rate_of_z, shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
