@@ -34,29 +34,21 @@ cdef Copy* new_copy(Copies* x) except NULL:
 
 
 cdef inline double element(const char* x, DType dtype) noexcept nogil:
-    cdef uint32_t bits
-    cdef float value
     if dtype == FLOAT64:
         return (<const double*>x)[0]
     if dtype == FLOAT32:
         return (<const float*>x)[0]
-    bits = <uint32_t>(<const uint16_t*>x)[0] << 16
-    memcpy(&value, &bits, 4)
-    return value
+    return from_bfloat16((<const bfloat16*>x)[0])
 
 
 cdef inline void set_element(char* x, DType dtype, double number) noexcept nogil:
     """x[0] = number, rounded to the dtype, for bfloat16 by way of float32."""
-    cdef uint32_t bits
-    cdef float value = <float>number
     if dtype == FLOAT64:
         (<double*>x)[0] = number
     elif dtype == FLOAT32:
-        (<float*>x)[0] = value
+        (<float*>x)[0] = <float>number
     else:
-        memcpy(&bits, &value, 4)
-        bits = bits >> 16 | 64 if value != value else bits + 0x7FFF + (bits >> 16 & 1) >> 16  # a NaN stays one
-        (<uint16_t*>x)[0] = <uint16_t>bits
+        (<bfloat16*>x)[0] = to_bfloat16(<float>number)
 
 
 cdef void write_row(const Copy* c, char* x, const char* y, Py_ssize_t n, Py_ssize_t x_step, Py_ssize_t y_step

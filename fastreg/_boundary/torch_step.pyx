@@ -13,7 +13,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from cython cimport final
 from libc.math cimport isfinite
-from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from numpy cimport import_array, ndarray, PyArray_DATA
 
@@ -25,6 +25,7 @@ from fastreg._boundary.dlpack cimport (
 )
 from fastreg._boundary.parallel cimport nonfinite, update
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
+from fastreg._kernels.bfloat16 cimport bfloat16, from_bfloat16, to_bfloat16
 from fastreg._kernels.slices cimport bytes_of
 from fastreg._kernels.table cimport (
     AnyDirection, AnyPenalty, BFLOAT16, DECOUPLED, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode,

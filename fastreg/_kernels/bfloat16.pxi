@@ -1,9 +1,6 @@
-# Layer 2 for bfloat16, included by variant.pyx. A bfloat16 is the upper half of a float32. Weights and gradients are
-# converted in stripes, in the first-level cache, and updated by the float32 loops: loops of their own would double the
-# generated code. Rules without state, factors and bounds work on pairs where they lie, which takes about 0.55 of the
-# time of float32 in memory.
-
-ctypedef uint16_t bfloat16
+# Layer 2 for bfloat16, included by variant.pyx. Weights and gradients are converted (bfloat16.pxd) in stripes, in the
+# first-level cache, and updated by the float32 loops: loops of their own would double the generated code. Rules without
+# state, factors and bounds work on pairs where they lie, which takes about 0.55 of the time of float32 in memory.
 
 cdef enum:
     STRIPE = 1024   # coordinates
@@ -11,39 +8,16 @@ cdef enum:
     PAIRS = 16      # a cache line; with 32, gcc keeps them in memory, which took 1.5 times as long
 
 
-cdef inline float float_from(uint32_t pattern) noexcept nogil:
-    """The number with these bits: those of a bfloat16, above 16 zeros."""
-    cdef float x
-    memcpy(&x, &pattern, sizeof(x))
-    return x
-
-
-cdef inline uint32_t pattern_of(float x) noexcept nogil:
-    cdef uint32_t pattern
-    memcpy(&pattern, &x, sizeof(pattern))
-    return pattern
-
-
-cdef inline uint32_t nearest(float x) noexcept nogil:
-    """The nearest bfloat16 in the upper half, ties to even; for a NaN only where its lower half is zero."""
-    return pattern_of(x) + <uint32_t>0x7FFF + (pattern_of(x) >> 16 & <uint32_t>1)
-
-
-cdef inline uint32_t nearest_or_nan(float x) noexcept nogil:
-    """The same for every x: a NaN stays one, and is quiet."""
-    return nearest(x) if x == x else pattern_of(x) | <uint32_t>0x400000
-
-
 cdef void bf16_to_f32(const bfloat16* there, float* here, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        here[i] = float_from(<uint32_t>there[i] << 16)
+        here[i] = from_bfloat16(there[i])
 
 
 cdef void f32_to_bf16(const float* here, bfloat16* there, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(n):
-        there[i] = <bfloat16>(nearest_or_nan(here[i]) >> 16)
+        there[i] = to_bfloat16(here[i])
 
 
 cdef inline Py_ssize_t pairs(Plain d, Mode m, Penalty p, bfloat16* w, const bfloat16* g, Py_ssize_t n) noexcept nogil:

@@ -7,9 +7,10 @@ Python object.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport INFINITY, sqrt
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
+from fastreg._kernels.bfloat16 cimport *
 from fastreg._kernels.slices cimport bytes_of, rate_of_z, shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *

@@ -67,15 +67,8 @@ class FTRL(Optimizer):
         del defaults["mode"], defaults["theta"]
         super().__init__(params, defaults, l2, on_nonfinite, threads)
 
-    def _check(self, settings):
-        super()._check(settings | {"lr": settings["lr"] or 1.0})
-
     def _is_idle(self, group):
         return as_number(group["lr"]) == 0
-
-    def _split(self, settings, group):
-        rule, settings, decay = super()._split(settings, group)
-        return rule, settings | {"lr": settings["lr"] or 1.0}, decay  # a rate of zero is idle, and divides nothing
 
     def _new_tensors(self, p, group, plan, names):
         j = next(j for j, other in enumerate(group["params"]) if other is p)
