@@ -98,6 +98,14 @@ def bad_step_count(steps, name):
     )
 
 
+def bad_rate(lr, beta, name):
+    """The error for what z of FTRL is built on, if no step of fastreg.torch would have written it."""
+    return ValueError(
+        f"{name}: expected 'built_on_lr' and 'built_on_beta' as float64 tensors on the CPU with one element, numbers"
+        f" from 0 in the range of the weights, got {_short(lr)} and {_short(beta)}"
+    )
+
+
 def bad_array(a, name, writable=False):
     """The error for an array that cannot be used, without looking at other arrays; None if there is none."""
     if not is_bfloat16(a.dtype) and (a.dtype.kind != "f" or a.dtype.newbyteorder("=") not in DTYPES):

@@ -134,10 +134,6 @@ cdef int configure(Task* tasks, Slot* slots, Span* span, AnyPenalty* penalties, 
     return 0
 
 
-cdef inline bint must_reanchor(const FTRL* built_on, const FTRL* d) noexcept:
-    return d.lr != 0 and built_on.lr != 0 and (d.lr != built_on.lr or d.beta != built_on.beta)
-
-
 cdef int set_directions(Task* tasks, Slot* slots, const Span* span) except -1:
     """Gives the tasks of a group their directions for the next step; a tensor's first step has its own direction.
 
@@ -160,7 +156,7 @@ cdef int set_directions(Task* tasks, Slot* slots, const Span* span) except -1:
             t.direction, t.d = span.direction, span.later if slot.steps else span.first
             slot.is_direction_set = slot.steps > 0
         if span.direction == FTRL_PROXIMAL:
-            t.built_on = slot.built_on if must_reanchor(&slot.built_on, &span.later.ftrl) else FTRL(0, 0)
+            t.built_on = reanchored_from(&slot.built_on, &span.later.ftrl)
         if span.is_corrected:
             if last != NULL and slot.powers.power1 == last.powers.power1 and slot.powers.power2 == last.powers.power2:
                 t.d, slot.next = tasks[last - slots].d, last.next

@@ -23,6 +23,7 @@ from fastreg._boundary.checks cimport (
 )
 from fastreg._boundary.codes cimport fill_direction, fill_penalty, mode_code
 from fastreg._boundary.parallel cimport nonfinite, penalty, update
+from fastreg._boundary.reanchor cimport reanchored_from
 from fastreg._boundary.section cimport enter, leave, Section
 from fastreg._kernels.table cimport (
     AnyDirection, AnyPenalty, BFLOAT16, DirectionCode, DType, FLOAT32, FLOAT64, FTRL_PROXIMAL, ModeCode, PenaltyCode,

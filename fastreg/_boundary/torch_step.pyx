@@ -24,12 +24,13 @@ from fastreg._boundary.dlpack cimport (
     DLTensorFromObject,
 )
 from fastreg._boundary.parallel cimport nonfinite, update
+from fastreg._boundary.reanchor cimport reanchored_from
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
 from fastreg._kernels.bfloat16 cimport bfloat16, from_bfloat16, to_bfloat16
 from fastreg._kernels.slices cimport bytes_of
 from fastreg._kernels.table cimport (
-    AnyDirection, AnyPenalty, BFLOAT16, DECOUPLED, DirectionCode, DType, FLOAT32, FLOAT64, ModeCode, PenaltyCode,
-    Powers, Task,
+    AnyDirection, AnyPenalty, BFLOAT16, DECOUPLED, DirectionCode, DType, FLOAT32, FLOAT64, FTRL, FTRL_PROXIMAL,
+    ModeCode, PenaltyCode, Powers, Task,
 )
 
 import numpy as np
@@ -69,7 +70,8 @@ cdef class Stepper:
     cdef tuple names          # of the tensors of state
     cdef object factors, kinds
     cdef bytes dtypes         # one DType for each
-    cdef bint counts, maximize, has_axes, was_kept  # whether the plan is that of an earlier step
+    cdef bint counts, is_built_on_lr, maximize, has_axes
+    cdef bint was_kept        # whether the plan is that of an earlier step
     cdef list bumped, fresh, kept
     cdef list pieces          # of memory that shares no bytes: what the last step has written back
     cdef object next_key, next_value  # where the walk through the state is
@@ -101,7 +103,8 @@ cdef class Stepper:
         make_plan : callable
             Takes the index of a group and the group, and returns a Plan (fastreg/torch/plans.py).
         new_state : callable
-            Takes a parameter, its group, the plan and its present state or None, and returns the complete state.
+            Takes a parameter, its index in the group, the group, the plan and its present state or None, and returns
+            the complete state.
         prepare : callable
             Takes the name of a parameter, its index in the group, the parameter, its gradient, its state and the plan,
             where the kernels cannot use them as they lie. Returns stand-ins: see fastreg/torch/tensors.py.
@@ -174,8 +177,6 @@ cdef class Stepper:
                 if not is_planned:
                     self.make_plan(k, group, keys, make_plan)
                     is_planned = True
-                if self.plan.is_idle:
-                    break
                 self.add(groups, k, j, p, g, self.state_of(state, p), new_state, prepare)
         return 0
 
@@ -216,7 +217,8 @@ cdef class Stepper:
             fill_span(&self.work.spans[k], self.plan)
             self.plans[k] = self.plan
             self.values[k] = values if self.plan.holds else None
-        self.names, self.counts, self.maximize = self.plan.names, self.plan.counts, self.plan.maximize
+        self.names, self.maximize = self.plan.names, self.plan.maximize
+        self.counts, self.is_built_on_lr = self.plan.counts, self.plan.is_built_on_lr
         self.dtypes, self.factors, self.kinds, self.has_axes = (
             self.plan.dtypes, self.plan.factors, self.plan.kinds, self.plan.axes is not None)
         return 0
@@ -226,21 +228,26 @@ cdef class Stepper:
         cdef Entry* e = new_entry(&self.work)
         cdef bint is_complete = own is not None or not (self.names or self.counts)
         cdef list arrays = []
-        cdef object steps = None
-        e.group, e.index, e.is_first, e.steps = k, j, False, NULL
+        cdef object steps = None, lr = None, beta = None
+        cdef DLTensor first, second
+        e.group, e.index, e.is_first = k, j, False
+        e.steps = e.lr = e.beta = NULL
         if own is not None:
             for name in self.names:
-                x = item(own, name)
-                is_complete &= x is not None
-                arrays.append(x)
+                arrays.append(item(own, name))
+                is_complete &= arrays[-1] is not None
             if self.counts:
                 steps = item(own, "step")
                 is_complete &= steps is not None
+            if self.is_built_on_lr:
+                lr, beta = item(own, "built_on_lr"), item(own, "built_on_beta")
+                is_complete &= lr is not None and beta is not None
         if not is_complete:
             e.is_first = all([x is None for x in arrays])
-            own = new_state(p, groups[k], self.plan, own)
+            own = new_state(p, j, groups[k], self.plan, own)
             self.fresh.append((p, own))
             arrays, steps = [own[name] for name in self.names], own.get("step")
+            lr, beta = own.get("built_on_lr"), own.get("built_on_beta")
         factor = self.factors[j] if self.factors is not None else None
         if self.maximize or not self.fill(e, p, g, arrays, factor):
             parameter = self.name(groups, k, j)
@@ -254,12 +261,15 @@ cdef class Stepper:
                     self.bumped.append(target)
             self.bumped.append(w)
         self.bumped.append(p)
-        if self.counts and not self.point_to_steps(e, steps):
+        if self.counts and not (self.read(steps, &first) and point_to_steps(e, &first)):
             raise errors.bad_step_count(steps, f"state[{self.name(groups, k, j)}]['step']")
         if self.dtypes[j] != <int>self.work.tasks[self.work.count - 1].dtype:
             self.check_plan()
         set_penalty(&self.work, e, &self.work.spans[k], self.plan, self.kinds,
                     self.name(groups, k, j) if self.has_axes else "")
+        if self.is_built_on_lr and not (self.read(lr, &first) and self.read(beta, &second)
+                                        and point_to_rate(e, &first, &second)):
+            raise errors.bad_rate(lr, beta, f"state[{self.name(groups, k, j)}]")
         return 0
 
     cdef int check_plan(self) except -1:
@@ -318,13 +328,6 @@ cdef class Stepper:
         if not (self.read(target, &c.target) and self.read(source, &c.source) and c.target.ndim <= MAX_DIMS):
             raise errors.bad_torch_memory(name, target, source)
         return 0
-
-    cdef bint point_to_steps(self, Entry* e, object steps) except -1:
-        cdef DLTensor x
-        if not self.read(steps, &x) or size_of(&x) != 1 or torch_dtype(&x) == BFLOAT16:
-            return False
-        e.steps, e.steps_dtype = memory_of(&x), torch_dtype(&x)
-        return 0 <= steps_of(e) < 2.0**53
 
     cdef int check_overlap(self, list groups) except -1:
         cdef Py_ssize_t other = -1, i = find_overlap(&self.work, &other)

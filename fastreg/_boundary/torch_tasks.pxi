@@ -28,6 +28,8 @@ cdef struct Entry:  # one parameter with a gradient; its task has the same index
     DLTensor w
     DType steps_dtype
     void* steps         # the count of steps, a number of this dtype; NULL for none
+    double* lr          # what z of FTRL is built on: see reanchor.pxd; NULL for other directions
+    double* beta
 
 cdef struct Work:
     Entry* entries
@@ -86,11 +88,11 @@ cdef int fill_span(Span* span, plan) except -1:
     cdef double largest
     cdef Powers powers = Powers(1, 1, False)
     cdef Task trial
-    if plan.is_idle:
-        return 0
     span.direction = fill_direction(&span.later, plan.later, &span.largest)
     fill_direction(&span.first, plan.first, &largest)
     span.largest = max(span.largest, largest)
+    if span.direction == FTRL_PROXIMAL and span.later.ftrl.lr != 0:
+        span.largest = max(span.largest, 1/span.later.ftrl.lr)  # else z would become infinite
     trial.direction, trial.d = span.direction, span.later
     kernels.correct(&trial, &powers)
     span.is_corrected = powers.corrects
@@ -110,10 +112,15 @@ cdef int fill_span(Span* span, plan) except -1:
 
 
 cdef int set_penalty(Work* work, Entry* e, Span* span, plan, kinds, str name) except -1:
-    """Gives the last task what does not depend on the number of steps."""
+    """Checks and gives the last task what does not depend on the number of steps."""
     cdef Task* t = &work.tasks[work.count - 1]
     cdef bint is_bfloat16 = t.dtype == BFLOAT16
     cdef Py_ssize_t kind = 0
+    if not (isfinite(span.largest) and (t.dtype == FLOAT64 or isfinite(<float>span.largest))):
+        raise ValueError(
+            "lr: expected settings that lead to numbers within the range of the weights' dtype, got numbers"
+            f" up to {span.largest}"
+        )
     t.mode, t.theta, t.penalty, t.p, t.l21 = span.mode, span.theta, span.penalty, span.p, span.l21
     t.bound_step = 0
     t.low = t.high = NULL
@@ -169,14 +176,42 @@ cdef inline double steps_of(const Entry* e) noexcept:
     return (<double*>e.steps)[0] if e.steps_dtype == FLOAT64 else (<float*>e.steps)[0]
 
 
+cdef bint point_to_steps(Entry* e, const DLTensor* steps) noexcept:
+    """Points to the count of steps; False if it is none that torch would have written."""
+    if size_of(steps) != 1 or torch_dtype(steps) == BFLOAT16:
+        return False
+    e.steps, e.steps_dtype = memory_of(steps), torch_dtype(steps)
+    return 0 <= steps_of(e) < 2.0**53
+
+
+cdef bint point_to_rate(Entry* e, const DLTensor* lr, const DLTensor* beta) noexcept:
+    """Points to what z of FTRL is built on; False for numbers with which z would become infinite or a NaN."""
+    cdef double inverse
+    if size_of(lr) != 1 or torch_dtype(lr) != FLOAT64 or size_of(beta) != 1 or torch_dtype(beta) != FLOAT64:
+        return False
+    e.lr, e.beta = <double*>memory_of(lr), <double*>memory_of(beta)
+    inverse = 1/e.lr[0] if e.lr[0] > 0 else e.lr[0]
+    if torch_dtype(&e.w) != FLOAT64:
+        return 0 <= inverse and isfinite(<float>inverse) and 0 <= e.beta[0] and isfinite(<float>e.beta[0])
+    return 0 <= inverse and isfinite(inverse) and 0 <= e.beta[0] and isfinite(e.beta[0])
+
+
 cdef void count_steps(Work* work) noexcept:
+    """Writes the numbers of state: counts, and what z of FTRL is built on."""
     cdef Py_ssize_t i
+    cdef Entry* e
+    cdef const FTRL* d
     for i in range(work.count):
-        if work.entries[i].steps != NULL:
-            if work.entries[i].steps_dtype == FLOAT64:
-                (<double*>work.entries[i].steps)[0] += 1
+        e = &work.entries[i]
+        if e.steps != NULL:
+            if e.steps_dtype == FLOAT64:
+                (<double*>e.steps)[0] += 1
             else:
-                (<float*>work.entries[i].steps)[0] += 1
+                (<float*>e.steps)[0] += 1
+        elif e.lr != NULL:
+            d = &work.spans[e.group].later.ftrl
+            if d.lr != 0:
+                e.lr[0], e.beta[0] = d.lr, d.beta
 
 
 cdef double power(double x, long long n) noexcept:
@@ -198,15 +233,14 @@ cdef int set_directions(Work* work, list plans) except -1:
     cdef Task* t
     cdef Span* span
     cdef Powers powers
+    cdef FTRL built_on
     for i in range(work.count):
         e, t = &work.entries[i], &work.tasks[i]
         span, steps = &work.spans[e.group], steps_of(e)
         t.direction = span.direction
-        if not (isfinite(span.largest) and (t.dtype == FLOAT64 or isfinite(<float>span.largest))):
-            raise ValueError(
-                "lr: expected settings that lead to numbers within the range of the weights' dtype, got numbers"
-                f" up to {span.largest}"
-            )
+        if e.lr != NULL:
+            built_on = FTRL(e.lr[0], e.beta[0])
+            t.built_on = reanchored_from(&built_on, &span.later.ftrl)
         if (last >= 0 and work.entries[last].group == e.group and work.entries[last].is_first == e.is_first
                 and steps == last_steps):
             t.d = work.tasks[last].d

@@ -72,7 +72,7 @@ class Adagrad(Optimizer):
         for state in self.state.values():
             state["sum"].share_memory_()
 
-    def _new_tensors(self, p, group, plan, names):
+    def _new_tensors(self, p, j, group, plan, names):
         return {name: new_tensor(p, plan.settings["initial_accumulator_value"]) for name in names}
 
     def _at_step(self, settings, group):

@@ -139,16 +139,12 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         """The rule of a step, its settings, and the strength of a decoupled weight decay before it."""
         return rule_of(self._rule), settings, 0.0
 
-    def _is_idle(self, group):
-        """Whether a step changes neither weights nor state."""
-        return False
-
     def _at_step(self, settings, group):
         """The direction after a number of steps, a function, if it depends on it."""
         return
 
-    def _new_tensors(self, p, group, plan, names):
-        """New state of these names for a parameter."""
+    def _new_tensors(self, p, j, group, plan, names):
+        """New state of these names for a parameter, the j-th of the group."""
         return {name: new_tensor(p) for name in names}
 
     # -- Steps --------------------------------------------------------------------------------------------------------
@@ -191,6 +187,7 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
             settings=settings,
             names=rule._state_names(settings),
             counts=self._counts,
+            is_built_on_lr=self._rule._is_built_on_lr,
             first=rule._direction(settings, True),
             later=later,
             at_step=self._at_step(settings, group),
@@ -208,19 +205,18 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
             if decay
             else [],
             maximize=bool(group["maximize"]),
-            is_idle=self._is_idle(group),
             dtypes=dtypes_of(group["params"]),
             holds=all(is_constant(group[key]) for key in self._plan_keys),
         )
 
-    def _new_state(self, p, group, plan, own):
+    def _new_state(self, p, j, group, plan, own):
         """The complete state of a parameter that has none, or only a part."""
         if plan.names or plan.counts:
             check_usable(p, f"a parameter of shape {tuple(p.shape)}")
         state = {"step": new_count()} if plan.counts else {}
         state |= {key: x for key, x in (own or {}).items() if x is not None}
         missing = [name for name in plan.names if name not in state]
-        return state | self._new_tensors(p, group, plan, missing)
+        return state | self._new_tensors(p, j, group, plan, missing)
 
     def _prepare(self, name, j, p, g, state, plan):
         axis = plan.axes[j] if isinstance(plan.axes, list) else plan.axes

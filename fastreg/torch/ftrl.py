@@ -6,10 +6,9 @@ import torch
 
 from fastreg import optimizers
 from fastreg.optimizers.ftrl import init_ftrl_state
-from fastreg.torch.base import Optimizer
-from fastreg.torch.plans import as_list, as_number
+from fastreg.torch.base import Optimizer, rule_of
 from fastreg.torch.settings import common, penalties
-from fastreg.torch.tensors import as_contiguous_array, new_tensor
+from fastreg.torch.tensors import BUILT_ON, as_contiguous_array, new_number, new_tensor
 
 
 class FTRL(Optimizer):
@@ -19,8 +18,7 @@ class FTRL(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, capturable, differentiable, fused, l1, l2, l21, gamma, bounds, \
     group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`. There is no mode: zeros are always exact. With lr = 0,
-        nothing moves and no state is made.
+        As for every :class:`fastreg.torch.base.Optimizer`. There is no mode: zeros are always exact.
     beta : float, default 1.0
         McMahan's beta, added to the root of the sum of squares.
     initial_accumulator_value : float, default 0.0
@@ -35,8 +33,13 @@ class FTRL(Optimizer):
 
     Notes
     -----
-    The penalties are totals over the stream: see :class:`fastreg.FTRL`. The state depends on lr and beta: after one of
-    them changes, the weights move at the next step even under a zero gradient.
+    The penalties are totals over the stream: see :class:`fastreg.FTRL`.
+
+    lr and beta may change between steps, for instance by a scheduler. z is built on them; when they change, the next
+    step rebuilds it so that they alone move no weight (up to rounding, and except where an MCP of a larger lr becomes a
+    hard threshold). ``"built_on_lr"`` and ``"built_on_beta"`` of the state are what z is built on: lr is infinite after
+    a warm start at lr = 0, and 0 if z fits any. For state saved without them, they are taken to be lr and beta of the
+    first step after loading. With lr = 0, a step moves nothing, and z and n stay, too.
 
     Examples
     --------
@@ -67,14 +70,20 @@ class FTRL(Optimizer):
         del defaults["mode"], defaults["theta"]
         super().__init__(params, defaults, l2, on_nonfinite, threads)
 
-    def _is_idle(self, group):
-        return as_number(group["lr"]) == 0
+    def _new_state(self, p, j, group, plan, own):
+        state, settings = super()._new_state(p, j, group, plan, own), plan.settings
+        if own is None or own.get("z") is None:
+            built_on = rule_of(self._rule)._built_on(settings)
+        elif own.get("built_on_lr") is None or own.get("built_on_beta") is None:
+            built_on = settings["lr"], settings["beta"]
+        else:
+            return state
+        return state | dict(zip(BUILT_ON, map(new_number, built_on)))
 
-    def _new_tensors(self, p, group, plan, names):
-        j = next(j for j, other in enumerate(group["params"]) if other is p)
+    def _new_tensors(self, p, j, group, plan, names):
         kind = plan.kinds[j] if plan.kinds else 0
         factor = plan.factors[j].numpy() if plan.factors and plan.factors[j] is not None else None
-        axis = as_list(plan.axes, group["params"], "group_axis")[j]
+        axis = plan.axes[j] if isinstance(plan.axes, list) else plan.axes
         w = as_contiguous_array(p)
         states = init_ftrl_state(plan.settings, w, plan.penalties[kind], factor, (plan.l21[kind], axis))
         return {name: new_tensor(p, torch.from_numpy(x)) for name, x in zip(("z", "n"), states) if name in names}

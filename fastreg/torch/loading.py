@@ -7,7 +7,7 @@ parameters. It lets pass what is no tensor, so that a wrapper carries each tenso
 import torch
 
 from fastreg._boundary.errors import parameter_name
-from fastreg.torch.tensors import computed, is_distributed, new_count
+from fastreg.torch.tensors import BUILT_ON, computed, is_distributed, new_count, new_number
 
 
 class Carried:
@@ -71,11 +71,15 @@ def delivered(p, key, x, name):
     """An entry of loaded state as it is kept: tensors like the parameter, counts as torch counts."""
     if key == "step" and not isinstance(x, (Carried, torch.Tensor)) and x is not None:
         return new_count(x)
+    if key in BUILT_ON and isinstance(x, (float, int)):
+        return new_number(x)
     if not isinstance(x, Carried):
         return x
     x = x.tensor.detach()
     if key == "step":
         return x.to("cpu", x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32, copy=True)
+    if key in BUILT_ON:
+        return x.to("cpu", torch.float64, copy=True)
     if not isinstance(p, torch.Tensor) or name is None:
         return x.clone()
     if x.shape != p.shape:

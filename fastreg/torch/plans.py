@@ -29,6 +29,7 @@ class Plan(NamedTuple):
     settings: dict  # of the class in fastreg.optimizers, checked
     names: tuple[str, ...]  # of the tensors of state
     counts: bool  # whether the state has a count of steps
+    is_built_on_lr: bool  # whether the state has the lr and beta that z of FTRL is built on
     first: tuple  # the direction of a parameter's first step, as one of the reference's tuples
     later: tuple  # and that of later ones
     at_step: Callable | None  # the direction after a number of steps, if it depends on it
@@ -44,7 +45,6 @@ class Plan(NamedTuple):
     decay: tuple | None  # the direction of a step of weight decay before the step
     decay_penalties: list[tuple]
     maximize: bool
-    is_idle: bool  # nothing moves, no state changes
     dtypes: bytes  # of each parameter, its DType; 255 for others
     holds: bool  # as long as the settings are the same objects
 
@@ -99,7 +99,7 @@ def penalty_parts(group, settings, name_of):
         for number, array in parts:
             check_products(settings, largest_factor(number, array), is_float32)
     axes, pair = group["group_axis"], group["bounds"]
-    axes = list(axes) if isinstance(axes, (list, tuple)) else errors.as_axis(axes)
+    axes = as_list(axes, params, "group_axis") if isinstance(axes, (list, tuple)) else errors.as_axis(axes)
     bounds = None
     if pair is not None and tuple(pair) != (-inf, inf):
         checked_pair(pair, "bounds")

@@ -11,6 +11,7 @@ from fastreg._boundary import errors
 from fastreg._boundary.strided import overlaps_itself
 
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+BUILT_ON = ("built_on_lr", "built_on_beta")  # of FTRL's state, two tensors: torch takes one with axes for one like p
 
 
 def prepare(name, p, g, state, maximize):
@@ -145,6 +146,11 @@ def new_count(steps=0.0):
     """A count of steps, in the dtype and on the device where torch has it."""
     dtype = torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
     return torch.tensor(float(steps), dtype=dtype, device="cpu")
+
+
+def new_number(x):
+    """A number of state that is computed in float64."""
+    return torch.tensor(float(x), dtype=torch.float64, device="cpu")
 
 
 def as_contiguous_array(p):

@@ -164,20 +164,20 @@ def fsdp2_groups(rank, folder):
     return alone()
 
 
-def checkpoint(rank, folder):
+def checkpoint(rank, folder, make=ours.AdamW):
     """Saved by two ranks, loaded by two, and by one process."""
     import torch.distributed.checkpoint as dcp
     from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
     model = sharded(rank)
-    optimizer = ours.AdamW(model.parameters(), **SETTINGS)
+    optimizer = make(model.parameters(), **SETTINGS)
     train(model, optimizer, rank, 2, steps=4)
     states = get_state_dict(model, optimizer)
     dcp.save({"model": states[0], "optimizer": states[1]}, checkpoint_id=folder)
     train(model, optimizer, rank, 2, steps=4)
 
     copy = sharded(rank)
-    loaded = ours.AdamW(copy.parameters(), **SETTINGS)
+    loaded = make(copy.parameters(), **SETTINGS)
     before = weights(copy)
     states = get_state_dict(copy, loaded)
     for p, q in zip(weights(copy), before, strict=True):
@@ -190,7 +190,7 @@ def checkpoint(rank, folder):
         assert torch.equal(p, q)
 
     single = network()
-    whole = ours.AdamW(single.parameters(), **SETTINGS)
+    whole = make(single.parameters(), **SETTINGS)
     states = dict(zip(("model", "optimizer"), get_state_dict(single, whole)))
     dcp.load(states, checkpoint_id=folder, no_dist=True)
     set_state_dict(single, whole, model_state_dict=states["model"], optim_state_dict=states["optimizer"])
@@ -198,6 +198,12 @@ def checkpoint(rank, folder):
     for p, q in zip(weights(model), weights(single), strict=True):
         torch.testing.assert_close(p, q)
     return weights(model)
+
+
+def checkpoint_of_ftrl(rank, folder):
+    """The state in which torch loads it is made by a step with lr = 0."""
+    checkpoint(rank, folder, ours.FTRL)
+    return alone()
 
 
 def tensor_parallel(rank, folder):
@@ -255,7 +261,7 @@ def in_backward(rank, folder):
 
 CASES = [
     ddp, ddp_bucket_view, ddp_static_graph, ddp_unused, zero, zero_bucket_view, zero_groups, fsdp2, fsdp2_empty_shards,
-    fsdp2_groups, checkpoint, tensor_parallel, sequence_parallel, in_backward,
+    fsdp2_groups, checkpoint, checkpoint_of_ftrl, tensor_parallel, sequence_parallel, in_backward,
 ]  # fmt: skip
 
 

@@ -82,7 +82,7 @@ def test_state_is_live(name):
     train(model, optimizer)
     for key, x in tensors.items():
         assert optimizer.state[p][key] is x
-        assert not torch.equal(x, before[key])
+        assert torch.equal(x, before[key]) == key.startswith("built_on")
 
 
 @every
