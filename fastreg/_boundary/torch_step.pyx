@@ -70,8 +70,7 @@ cdef class Stepper:
     cdef tuple names          # of the tensors of state
     cdef object factors, kinds
     cdef bytes dtypes         # one DType for each
-    cdef bint counts, is_built_on_lr, maximize, has_axes
-    cdef bint was_kept        # whether the plan is that of an earlier step
+    cdef bint counts, is_built_on_lr, has_axes, was_kept  # whether the plan is that of an earlier step
     cdef list bumped, fresh, kept
     cdef list pieces          # of memory that shares no bytes: what the last step has written back
     cdef object next_key, next_value  # where the walk through the state is
@@ -123,6 +122,8 @@ cdef class Stepper:
             self.check_overlap(param_groups)
             set_directions(&self.work, self.plans)
             point_decays(&self.work)
+            keeps_gil = self.work.size < GIL_FREE
+            negate_gradients(&self.work, keeps_gil)
             if on_nonfinite != "propagate":
                 i = nonfinite(self.work.tasks, self.work.count, threads)
                 if i >= 0 and on_nonfinite == "skip":
@@ -130,7 +131,6 @@ cdef class Stepper:
                 if i >= 0:
                     name = self.name_at(param_groups, i)
                     raise FloatingPointError(f"{name}.grad: expected finite numbers, got an infinity or a NaN")
-            keeps_gil = self.work.size < GIL_FREE
             self.torch._C._increment_version(self.bumped)
             insert_states(state, self.fresh)
             locked = enter(self.section, True, keeps_gil)
@@ -217,8 +217,7 @@ cdef class Stepper:
             fill_span(&self.work.spans[k], self.plan)
             self.plans[k] = self.plan
             self.values[k] = values if self.plan.holds else None
-        self.names, self.maximize = self.plan.names, self.plan.maximize
-        self.counts, self.is_built_on_lr = self.plan.counts, self.plan.is_built_on_lr
+        self.names, self.counts, self.is_built_on_lr = self.plan.names, self.plan.counts, self.plan.is_built_on_lr
         self.dtypes, self.factors, self.kinds, self.has_axes = (
             self.plan.dtypes, self.plan.factors, self.plan.kinds, self.plan.axes is not None)
         return 0
@@ -249,7 +248,7 @@ cdef class Stepper:
             arrays, steps = [own[name] for name in self.names], own.get("step")
             lr, beta = own.get("built_on_lr"), own.get("built_on_beta")
         factor = self.factors[j] if self.factors is not None else None
-        if self.maximize or not self.fill(e, p, g, arrays, factor):
+        if not self.fill(e, p, g, arrays, factor):
             parameter = self.name(groups, k, j)
             w, g, arrays, copies = prepare(parameter, j, p, g, dict(zip(self.names, arrays)), self.plan)
             if not self.fill(e, w, g, arrays, factor):

@@ -16,6 +16,7 @@ cdef struct Span:  # what the parameters of one group have in common, from its P
     bint has_bounds
     float[2] low, high     # for weights that are float32, and for those that are bfloat16
     double low64, high64
+    bint maximizes
     bint has_decay         # a decoupled step of weight decay comes before the step
     AnyDirection decay
     PenaltyCode decay_penalty
@@ -45,6 +46,8 @@ cdef struct Work:
     Copies copies
     void* zeros              # a gradient for steps of weight decay
     size_t zeros_size
+    void* negated            # gradients of groups that maximize
+    size_t negated_size
 
 
 cdef void free_work(Work* work) noexcept:
@@ -57,6 +60,7 @@ cdef void free_work(Work* work) noexcept:
     PyMem_Free(work.sorted.blocks)
     PyMem_Free(work.copies.copies)
     PyMem_Free(work.zeros)
+    PyMem_Free(work.negated)
 
 
 cdef int reserve_groups(Work* work, Py_ssize_t groups) except -1:
@@ -104,6 +108,7 @@ cdef int fill_span(Span* span, plan) except -1:
     span.has_bounds = plan.bounds is not None
     if span.has_bounds:
         (span.low[0], span.high[0]), (span.low64, span.high64), (span.low[1], span.high[1]) = plan.bounds
+    span.maximizes = plan.maximize
     span.has_decay = plan.decay is not None
     if span.has_decay:
         fill_direction(&span.decay, plan.decay, &largest)
@@ -141,17 +146,22 @@ cdef int set_penalty(Work* work, Entry* e, Span* span, plan, kinds, str name) ex
     return 0
 
 
+cdef int reserve_zeros(void** memory, size_t* size, size_t needed) except -1:
+    """Memory that is kept from step to step; where it is new, it is filled with zeros."""
+    if needed > size[0]:
+        PyMem_Free(memory[0])
+        size[0] = 0
+        memory[0] = PyMem_Calloc(needed, 1)
+        if memory[0] == NULL:
+            raise MemoryError
+        size[0] = needed
+    return 0
+
+
 cdef int add_decay(Work* work, const Task* t, const Span* span) except -1:
     """Adds a decoupled step of weight decay, whose gradient is zero. It gets its gradient when all have been added."""
     cdef Task* s = &work.decays[work.decaying]
-    cdef size_t size = t.n*bytes_of(t.dtype)
-    if size > work.zeros_size:
-        PyMem_Free(work.zeros)
-        work.zeros_size = 0
-        work.zeros = PyMem_Calloc(size, 1)
-        if work.zeros == NULL:
-            raise MemoryError
-        work.zeros_size = size
+    reserve_zeros(&work.zeros, &work.zeros_size, t.n*bytes_of(t.dtype))
     s[0] = t[0]
     s.direction, s.d, s.mode = DirectionCode.PLAIN, span.decay, DECOUPLED
     s.penalty, s.p = span.decay_penalty, span.decay_p
@@ -165,6 +175,56 @@ cdef void point_decays(Work* work) noexcept:
     cdef Py_ssize_t i
     for i in range(work.decaying):
         work.decays[i].g = work.zeros
+
+
+# -- maximize ---------------------------------------------------------------------------------------------------------
+
+cdef int negate_gradients(Work* work, bint keeps_gil) except -1:
+    """Gives the tasks of groups that maximize a negative copy of their gradient."""
+    cdef Py_ssize_t i
+    cdef size_t needed = 0
+    for i in range(work.count):
+        if work.spans[work.entries[i].group].maximizes:
+            needed += padded_size(&work.tasks[i])
+    if needed == 0:
+        return 0
+    reserve_zeros(&work.negated, &work.negated_size, needed)
+    if keeps_gil:
+        negate_all(work)
+    else:
+        with nogil:
+            negate_all(work)
+    return 0
+
+
+cdef inline size_t padded_size(const Task* t) noexcept nogil:
+    """The bytes of a gradient, up to the next cache line."""
+    return (<size_t>(t.n*bytes_of(t.dtype)) + 63) & ~<size_t>63
+
+
+cdef void negate_all(Work* work) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef Task* t
+    cdef char* to = <char*>work.negated
+    for i in range(work.count):
+        t = &work.tasks[i]
+        if work.spans[work.entries[i].group].maximizes:
+            negate(to, t.g, t.dtype, t.n)
+            t.g = to
+            to += padded_size(t)
+
+
+cdef void negate(void* to, const void* g, DType dtype, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    if dtype == FLOAT64:
+        for i in range(n):
+            (<double*>to)[i] = -(<const double*>g)[i]
+    elif dtype == FLOAT32:
+        for i in range(n):
+            (<float*>to)[i] = -(<const float*>g)[i]
+    else:
+        for i in range(n):
+            (<bfloat16*>to)[i] = (<const bfloat16*>g)[i] ^ <bfloat16>0x8000  # the sign
 
 
 # -- The number of steps ----------------------------------------------------------------------------------------------

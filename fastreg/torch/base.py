@@ -45,7 +45,7 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     weight_decay, l2 : float
         Strength of l2/2·‖w‖₂², two names for one setting. In the groups it is ``"weight_decay"``.
     maximize : bool, default False
-        Step along the gradient instead of against it. Each step makes a negative copy of the gradient.
+        Step along the gradient instead of against it. The negative gradients take memory of their own.
     foreach, fused, capturable : optional
         Accepted and ignored: all parameters are updated in one call.
     differentiable : bool, default False
@@ -227,7 +227,7 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
                 f"on_nonfinite: expected 'propagate' or 'raise' for {name}, a DTensor, since each rank would decide for"
                 " itself which steps to leave out, got 'skip'"
             )
-        return prepare(name, p, g, state, plan.maximize)
+        return prepare(name, p, g, state)
 
     # -- Copies -------------------------------------------------------------------------------------------------------
 

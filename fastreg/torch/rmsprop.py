@@ -21,7 +21,8 @@ class RMSprop(Optimizer):
     eps : float, default 1e-8
         Added to the root of the mean square.
     momentum, centered
-        torch's variants; they must be 0 and False. The steps of a momentum have no proximal operator of their own.
+        torch's variants; they must be 0 and False. With them, a move is a sum of steps of different step sizes, for
+        which no proximal operator is exact. :class:`fastreg.torch.Adam` with ``betas=(momentum, alpha)`` is near.
 
     Raises
     ------
@@ -62,7 +63,7 @@ class RMSprop(Optimizer):
     def _given(self, group):
         if group["momentum"] or group["centered"]:
             raise ValueError(
-                "momentum, centered: expected 0 and False for RMSprop (SGD and Adam have a momentum),"
+                "momentum, centered: expected 0 and False for RMSprop (near is Adam with betas=(momentum, alpha)),"
                 f" got momentum={group['momentum']!r}, centered={group['centered']!r}"
             )
         return super()._given(group)

@@ -14,7 +14,7 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)
 BUILT_ON = ("built_on_lr", "built_on_beta")  # of FTRL's state, two tensors: torch takes one with axes for one like p
 
 
-def prepare(name, p, g, state, maximize):
+def prepare(name, p, g, state):
     """Stand-ins for a parameter, its gradient and its state, which are plain and alike.
 
     Returns
@@ -35,8 +35,6 @@ def prepare(name, p, g, state, maximize):
     if gradient.dtype != w.dtype:
         raise TypeError(f"{name}.grad: expected dtype {w.dtype} like the parameter, got {gradient.dtype}")
     g = stand_in(gradient, w, w.dtype, f"{name}.grad")
-    if maximize:
-        g = torch.neg(g)
     arrays = []
     for key, x in state.items():
         target = local(placed_like(x, placed), f"state[{name}][{key!r}]")

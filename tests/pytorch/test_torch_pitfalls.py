@@ -173,6 +173,28 @@ def test_without_a_rate_nothing_moves(name):
     assert p.abs().max() <= 0.1 + 1e-6
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("l21", [0.0, 0.1])
+def test_maximize_negates_the_gradients_of_its_groups(dtype, l21):
+    shapes = [(5, 3), (0,), (), (40,), (300_000,)]
+    twins = []
+    for sign in (-1, 1):
+        params, maximize = [torch.nn.Parameter(torch.ones(x, dtype=getattr(torch, dtype))) for x in shapes], sign < 0
+        twins.append(params)
+        groups = [{"params": params[:2], "maximize": maximize}, {"params": params[2:3]},
+                  {"params": params[3:], "maximize": maximize}]  # fmt: skip
+        optimizer = ours.Adam(groups, lr=0.1, l1=0.01, l21=l21)
+        for i in range(2):
+            for j, p in enumerate(params):
+                g = torch.randn(p.shape, generator=torch.Generator().manual_seed(10 * i + j)).to(p.dtype)
+                p.grad = g if j == 2 else sign * g
+            before = [p.grad.clone() for p in params]
+            optimizer.step()
+            assert all(torch.equal(p.grad, g) for p, g in zip(params, before, strict=True))
+    for p, q in zip(*twins, strict=True):
+        assert torch.equal(p, q)
+
+
 def test_settings_are_checked_where_a_gradient_exists():
     """Schedulers pass through odd values."""
     p, q = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
