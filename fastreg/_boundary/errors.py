@@ -78,7 +78,8 @@ def bad_torch_memory(name, *tensors):
     got = ", ".join(
         "None" if x is None else f"shape {tuple(x.shape)}, strides {x.stride()}, dtype {x.dtype}" for x in flat(tensors)
     )
-    return ValueError(f"{name}: expected parameter, gradient, state and factors that lie in memory alike, got {got}")
+    expected = "parameter, gradient, state, factors and bounds that lie in memory alike"
+    return ValueError(f"{name}: expected {expected}, got {got}")
 
 
 def flat(tensors):

@@ -68,8 +68,8 @@ cdef class Stepper:
     cdef list plans, values   # by group: its Plan, and the settings that it was made from, or None
     cdef object plan          # of the group that is being collected; and what each parameter needs of it:
     cdef tuple names          # of the tensors of state
-    cdef object factors, kinds
     cdef bytes dtypes         # one DType for each
+    cdef object factors, kinds, bounds
     cdef bint counts, is_built_on_lr, has_axes, was_kept  # whether the plan is that of an earlier step
     cdef list bumped, fresh, kept
     cdef list pieces          # of memory that shares no bytes: what the last step has written back
@@ -162,9 +162,8 @@ cdef class Stepper:
         self.position = 0
         self.advance(state)
         reserve_groups(&self.work, count)
-        while len(self.plans) < count:
-            self.plans.append(None)
-            self.values.append(None)
+        self.plans += [None]*(count - len(self.plans))
+        self.values += [None]*(count - len(self.values))
         for k in range(count):
             group = groups[k]
             is_planned = False
@@ -218,8 +217,8 @@ cdef class Stepper:
             self.plans[k] = self.plan
             self.values[k] = values if self.plan.holds else None
         self.names, self.counts, self.is_built_on_lr = self.plan.names, self.plan.counts, self.plan.is_built_on_lr
-        self.dtypes, self.factors, self.kinds, self.has_axes = (
-            self.plan.dtypes, self.plan.factors, self.plan.kinds, self.plan.axes is not None)
+        self.dtypes, self.factors, self.kinds = self.plan.dtypes, self.plan.factors, self.plan.kinds
+        self.bounds, self.has_axes = self.plan.arrays_of_bounds, self.plan.axes is not None
         return 0
 
     cdef int add(self, list groups, Py_ssize_t k, Py_ssize_t j, p, g, own, new_state, prepare) except -1:
@@ -256,9 +255,7 @@ cdef class Stepper:
                 raise errors.bad_torch_memory(parameter, w, g, arrays, factor)
             for target, source in copies:
                 self.add_copy(parameter, target, source)
-                if source is w:
-                    self.bumped.append(target)
-            self.bumped.append(w)
+            self.bumped += [w, *[target for target, source in copies if source is w]]
         self.bumped.append(p)
         if self.counts and not (self.read(steps, &first) and point_to_steps(e, &first)):
             raise errors.bad_step_count(steps, f"state[{self.name(groups, k, j)}]['step']")
@@ -266,8 +263,10 @@ cdef class Stepper:
             self.check_plan()
         set_penalty(&self.work, e, &self.work.spans[k], self.plan, self.kinds,
                     self.name(groups, k, j) if self.has_axes else "")
-        if self.is_built_on_lr and not (self.read(lr, &first) and self.read(beta, &second)
-                                        and point_to_rate(e, &first, &second)):
+        if self.bounds is not None and self.bounds[j] is not None:
+            self.point_to_bounds(e, self.bounds[j])
+        if self.is_built_on_lr and not (
+                self.read(lr, &first) and self.read(beta, &second) and point_to_rate(e, &first, &second)):
             raise errors.bad_rate(lr, beta, f"state[{self.name(groups, k, j)}]")
         return 0
 
@@ -319,6 +318,16 @@ cdef class Stepper:
         if t.n == 0:  # NULL would leave out the tensor
             t.g = <void*>&self.work
         return True
+
+    cdef int point_to_bounds(self, Entry* e, tuple pair) except -1:
+        cdef DLTensor x, y
+        cdef Task* t = &self.work.tasks[self.work.count - 1]
+        self.read(pair[0], &x)
+        self.read(pair[1], &y)
+        if not (is_same_layout(&e.w, &x) and is_same_layout(&e.w, &y)):
+            raise errors.bad_torch_memory("bounds", *pair)
+        t.low, t.high, t.bound_step = memory_of(&x), memory_of(&y), 1
+        return 0
 
     cdef int add_copy(self, str name, object target, object source) except -1:
         """Adds a tensor that is written back after the step."""

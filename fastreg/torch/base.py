@@ -52,8 +52,9 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         Must be False.
     l1, l21, gamma, mode, theta
         As for :class:`fastreg.Optimizer`; numbers only, which a scheduler or a hook can change in the groups.
-    bounds : pair of float, optional
-        The interval in which each weight stays.
+    bounds : pair, optional
+        The interval in which each weight stays. A side is a number, or a list with a number or a tensor for each
+        parameter of the group; each step reads the tensors anew, which takes longer than the step itself.
     group_axis : int, None or list, default None
         The axis of which each index is a group of l21, 0 for the units of ``Linear`` and the output channels of
         convolutions; None makes each parameter one group. A list has one entry for each parameter of the group.
@@ -180,7 +181,7 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         settings = self._checked[k].update(self._given(group), has_float32(group))
         self._check(settings)
         rule, settings, decay = self._split(settings, group)
-        scales, kinds, factors, axes, bounds = penalty_parts(group, settings, lambda j: parameter_name(group, k, j))
+        scales, kinds, factors, axes, *bounds = penalty_parts(group, settings, lambda j: parameter_name(group, k, j))
         later = rule._direction(settings, False)
         betas = settings["betas"] if "bias_correction1" in later._fields else (0.0, 0.0)
         return Plan(
@@ -199,7 +200,8 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
             kinds=kinds,
             factors=factors,
             axes=axes,
-            bounds=bounds if settings["lr"] != 0 else None,  # without a rate, nothing moves
+            bounds=bounds[0] if settings["lr"] != 0 else None,  # without a rate, nothing moves
+            arrays_of_bounds=bounds[1] if settings["lr"] != 0 else None,
             decay=reference.Plain(settings["lr"]) if decay else None,
             decay_penalties=scaled_penalties(settings | {"l1": 0.0, "l2": decay, "gamma": inf}, scales)
             if decay

@@ -14,9 +14,10 @@ import torch
 from fastreg import reference
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import BITS
-from fastreg.optimizers.bounds import bounds_of, checked_pair
+from fastreg.optimizers.bounds import bounds_of, checked_pair, is_many
 from fastreg.optimizers.factors import check_products, largest_factor, split_factor
 from fastreg.optimizers.group_axis import obstacle_to_groups
+from fastreg.optimizers.params import filled
 from fastreg.optimizers.settings import checked_settings
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64), BITS)  # the order of DType in _kernels/table.pxd
@@ -42,6 +43,7 @@ class Plan(NamedTuple):
     factors: list | None  # of each parameter, a tensor or None
     axes: int | list | None
     bounds: list[tuple] | None  # by dtype
+    arrays_of_bounds: list | None  # of each parameter, a pair of tensors or None
     decay: tuple | None  # the direction of a step of weight decay before the step
     decay_penalties: list[tuple]
     maximize: bool
@@ -84,7 +86,7 @@ def is_constant(x):
 
 
 def penalty_parts(group, settings, name_of):
-    """What the penalty of a group depends on, beside numbers: scales, kinds, factors, axes and bounds."""
+    """What the penalty of a group depends on, beside numbers: scales, kinds, factors, axes, bounds and their arrays."""
     params, is_float32 = group["params"], has_float32(group)
     scales, kinds, factors = [1.0], None, None
     given = group["penalty_factor"]
@@ -98,26 +100,36 @@ def penalty_parts(group, settings, name_of):
         factors = None if all(x is None for x in factors) else factors
         for number, array in parts:
             check_products(settings, largest_factor(number, array), is_float32)
-    axes, pair = group["group_axis"], group["bounds"]
+    axes = group["group_axis"]
     axes = as_list(axes, params, "group_axis") if isinstance(axes, (list, tuple)) else errors.as_axis(axes)
-    bounds = None
-    if pair is not None and tuple(pair) != (-inf, inf):
-        checked_pair(pair, "bounds")
-        sides = [bounds_of("the parameters", np.empty(0, dtype), pair, "bounds") for dtype in DTYPES]
-        bounds = [tuple(map(float, side)) for side in sides]
-        if settings["gamma"] < inf:
-            raise errors.bad_gamma(settings["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
+    bounds, pairs = bounds_parts(params, checked_pair(group["bounds"], "bounds"), name_of)
+    if settings["gamma"] < inf and (bounds or pairs):
+        raise errors.bad_gamma(settings["gamma"], "bounds", "to which MCP's minimiser cannot be clipped")
     if settings["l21"] != 0:
-        check_groups(params, axes, factors, pair if bounds else None, settings["l21"], name_of)
-    return scales, kinds, factors, axes, bounds
+        every = pairs or [None if bounds is None else tuple(map(np.asarray, bounds[1]))] * len(params)
+        check_groups(params, axes, factors, every, settings["l21"], name_of)
+    arrays = None if pairs is None else [None if x is None else tuple(map(torch.from_numpy, x)) for x in pairs]
+    return scales, kinds, factors, axes, bounds, arrays
 
 
-def check_groups(params, axes, factors, pair, l21, name_of):
+def bounds_parts(params, pair, name_of):
+    """Bounds as a pair of numbers for each dtype, or as a pair of arrays for each parameter; None for none."""
+    if not any(map(is_many, pair)):
+        sides = [bounds_of("the parameters", np.empty(0, dtype), pair, "bounds") for dtype in DTYPES]
+        return (None if sides[0] is None else [tuple(map(float, side)) for side in sides]), None
+    sides, pairs = [as_list(x, params, f"bounds[{k}]") for k, x in enumerate(pair)], []
+    for j, p, *own in zip(range(len(params)), params, *sides):
+        like = as_template(p, dtype=DTYPES[TORCH_DTYPES.index(p.dtype)] if p.dtype in TORCH_DTYPES else None)
+        both = bounds_of(name_of(j), like, tuple(map(as_array, own)), "bounds")
+        pairs.append(None if both is None else tuple(x if x.ndim == like.ndim else filled(like, x) for x in both))
+    return None, pairs if any(x is not None for x in pairs) else None
+
+
+def check_groups(params, axes, factors, pairs, l21, name_of):
     """Raise ValueError where a group lasso has no meaning for these parameters."""
     axes = as_list(axes, params, "group_axis")
     weights, names = [as_template(p, True) for p in params], list(map(name_of, range(len(params))))
     factors = [None if f is None else np.ascontiguousarray(f.numpy()) for f in factors or [None] * len(params)]
-    pairs = [None if pair is None else tuple(map(np.asarray, pair))] * len(params)
     for axis, w, name in zip(axes, weights, names):
         if axis is not None:
             errors.axis_index(errors.as_axis(axis), w.ndim, name)
@@ -144,9 +156,9 @@ def dtypes_of(params):
     return bytes(TORCH_DTYPES.index(p.dtype) if p.dtype in TORCH_DTYPES else 255 for p in params)
 
 
-def as_template(p, in_c_order=False):
-    """An array with the shape, strides and dtype of a parameter; its numbers do not matter."""
-    array = np.empty(0, np.float64 if p.dtype == torch.float64 else np.float32)
+def as_template(p, in_c_order=False, dtype=None):
+    """An array with the shape, strides and dtype of a parameter, or in which it is computed; numbers do not matter."""
+    array = np.empty(0, dtype or (np.float64 if p.dtype == torch.float64 else np.float32))
     p = p.to_local() if hasattr(p, "to_local") else p
     steps = torch.empty(p.shape, device="meta").stride() if in_c_order else p.stride()
     strides = [array.itemsize * step for step in steps]

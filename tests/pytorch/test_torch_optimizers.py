@@ -121,6 +121,32 @@ OWN = {
 }
 
 
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_bounds_of_each_weight_have_the_bits_of_the_optimizer_over_arrays(name, dtype):
+    params = parameters(getattr(torch, dtype))
+    low = [torch.full(p.shape, -0.3) for p in params]
+    low[0] = -0.2  # a number in the place of a tensor
+    for high in (0.25, [p.detach().abs().clone() for p in params], [0.25] * len(params)):
+        params = parameters(getattr(torch, dtype))
+        arrays = [p.detach().clone() for p in params]
+        mine = getattr(ours, name)(params, lr=0.1, l1=0.1, bounds=(low, high), **OWN[name])
+        other = getattr(fastreg, name)(arrays, lr=0.1, l1=0.1, bounds=(low, high), **OWN[name])
+        for i in range(3):
+            set_gradients(i, params)
+            mine.step()
+            other.step(gradients(i, params))
+        for p, w in zip(params, arrays, strict=True):
+            assert torch.equal(p, w)
+    mine.param_groups[0]["bounds"] = low, 0.0
+    mine.param_groups[0]["lr"] = 0.0
+    mine.step()
+    assert torch.equal(params[1], arrays[1])
+    mine.param_groups[0]["lr"] = 0.1
+    mine.step()
+    assert max(p.max().item() for p in params if p.numel()) <= 0
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])

@@ -127,6 +127,11 @@ def test_settings_that_need_the_parameters():
         (matrix, {"penalty_factor": [torch.ones(4, 3)]}, r"penalty_factor\[.*: expected shape \(3, 4\)"),
         (matrix, {"penalty_factor": [1.0, 2.0]}, "penalty_factor: expected one entry for each of 1 parameters"),
         (matrix, {"gamma": 2.0, "l1": 1.0, "bounds": (0.0, 1.0)}, "gamma: expected inf with bounds"),
+        (matrix, {"gamma": 2.0, "l1": 1.0, "bounds": ([-torch.eye(3, 4)], 1.0)}, "gamma: expected inf with bounds"),
+        (matrix, {"l21": 1.0, "bounds": ([-torch.eye(3, 4)], 1.0)}, "l21: expected 0 with bounds"),
+        (matrix, {"bounds": ([torch.ones(4, 3)], 2.0)}, r"bounds\[0\]: expected shape \(3, 4\) like param_groups\[0\]"),
+        (matrix, {"bounds": (0.0, [1.0, 2.0])}, r"bounds\[1\]: expected one entry for each of 1 parameters, got 2"),
+        (matrix, {"bounds": ([0.0], [-torch.eye(3, 4)])}, "bounds: expected low <= high"),
     ):
         p.grad = torch.ones_like(p)
         optimizer = ours.SGD([p], lr=0.1, **settings)
