@@ -70,17 +70,24 @@ class LazyRows(torch.nn.Module):
 
     # -- Steps --------------------------------------------------------------------------------------------------------
 
-    def _gather(self, indices, name):
-        """The rows of a tensor of indices, up to date, shape (n, width), and a private copy of the indices."""
+    def _gather(self, indices, name, keeps_shape=False):
+        """The rows of a tensor of indices, up to date, and a private copy of the indices.
+
+        The rows have the shape (n, width), or (*indices.shape, width): a view of them would be one more node of the
+        graph, which takes longer than to copy them.
+        """
         if not isinstance(indices, torch.Tensor) or indices.dtype not in INDEX_DTYPES:
             got = indices.dtype if isinstance(indices, torch.Tensor) else type(indices).__name__
             raise TypeError(f"{name}: expected a tensor of int32 or int64, got {got}")
         self._notice_writes()
         ids = indices.numpy().flatten()  # a copy: the caller's memory may change before the step
         try:
-            rows = torch.from_numpy(self._lazy.weights(ids))
+            rows = self._lazy.weights(ids)
         except ValueError as error:
             raise IndexError(f"index out of range in self: {error}") from None
+        if keeps_shape and indices.dim() != 1:
+            rows = rows.reshape(*indices.shape, self.embedding_dim)
+        rows = torch.from_numpy(rows)
         if torch.is_grad_enabled():
             self._pending.add(ids, rows.requires_grad_())
         return rows, ids
@@ -301,8 +308,7 @@ class LazyEmbedding(LazyRows):
 
     def forward(self, input):
         """The rows of `input`, a tensor of int32 or int64 of any shape, as a tensor of shape (*input.shape, width)."""
-        rows = self._gather(input, "input")[0].clone()  # the leaf itself could not be changed in place
-        return rows if input.dim() == 1 else rows.view(*input.shape, self.embedding_dim)
+        return self._gather(input, "input", True)[0].clone()  # the leaf itself could not be changed in place
 
 
 def checked_padding(padding_idx, rows):

@@ -24,17 +24,20 @@ class Pending:
         """Apply all gradients as one step; return whether there was one."""
         if self._taken is not None:
             self._settle(lazy)
-        ready = [(ids, leaf, leaf.grad) for ids, leaf in self._leaves if leaf.grad is not None]
-        if not ready:
-            return False
-        for _, _, grad in ready:
+        ready = []
+        for ids, leaf in self._leaves:
+            grad = leaf.grad
+            if grad is None:
+                continue
             if grad.requires_grad:
                 raise RuntimeError("expected gradients of backward() without create_graph=True, got some with a graph")
-        ids, _, grads = ready[0]
-        grads = grads.numpy(force=True)  # which applies a sign that torch has only noted
+            ready.append((ids, leaf, grad))
+        if not ready:
+            return False
+        ids, grads = ready[0][0], as_rows(*ready[0])
         if len(ready) > 1:
             ids = np.concatenate([ids for ids, _, _ in ready])
-            grads = np.concatenate([grad.numpy(force=True) for _, _, grad in ready])
+            grads = np.concatenate([as_rows(*x) for x in ready])
         if padding_idx is not None and (ids == padding_idx).any():
             others = ids != padding_idx
             ids, grads = ids[others], grads[others]
@@ -61,3 +64,9 @@ class Pending:
     def _prune(self):
         """Forget leaves without a gradient that no graph refers to any more."""
         self._leaves = [pair for pair in self._leaves if pair[1].grad is not None or pair[1]._use_count() > 1]
+
+
+def as_rows(ids, leaf, grad):
+    """A gradient as an array with one row for each index."""
+    rows = grad.numpy(force=True)  # which applies a sign that torch has only noted
+    return rows if rows.ndim == 2 else rows.reshape(len(ids), leaf.shape[-1])
