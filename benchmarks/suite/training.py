@@ -88,3 +88,40 @@ class TorchLoop(Ratio):
             step()
             statements.append(statement("step()", step=step))
         return ratio(*statements)
+
+
+class TorchLazyEmbedding:
+    """A whole step with an embedding: forward, backward and step, divided by torch's sparse one without a penalty."""
+
+    params = [[(50_000, 32, 256), (1_000_000, 16, 4096)], [0.0, 1e-4]]
+    param_names = ["rows, width, indices", "l1"]
+    unit = "times torch"
+    timeout = 300
+
+    def track_ratio(self, sizes, l1):
+        try:
+            import torch
+
+            from fastreg.torch import LazyEmbedding
+        except ImportError as error:
+            raise NotImplementedError(str(error)) from error  # asv skips the benchmark
+        torch.set_num_threads(1)
+        rows, width, count = sizes
+        batches = [torch.randint(rows, (count,)) for _ in range(16)]
+        mine = LazyEmbedding(rows, width, lr=LR, l1=l1)
+        theirs = torch.nn.Embedding(rows, width, sparse=True)
+        optimizer = torch.optim.SGD(theirs.parameters(), lr=LR)
+
+        def step():
+            for indices in batches:
+                mine(indices).sum().backward()
+                mine.step()
+
+        def step_of_torch():
+            for indices in batches:
+                theirs(indices).sum().backward()
+                optimizer.step()
+                optimizer.zero_grad()
+
+        step(), step_of_torch()
+        return ratio(statement("step()", step=step), statement("step()", step=step_of_torch))
