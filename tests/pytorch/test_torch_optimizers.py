@@ -1,5 +1,7 @@
 """The optimizers of fastreg.torch agree with torch's where both have a rule, and bit for bit with those over arrays."""
 
+import io
+
 import pytest
 from cases import assert_same_bits
 
@@ -90,6 +92,46 @@ def test_each_loads_the_state_of_the_other(case, dtype):
         mine.step()
         theirs.step()
     assert_close(a, b, dtype)
+
+
+@pytest.mark.parametrize("lr", [0.01, torch.tensor(0.01), torch.tensor([0.01])], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_a_new_optimizer_goes_on_from_the_file_of_the_other(case, lr):
+    """Two groups with settings of their own, an lr that is a tensor, and a scheduler that fills it."""
+    (name, options), penalty = CASES[case], {"mode": "subgradient"}
+    if options.get("decoupled_weight_decay") or name == "AdamW":
+        penalty = {}
+    sides = [(ours, penalty), (torch.optim, {})]
+    for module, settings in sides:
+        params = parameters(torch.float32)
+        first = getattr(module, name)(groups_of(params), lr=copied(lr), **options, **settings)
+        run(params, first, range(5))
+        other, other_settings = sides[module is ours]
+        file = io.BytesIO()
+        torch.save(first.state_dict(), file)
+        file.seek(0)
+        others = [torch.nn.Parameter(p.detach().clone()) for p in params]
+        second = getattr(other, name)(groups_of(others), lr=0.5, **options, **other_settings)
+        second.load_state_dict(torch.load(file, weights_only=True))
+        run(params, first, range(5, 10))
+        run(others, second, range(5, 10))
+        assert_close(params, others, torch.float32)
+
+
+def copied(lr):
+    return lr.clone() if isinstance(lr, torch.Tensor) else lr
+
+
+def groups_of(params):
+    return [{"params": params[:1], "lr": 0.02}, {"params": params[1:], "weight_decay": 0.1}]
+
+
+def run(params, optimizer, steps):
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    for i in steps:
+        set_gradients(i, params)
+        optimizer.step()
+        scheduler.step()
 
 
 @dtypes
