@@ -14,6 +14,26 @@ cdef inline object item(object d, object key):
     return <object>x if x != NULL else None
 
 
+cdef bint point_to_steps(Entry* e, const DLTensor* steps) noexcept:
+    """Points to the count of steps; False if it is none that torch would have written."""
+    if size_of(steps) != 1 or torch_dtype(steps) == BFLOAT16:
+        return False
+    e.steps, e.steps_dtype = memory_of(steps), torch_dtype(steps)
+    return 0 <= steps_of(e) < 2.0**53
+
+
+cdef bint point_to_rate(Entry* e, const DLTensor* lr, const DLTensor* beta) noexcept:
+    """Points to what z of FTRL is built on; False for numbers with which z would become infinite or a NaN."""
+    cdef double inverse
+    if size_of(lr) != 1 or torch_dtype(lr) != FLOAT64 or size_of(beta) != 1 or torch_dtype(beta) != FLOAT64:
+        return False
+    e.lr, e.beta = <double*>memory_of(lr), <double*>memory_of(beta)
+    inverse = 1/e.lr[0] if e.lr[0] > 0 else e.lr[0]
+    if torch_dtype(&e.w) != FLOAT64:
+        return 0 <= inverse and isfinite(<float>inverse) and 0 <= e.beta[0] and isfinite(<float>e.beta[0])
+    return 0 <= inverse and isfinite(inverse) and 0 <= e.beta[0] and isfinite(e.beta[0])
+
+
 cdef int insert_states(object state, list fresh) except -1:
     """Puts new states into the optimizer's, all or none: the hash of a tensor is Python code, which may raise."""
     cdef list before = []
