@@ -119,7 +119,7 @@ cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating*
 cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floating* l21, floating* x_,
                        floating* h_) noexcept nogil:
     """From the end, which is still in a cache where the block as a whole is not."""
-    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), i, k
+    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), ahead, i, k
     cdef bint is_copy = t.dtype == BFLOAT16
     cdef floating* x = x_ if is_copy else <floating*>t.w
     cdef Piece p
@@ -127,11 +127,12 @@ cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floa
         p = piece_of(t, width, count - 1 - k)
         if not b.is_held:
             x = load(t, &p, x_, h_)
+        ahead = 0 if is_copy or b.is_held else -p.lines*t.pitch*<Py_ssize_t>sizeof(floating)
         for i in range(p.lines):
             if even_metric(t) != 0:
-                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, 0 if is_copy else -p.lines*t.pitch)
+                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, ahead)
             else:
-                shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21)
+                shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21, ahead)
         store(t, &p, x)
 
 
@@ -144,7 +145,7 @@ cdef void multiply(floating* x, Py_ssize_t count, Py_ssize_t inner, const floati
             multiply_group(x + j*inner, factor[j], inner)
         return
     for i in range(count // CHUNK):
-        prefetch(x + CHUNK*i + ahead)
+        prefetch_chunk(x + CHUNK*i, ahead)
         for j in range(CHUNK*i, CHUNK*i + CHUNK):
             x[j] = multiplied(x[j], factor[j])
     for j in range(count - count % CHUNK, count):
@@ -152,14 +153,18 @@ cdef void multiply(floating* x, Py_ssize_t count, Py_ssize_t inner, const floati
 
 
 cdef void shrink(floating* x, const floating* h, Py_ssize_t count, Py_ssize_t inner, const floating* norm,
-                 const floating* l21) noexcept nogil:
+                 const floating* l21, Py_ssize_t ahead) noexcept nogil:
     """A line of groups, each to its norm."""
-    cdef Py_ssize_t j
+    cdef Py_ssize_t i, j
     if inner > 1:
         for j in range(count):
             shrink_group(x + j*inner, h + j*inner, norm[j], l21[j], inner)
         return
-    for j in range(count):
+    for i in range(count // CHUNK):
+        prefetch_chunk(x + CHUNK*i, ahead)
+        for j in range(CHUNK*i, CHUNK*i + CHUNK):
+            x[j] = shrunk(x[j], inverse_norm(h[j], norm[j], l21[j]), norm[j])
+    for j in range(count - count % CHUNK, count):
         x[j] = shrunk(x[j], inverse_norm(h[j], norm[j], l21[j]), norm[j])
 
 
