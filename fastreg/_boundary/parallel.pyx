@@ -6,7 +6,7 @@ exception was raised meanwhile, including KeyboardInterrupt: the last wait canno
 rejected, since it is Python code, which can be. This module contains no loop over weights, so one version of it serves
 all instruction sets.
 """
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.pythread cimport (
     PyThread_acquire_lock, PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock, PyThread_type_lock,
     WAIT_LOCK,
@@ -14,7 +14,7 @@ from cpython.pythread cimport (
 from cython cimport final
 
 from fastreg._boundary.checks cimport GIL_FREE, kernels
-from fastreg._kernels.slices cimport bytes_of, group_slice, shifted
+from fastreg._kernels.slices cimport bytes_of, group_slice, panels_of, shifted
 from fastreg._kernels.table cimport DType, Task
 
 from fastreg._boundary import threads as thread_pool
@@ -128,7 +128,9 @@ cdef struct Tasks:
     Task* tasks
     Py_ssize_t count
     Py_ssize_t size
-    Py_ssize_t* found  # by part: the first task whose gradient is not finite, or -1
+    Py_ssize_t* found   # by part: the first task whose gradient is not finite, or -1
+    Py_ssize_t sharing  # number of threads that can share the lines of a task: see passes.pxi; 0 for none
+    void* memory        # for that
 
 
 cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
@@ -136,11 +138,11 @@ cdef inline Py_ssize_t bytes_per_weight(const Task* t) noexcept nogil:
     return 3*bytes_of(t.dtype) + 2*max(4, bytes_of(t.dtype))*((t.a != NULL) + (t.b != NULL) + (t.c != NULL))
 
 
-cdef Py_ssize_t total_bytes(Task* tasks, Py_ssize_t count) noexcept nogil:
+cdef Py_ssize_t total_bytes(const Tasks* work) noexcept nogil:
     cdef Py_ssize_t i, size = 0
-    for i in range(count):
-        if tasks[i].g != NULL:
-            size += tasks[i].n*bytes_per_weight(&tasks[i])
+    for i in range(work.count):
+        if work.tasks[i].g != NULL and not shares_lines(work, &work.tasks[i]):
+            size += work.tasks[i].n*bytes_per_weight(&work.tasks[i])
     return size
 
 
@@ -184,11 +186,11 @@ cdef void update_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
     cdef const Tasks* work = <const Tasks*>context
     cdef Py_ssize_t i, before = 0
     cdef Task s
-    if parts == 1:
+    if parts == 1 and work.sharing == 0:
         kernels.update(work.tasks, work.count)
         return
     for i in range(work.count):
-        if work.tasks[i].g != NULL:
+        if work.tasks[i].g != NULL and not shares_lines(work, &work.tasks[i]):
             if work.tasks[i].l21 == 0 and slice_of(work, i, before, part, parts, &s):
                 kernels.update(&s, 1)
             elif work.tasks[i].l21 != 0 and group_slice_of(work, i, before, part, parts, &s):
@@ -209,21 +211,33 @@ cdef void finite_part(void* context, Py_ssize_t part, Py_ssize_t parts) noexcept
             before += work.tasks[i].n*bytes_per_weight(&work.tasks[i])
 
 
+include "passes.pxi"
+
+
 cdef int update(Task* tasks, Py_ssize_t count, Py_ssize_t n, object threads) except -1:
-    """One step of all tasks, which have n coordinates in total."""
+    """One step of all tasks, which have n coordinates in total. It is complete even if this raises."""
     if n*MAX_BYTES_PER_WEIGHT < MIN_BYTES:  # computing the size takes a tenth of a step of many small tensors
         with nogil:
             kernels.update(tasks, count)
         return 0
-    cdef Tasks work = Tasks(tasks, count, total_bytes(tasks, count), NULL)
-    return run(update_part, &work, work.size, threads)
+    cdef Tasks work = Tasks(tasks, count, 0, NULL, 0, NULL)
+    work.size = total_bytes(&work)
+    try:
+        prepare_passes(&work, threads)
+    finally:
+        try:
+            run(update_part, &work, work.size, threads)
+        finally:
+            update_in_passes(&work, threads)
+    return 0
 
 
 cdef Py_ssize_t nonfinite(Task* tasks, Py_ssize_t count, object threads) except -2:
     """The index of the first task with an infinity or a NaN in its gradient, or -1."""
     cdef Py_ssize_t[PARTS] found
     cdef Py_ssize_t part
-    cdef Tasks work = Tasks(tasks, count, total_bytes(tasks, count), &found[0])
+    cdef Tasks work = Tasks(tasks, count, 0, &found[0], 0, NULL)
+    work.size = total_bytes(&work)
     for part in range(PARTS):
         found[part] = -1
     run(finite_part, &work, work.size, threads)

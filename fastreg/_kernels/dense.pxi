@@ -78,17 +78,17 @@ cdef void dense(Direction d, DenseMode m, Penalty p, Factor f, floating* w, cons
     else:
         for k in range(n // CHUNK):
             i = CHUNK*k
-            prefetch_chunk(w + i)
+            prefetch_chunk(w + i, AHEAD)
             if far:
                 prefetch_chunk_level2(g + i)
             if Direction in HasA:
-                prefetch_chunk(a + i)
+                prefetch_chunk(a + i, AHEAD)
                 copy_chunk(a + i, a_)
             if Direction in HasB:
-                prefetch_chunk(b + i)
+                prefetch_chunk(b + i, AHEAD)
                 copy_chunk(b + i, b_)
             if Direction in ThreeStates:
-                prefetch_chunk(c + i)
+                prefetch_chunk(c + i, AHEAD)
                 copy_chunk(c + i, c_)
             for j in range(CHUNK):
                 w_[j] = stepped(&d, &m, &p, w[i + j], g[i + j], a_ + j, b_ + j, c_ + j, factor_at(&f, i + j, g),

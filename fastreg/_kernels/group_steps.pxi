@@ -97,7 +97,7 @@ cdef inline WithSums with_sums(const Task* t, const Task* line, Py_ssize_t lines
     m.are_groups, m.lines, m.sums = t.outer == 1, lines, sums
     m.pitch, m.sums_pitch = line.n if m.are_groups else t.pitch, GROUP_LANES if m.are_groups else GROUPS_AT_ONCE
     m.low, m.high, m.bound_step = line.low, line.high, line.bound_step
-    if t.outer*t.pitch*bytes_of(t.dtype) > BEYOND_L2:
+    if max(t.n, t.outer*t.pitch)*bytes_of(t.dtype) > BEYOND_L2:
         m.ahead = <Py_ssize_t>(2*STRIP) if m.are_groups else t.pitch
     return m
 

@@ -1,6 +1,6 @@
 # Layer 2: what a pass over groups adds up, and the metric, included by variant.pyx before groups.pxi.
 #
-# The order of a sum depends only on the position in the group, so that slices do not show.
+# The order of a sum depends only on the position in the group and the number of its lines, so that slices do not show.
 
 cdef enum:
     HELD = 2048            # coordinates that are worked on at a time
@@ -24,6 +24,7 @@ ctypedef fused Sums:
 
 cdef struct Block:  # groups that are worked on at a time
     Py_ssize_t count               # of groups
+    bint is_held                   # whether what a pass has loaded is there for the next one
     double[GROUPS_AT_ONCE] norm    # after the step
     double[GROUPS_AT_ONCE] least   # of h
     bint[GROUPS_AT_ONCE] iterated  # whether the norm is still searched
@@ -150,6 +151,22 @@ cdef inline void fold(Sums _, double* lanes, double* sums) noexcept nogil:
         for i in range(1, GROUP_LANES):
             lanes[0] = min(lanes[0], lanes[i])
         sums[2*GROUPS_AT_ONCE] = lanes[0]
+
+
+cdef void add_sums(Sums _, const double* part, Py_ssize_t pitch, Py_ssize_t n, double* sums) noexcept nogil:
+    """Adds those of a part of each of n groups."""
+    cdef Py_ssize_t j
+    for j in range(n):
+        sums[j] += part[j]
+    if Sums is not Squares:
+        for j in range(n):
+            sums[GROUPS_AT_ONCE + j] += part[pitch + j]
+    if Sums is Slopes:
+        for j in range(n):
+            sums[2*GROUPS_AT_ONCE + j] += part[2*pitch + j]
+    elif Sums is Moments:
+        for j in range(n):
+            sums[2*GROUPS_AT_ONCE + j] = min(part[2*pitch + j], sums[2*GROUPS_AT_ONCE + j])
 
 
 # -- The metric -------------------------------------------------------------------------------------------------------

@@ -68,12 +68,9 @@ cdef void store(const Task* t, const Piece* piece, const floating* x) noexcept n
 
 cdef void add_block(Sums kind, const Task* t, Block* b, bint steps, const floating* norm, const floating* l21,
                     floating* x_, floating* h_) noexcept nogil:
-    """The sums of all groups of a block, if `steps` after the coordinates' own step.
-
-    What an earlier pass has loaded stays if it is the whole block.
-    """
+    """The sums of all groups of a block, if `steps` after the coordinates' own step."""
     cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), j, k, start
-    cdef bint is_loaded = Sums is Slopes and t.outer*width <= HELD
+    cdef bint is_loaded = Sums is Slopes and b.is_held
     cdef bint adds = steps and adds_in_step(t, b.count)
     cdef floating* x = x_ if t.dtype == BFLOAT16 else <floating*>t.w
     cdef Piece piece
@@ -122,19 +119,20 @@ cdef void add_lines(Sums kind, const Task* t, const floating* x, const floating*
 cdef void shrink_block(const Task* t, Block* b, const floating* norm, const floating* l21, floating* x_,
                        floating* h_) noexcept nogil:
     """From the end, which is still in a cache where the block as a whole is not."""
-    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), i, k
-    cdef bint is_loaded = t.outer*width <= HELD, is_copy = t.dtype == BFLOAT16
+    cdef Py_ssize_t width = b.count*t.inner, count = pieces_of(t, width), ahead, i, k
+    cdef bint is_copy = t.dtype == BFLOAT16
     cdef floating* x = x_ if is_copy else <floating*>t.w
     cdef Piece p
     for k in range(count):
         p = piece_of(t, width, count - 1 - k)
-        if not is_loaded:
+        if not b.is_held:
             x = load(t, &p, x_, h_)
+        ahead = 0 if is_copy or b.is_held else -p.lines*t.pitch*<Py_ssize_t>sizeof(floating)
         for i in range(p.lines):
             if even_metric(t) != 0:
-                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, 0 if is_copy else -p.lines*t.pitch)
+                multiply(x + i*p.pitch, b.count, p.n // b.count, norm, ahead)
             else:
-                shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21)
+                shrink(x + i*p.pitch, h_ + i*p.n, b.count, p.n // b.count, norm, l21, ahead)
         store(t, &p, x)
 
 
@@ -147,7 +145,7 @@ cdef void multiply(floating* x, Py_ssize_t count, Py_ssize_t inner, const floati
             multiply_group(x + j*inner, factor[j], inner)
         return
     for i in range(count // CHUNK):
-        prefetch(x + CHUNK*i + ahead)
+        prefetch_chunk(x + CHUNK*i, ahead)
         for j in range(CHUNK*i, CHUNK*i + CHUNK):
             x[j] = multiplied(x[j], factor[j])
     for j in range(count - count % CHUNK, count):
@@ -155,14 +153,18 @@ cdef void multiply(floating* x, Py_ssize_t count, Py_ssize_t inner, const floati
 
 
 cdef void shrink(floating* x, const floating* h, Py_ssize_t count, Py_ssize_t inner, const floating* norm,
-                 const floating* l21) noexcept nogil:
+                 const floating* l21, Py_ssize_t ahead) noexcept nogil:
     """A line of groups, each to its norm."""
-    cdef Py_ssize_t j
+    cdef Py_ssize_t i, j
     if inner > 1:
         for j in range(count):
             shrink_group(x + j*inner, h + j*inner, norm[j], l21[j], inner)
         return
-    for j in range(count):
+    for i in range(count // CHUNK):
+        prefetch_chunk(x + CHUNK*i, ahead)
+        for j in range(CHUNK*i, CHUNK*i + CHUNK):
+            x[j] = shrunk(x[j], inverse_norm(h[j], norm[j], l21[j]), norm[j])
+    for j in range(count - count % CHUNK, count):
         x[j] = shrunk(x[j], inverse_norm(h[j], norm[j], l21[j]), norm[j])
 
 
@@ -172,7 +174,12 @@ cdef void shrink_group(floating* x, const floating* h, floating norm, floating l
         x[j] = shrunk(x[j], inverse_norm(h[j], norm, l21), norm)
 
 
-cdef bint start_block(Block* b, const floating* l21, double tolerance) noexcept nogil:
+cdef inline double tolerance_of(const floating* _) noexcept nogil:
+    """Up to which a weight may be off, of its value."""
+    return 1e-8 if floating is float else 1e-16
+
+
+cdef bint start_block(Block* b, const floating* l21) noexcept nogil:
     """From the moments to a first guess of each norm; whether any must be improved."""
     cdef double xx, xxhh
     cdef Py_ssize_t j
@@ -181,12 +188,12 @@ cdef bint start_block(Block* b, const floating* l21, double tolerance) noexcept 
         xx, xxhh, b.least[j] = b.sums[j], b.sums[GROUPS_AT_ONCE + j], b.sums[2*GROUPS_AT_ONCE + j]
         b.norm[j] = first_norm(xx, xxhh, l21[j]) if l21[j] != 0 else INFINITY
         b.iterated[j] = (l21[j] != 0 and is_iterated(xx, xxhh, l21[j])
-                         and not is_close(xx, xxhh, b.least[j], l21[j], tolerance))
+                         and not is_close(xx, xxhh, b.least[j], l21[j], tolerance_of(l21)))
         any_iterated |= b.iterated[j]
     return any_iterated
 
 
-cdef bint improve_block(Block* b, const floating* l21, double tolerance, const floating* norm) noexcept nogil:
+cdef bint improve_block(Block* b, const floating* l21, const floating* norm) noexcept nogil:
     """An iteration of each norm, from the rounded one; whether any must be improved further, and can be."""
     cdef double[GROUP_SUMS] slopes
     cdef Py_ssize_t i, j
@@ -195,10 +202,56 @@ cdef bint improve_block(Block* b, const floating* l21, double tolerance, const f
         if b.iterated[j]:
             for i in range(GROUP_SUMS):
                 slopes[i] = b.sums[GROUPS_AT_ONCE*i + j]
-            b.iterated[j] = (is_improved(&b.norm[j], slopes, b.least[j], l21[j], tolerance)
+            b.iterated[j] = (is_improved(&b.norm[j], slopes, b.least[j], l21[j], tolerance_of(norm))
                              and <floating>b.norm[j] != norm[j])
             any_iterated |= b.iterated[j]
     return any_iterated
+
+
+cdef void copy_norms(const Block* b, floating* norm) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(b.count):
+        norm[j] = <floating>b.norm[j]
+
+
+cdef void set_strengths(const Task* t, Py_ssize_t count, const floating* f, floating* l21) noexcept nogil:
+    """The l21 of each group."""
+    cdef Py_ssize_t j
+    for j in range(count):
+        l21[j] = <floating>t.l21*(f[j*t.inner] if f != NULL else <floating>1)
+
+
+cdef bint first_norms(const Task* t, Block* b, const floating* f, const floating* l21) noexcept nogil:
+    """From the first sums to norms, or to factors if the metric is even; whether any must be improved."""
+    cdef double h = even_metric(t)
+    cdef floating l2
+    cdef Py_ssize_t j
+    if h == 0:
+        return start_block(b, l21)
+    for j in range(b.count):
+        l2 = <floating>t.p.elastic_net.l2*(f[j*t.inner] if f != NULL else <floating>1)
+        b.norm[j] = even_shrinkage(b.sums[j], h, l2, l21[j])
+    return False
+
+
+# -- All panels of a block --------------------------------------------------------------------------------------------
+
+cdef void add_panels(Sums kind, const Task* t, Block* b, bint steps, const floating* norm, const floating* l21,
+                     floating* x_, floating* h_) noexcept nogil:
+    """As add_block: the sums of the panels, one after the other."""
+    cdef double[GROUP_SUMS*GROUPS_AT_ONCE] sums
+    cdef Py_ssize_t count = panels_of(t), held = lines_of_panel(t)*b.count*t.inner if b.is_held else 0, k
+    cdef Task s
+    if count == 1:
+        add_block(kind, t, b, steps, norm, l21, x_, h_)
+        return
+    clear(kind, sums, b.count, GROUPS_AT_ONCE)
+    for k in range(count):
+        s = panel_of(t, k)
+        add_block(kind, &s, b, steps, norm, l21, x_ + k*held, h_ + k*held)
+        add_sums(kind, b.sums, GROUPS_AT_ONCE, b.count, sums)
+    clear(kind, b.sums, b.count, GROUPS_AT_ONCE)
+    add_sums(kind, sums, GROUPS_AT_ONCE, b.count, b.sums)
 
 
 cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating* f) noexcept nogil:
@@ -209,36 +262,23 @@ cdef void step_block(const Task* t, Py_ssize_t count, bint steps, const floating
     cdef floating[HELD + PADDING] x_
     cdef floating[HELD + PADDING] h_
     cdef floating[GROUPS_AT_ONCE] norm, l21
-    cdef floating l2
-    cdef double h = even_metric(t), tolerance = 1e-8 if floating is float else 1e-16
     cdef Block b
     cdef bint is_searched
-    cdef Py_ssize_t j, iteration = 0
-    b.count = count
-    for j in range(count):
-        l21[j] = <floating>t.l21*(f[j*t.inner] if f != NULL else <floating>1)
-        norm[j] = 0
-    if h != 0:
-        add_block(Squares(0), t, &b, steps, norm, l21, x_, h_)
-        for j in range(count):
-            l2 = <floating>t.p.elastic_net.l2*(f[j*t.inner] if f != NULL else <floating>1)
-            norm[j] = even_shrinkage(b.sums[j], h, l2, l21[j])
+    cdef Py_ssize_t iteration = 0
+    b.count, b.is_held = count, t.outer*count*t.inner <= HELD
+    set_strengths(t, count, f, l21)
+    if even_metric(t) != 0:
+        add_panels(Squares(0), t, &b, steps, l21, l21, x_, h_)
     else:
-        add_block(Moments(0), t, &b, steps, norm, l21, x_, h_)
-        is_searched = start_block(&b, l21, tolerance)
+        add_panels(Moments(0), t, &b, steps, l21, l21, x_, h_)
+    is_searched = first_norms(t, &b, f, l21)
+    copy_norms(&b, norm)
+    while is_searched and iteration < MOST_ITERATIONS:
+        add_panels(Slopes(0), t, &b, False, norm, l21, x_, h_)
+        is_searched = improve_block(&b, l21, norm)
         copy_norms(&b, norm)
-        while is_searched and iteration < MOST_ITERATIONS:
-            add_block(Slopes(0), t, &b, False, norm, l21, x_, h_)
-            is_searched = improve_block(&b, l21, tolerance, norm)
-            copy_norms(&b, norm)
-            iteration += 1
+        iteration += 1
     shrink_block(t, &b, norm, l21, x_, h_)
-
-
-cdef void copy_norms(const Block* b, floating* norm) noexcept nogil:
-    cdef Py_ssize_t j
-    for j in range(b.count):
-        norm[j] = <floating>b.norm[j]
 
 
 # -- All blocks -------------------------------------------------------------------------------------------------------
@@ -302,8 +342,8 @@ cdef void add_values(const Task* t, Py_ssize_t count, const floating* f, double*
     cdef Py_ssize_t j
     memset(unused, 0, sizeof(unused))
     s.direction, s.d.plain.lr = PLAIN, 1  # so that no metric is asked for
-    b.count = count
-    add_block(Squares(0), &s, &b, False, unused, unused, x_, x_)
+    b.count, b.is_held = count, False
+    add_panels(Squares(0), &s, &b, False, unused, unused, x_, x_)
     for j in range(count):
         strength = t.l21*(f[j*t.inner] if f != NULL else <floating>1)
         if strength != 0:

@@ -24,11 +24,11 @@ cdef enum:
     BEYOND_L2 = 1 << 20  # bytes of an array that does not come from the second level
 
 
-cdef inline void prefetch_chunk(const floating* there) noexcept nogil:
-    """Prefetches the chunk that is AHEAD of this one."""
+cdef inline void prefetch_chunk(const floating* there, Py_ssize_t ahead) noexcept nogil:
+    """Prefetches the chunk that is so many bytes ahead of this one."""
     cdef Py_ssize_t j
     for j in range(<Py_ssize_t>(CHUNK*sizeof(floating)//CACHE_LINE)):
-        prefetch(<const char*>there + AHEAD + CACHE_LINE*j)
+        prefetch(<const char*>there + ahead + CACHE_LINE*j)
 
 
 cdef inline void prefetch_chunk_level2(const floating* there) noexcept nogil:

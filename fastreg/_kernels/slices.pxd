@@ -31,6 +31,28 @@ cdef inline Task group_slice(const Task* t, Py_ssize_t first, Py_ssize_t count) 
     return s
 
 
+cdef enum:
+    MOST_PANELS = 64
+    LEAST_LINES = 64
+
+
+cdef inline Py_ssize_t lines_of_panel(const Task* t) noexcept nogil:
+    """Groups are added up by panels, which are lines of the outer index, so that threads can share them."""
+    return max((t.outer + MOST_PANELS - 1) // MOST_PANELS, <Py_ssize_t>LEAST_LINES)
+
+
+cdef inline Py_ssize_t panels_of(const Task* t) noexcept nogil:
+    return t.outer // lines_of_panel(t) if t.outer >= 2*LEAST_LINES else 1
+
+
+cdef inline Task panel_of(const Task* t, Py_ssize_t k) noexcept nogil:
+    """The task for a panel. The last one has the lines that are left, too."""
+    cdef Py_ssize_t lines = lines_of_panel(t), first = k*lines
+    cdef Task s = shifted(t, first*t.pitch, t.n)
+    s.outer = t.outer - first if k == panels_of(t) - 1 else lines
+    return s
+
+
 cdef inline double rate_of_z(const Rows* t) noexcept nogil:
     """The lr that z of FTRL is built on: that of the last step that had one; 0 if z fits any."""
     return t.d.plain.lr if t.d.plain.lr != 0 else t.built_on

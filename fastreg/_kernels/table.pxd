@@ -204,3 +204,6 @@ cdef struct Kernels:
     void (*lazy_flush)(Rows* t) noexcept nogil
     void (*lazy_read)(Rows* t, const Indices* indices, Py_ssize_t count, void* out) noexcept nogil
     void (*linear_learn)(Rows* t, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil
+    Py_ssize_t (*passes_size)(const Task* t) noexcept nogil  # of the memory for a step in passes; zero at first
+    void (*pass_panel)(const Task* t, void* memory, Py_ssize_t panel) noexcept nogil
+    bint (*end_pass)(const Task* t, void* memory) noexcept nogil  # after all panels; whether another pass follows

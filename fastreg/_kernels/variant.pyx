@@ -11,7 +11,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 from fastreg._kernels.bfloat16 cimport *
-from fastreg._kernels.slices cimport bytes_of, rate_of_z, shifted
+from fastreg._kernels.slices cimport bytes_of, lines_of_panel, panel_of, panels_of, rate_of_z, shifted
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
@@ -28,6 +28,7 @@ include "group_sums.pxi"
 include "group_steps.pxi"
 include "dense_types.pxi"
 include "groups.pxi"
+include "group_panels.pxi"
 include "lazy_groups.pxi"
 include "lazy.pxi"
 include "lazy_bounds.pxi"
@@ -37,7 +38,7 @@ include "lazy_types.pxi"
 
 cdef Kernels table = Kernels(
     &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read,
-    &linear_learn,
+    &linear_learn, &passes_size, &pass_panel, &end_pass,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

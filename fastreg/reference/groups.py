@@ -21,6 +21,8 @@ from fastreg.reference.rules import (
 from fastreg.reference.scalars import as_float32, within
 
 GROUP_LANES = 16
+MOST_PANELS = 64
+LEAST_LINES = 64
 DIRECTIONS_WITH_GROUPS = ("Plain", "Momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL")
 MOST_ITERATIONS = 60
 
@@ -43,24 +45,33 @@ def group_view(a, shape):
 def group_sums(terms):
     """The sums over the groups of terms of shape (outer, groups, inner).
 
-    Contiguous groups in 16 lanes, which are added pairwise at the end; others in the order of their memory.
+    Contiguous groups in 16 lanes, which are added pairwise at the end; others in panels of lines, each in the order of
+    its memory, which are added one after the other.
     """
     terms = terms.astype(float)
     outer, groups, inner = terms.shape
-    lanes = np.zeros((GROUP_LANES if outer == 1 else 1, groups))
     if outer == 1:
         # in C order: NumPy 2.4 crashes if memory runs out in the sum of arrays of different orders
         padded = np.zeros((-(-inner // GROUP_LANES) * GROUP_LANES, groups))
         padded[:inner] = terms[0].T
-        lines = padded.reshape(-1, GROUP_LANES, groups) if groups else []
-    else:
-        lines = terms.transpose(0, 2, 1).reshape(-1, 1, groups) if groups else []
-    for line in lines:
-        lanes = lanes + line
-    while len(lanes) > 1:
-        half = len(lanes) // 2
-        lanes = lanes[:half] + lanes[half:]
-    return lanes[0]
+        lanes = added(padded[i : i + GROUP_LANES] for i in range(0, len(padded), GROUP_LANES))
+        lanes = np.zeros((GROUP_LANES, groups)) + lanes
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = lanes[:half] + lanes[half:]
+        return lanes[0]
+    lines = max(-(-outer // MOST_PANELS), LEAST_LINES)  # the last panel has more if some are left
+    panels = np.split(terms, range(lines, outer - lines + 1, lines))
+    panels = (panel.transpose(0, 2, 1).reshape(len(panel) * inner, groups) for panel in panels)
+    return np.zeros(groups) + added(added(panel) for panel in panels)
+
+
+def added(terms):
+    """The sum of arrays, added one after the other; 0 if there are none."""
+    total = 0.0
+    for term in terms:
+        total = total + term
+    return total
 
 
 def metric(d, a=None, b=None, c=None):

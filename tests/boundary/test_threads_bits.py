@@ -75,13 +75,15 @@ def test_many_tensors_of_all_sizes_and_dtypes():
     assert threads_started()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_groups_are_never_cut(dtype):
+@pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
+def test_groups_of_all_forms(dtype):
+    """Rows, and columns of which threads share the lines, or where those are few, the columns."""
     rng = np.random.default_rng(0)
-    shapes = [(700, 1100), (1100, 700), (3, 40, 5000), (1, 600_000), (600_000,), (90, 3, 2000)]
+    shapes = [(700, 1100), (1100, 700), (3, 40, 5000), (1, 600_000), (600_000,), (90, 3, 2000), (460, 3, 700)]
+    shapes += [(600, 2100), (200_000, 3)]
     given = [rng.standard_normal(shape).astype(dtype) for shape in shapes]
-    axes = [0, 1, 1, 0, None, 2]
-    for name in ("Plain", "Adam"):
+    axes = [0, 1, 1, 0, None, 2, 1, 1, 1]
+    for name in ("Plain", "Adam", "FTRL"):
         results = []
         for threads in (1, 2, 3, 7):
             own = [w.copy() for w in given]

@@ -47,6 +47,24 @@ def test_a_step_is_complete_when_the_queue_of_the_pool_fails(error, after, monke
     assert w.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("after", range(5))
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+def test_all_passes_over_columns_are_done_when_the_queue_fails(error, after, monkeypatch):
+    w, g = (x[:1_200_000].reshape(3000, 400) for x in large_arrays(np.float64, 1_200_000))
+    weights = [w.copy(), w.copy()]
+    for x, n in zip(weights, (1, 5), strict=True):
+        optimizer = fastreg.Adam([x, x[:9].copy()], 0.1, l21=3.0, group_axis=1, threads=n)
+        optimizer.step([g, g[:9].copy()])
+        with monkeypatch.context() as patch:
+            if n > 1:
+                patch.setattr(threads.pool, "queue", Refusing(threads.pool.queue, error, after))
+                with pytest.raises(type(error)):
+                    optimizer.step([g, g[:9].copy()])
+            else:
+                optimizer.step([g, g[:9].copy()])
+    assert_same_bits(weights[1], weights[0])
+
+
 @pytest.mark.parametrize("started", [0, 1])
 def test_a_step_uses_the_threads_that_can_be_started(started, monkeypatch):
     def start(*arguments, left=[started]):  # noqa: B006

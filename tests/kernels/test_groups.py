@@ -11,10 +11,11 @@ from fastreg import reference
 
 PROXIMAL = [name for name, case in DIRECTIONS.items() if "proximal" in case.modes]
 ADAPTIVE = ["Adagrad", "RMSprop", "Adam", "AMSGrad", "FTRL"]
-# Around the lanes of a sum (16), a strip (256), and the coordinates that are held and the groups of a block (2048).
+# Around the lanes of a sum (16), a strip (256), the coordinates that are held and the groups of a block (2048), and the
+# lines of a panel (64, and more from 64 panels on).
 SHAPES = [
     (), (0, 3), (3, 0), (17,), (1, 9), (9, 1), (7, 5), (33, 70), (3, 600), (3, 2049), (2, 1030), (20, 2060), (5, 4, 3),
-    (6, 65, 9), (2, 3, 2100),
+    (6, 65, 9), (2, 3, 2100), (127, 2), (128, 17), (200, 3), (2, 70, 3), (129, 2, 9), (130, 5, 2), (4161, 18),
 ]  # fmt: skip
 STRENGTHS = [(0.0, 0.0, 0.5), (0.3, 0.2, 1.0), (0.0, 0.5, 3.0), (0.1, 0.0, 0.2)]
 stored = pytest.mark.parametrize("dtype", STORED, ids=lambda dtype: dtype.__name__)
