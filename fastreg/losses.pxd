@@ -27,7 +27,7 @@ cdef struct Loss:
     double smoothing  # 0: exact; otherwise a parabola of this width replaces the corner of HINGE and of QUANTILE
 
 cdef enum:
-    LARGEST_EXPONENT = 300  # beyond it an exponential continues as its tangent: squares of slopes stay finite
+    LARGEST_EXPONENT = 200  # beyond it an exponential continues as its tangent: squares of slopes stay finite
 
 
 # -- Parts of the losses ----------------------------------------------------------------------------------------------
@@ -188,6 +188,19 @@ cdef inline double curvature(const Loss* f, double margin, double y) noexcept no
         return 1
     else:
         return 0
+
+
+cdef inline double raised(const Loss* f, double margin, double y, double ratio) noexcept nogil:
+    """The margin where GAMMA and TWEEDIE predict y/ratio, if it is above the given one, and y positive.
+
+    Below it, slopes grow exponentially, and adaptive steps would remember them for good. Where the ratio of y to its
+    prediction has a variance, a limit of 4·√t after t samples costs less than the standard error of their mean.
+    """
+    cdef double lowest
+    if f.code == GAMMA or (f.code == TWEEDIE and f.parameter > 1 and y > 0):
+        lowest = log(y) - log(ratio)
+        return lowest if margin < lowest else margin
+    return margin
 
 
 cdef inline double largest_curvature(const Loss* f, double margin, double y) noexcept nogil:

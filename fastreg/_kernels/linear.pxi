@@ -41,13 +41,17 @@ cdef inline double loss_slope(Learning* job, double margin, double y, double wei
     return weight*slope(&job.loss, margin, y)
 
 
-cdef inline double limited_slope(Learning* job, double margin, double y, double weight, double lr,
+cdef inline double limited_slope(Learning* job, const Rows* t, double margin, double y, double weight, double lr,
                                  Py_ssize_t r) noexcept nogil:
-    """The same, reduced where a step would go beyond the minimum of a loss without a largest curvature."""
+    """The same with limits for the losses without a largest curvature: a step ends at the minimum at most, and adaptive
+    steps remember no slope that is exponential in the distance from it.
+    """
     cdef double own = loss_slope(job, margin, y, weight)
     if job.curvature == INFINITY:
         weight *= lr*(job.squares[r] + (job.intercept != NULL))
         own /= max(1, weight*largest_curvature(&job.loss, margin, y))
+    elif job.loss.code >= GAMMA:
+        own = weight*slope(&job.loss, raised(&job.loss, margin, y, 4*sqrt(1 + <double>t.steps)), y)
     return own
 
 
@@ -90,7 +94,7 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
     catch_up_each(&last, t, &own, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
-    change = limited_slope(job, margin, job.targets[r], sample_weight(job, s), d.lr, r)
+    change = limited_slope(job, t, margin, job.targets[r], sample_weight(job, s), d.lr, r)
     slopes[0] = rounded_slope(job, change, slopes[0])
     for k in range(n):
         g[k] = slopes[0]*x[k]

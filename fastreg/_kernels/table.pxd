@@ -170,8 +170,7 @@ cdef struct Merging:  # memory for gradients in which a row comes more than once
 
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
     Loss loss
-    double curvature           # of the loss, at most: learning rates that overshoot are reduced; 0 for no reduction,
-                               # infinite where it has no bound over all margins: slopes that overshoot are reduced
+    double curvature           # the largest: rates that overshoot are reduced, for infinity slopes, for 0 neither
     const double* squares      # by sample, its squared length, where curvature is positive
     Py_ssize_t count           # of steps
     const Py_ssize_t* order    # the sample of each step

@@ -22,6 +22,7 @@ from fastreg.linear.stream import Samples, Stream, Task
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import filled
 from fastreg.optimizers.reports import Report, row, zero_count
+from fastreg.reference.losses import LOG_LINK
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 DIVERGED = (
@@ -65,7 +66,7 @@ class StreamingBase(Parameters):
         strengths = self._strengths(self._stream)
         return Task(
             self._rates, strengths, *self._loss_of_margins(),
-            limit_rates=self.optimizer == "sgd" and self._is_auto(),
+            limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
             factors=self._checked_factors(strengths[1]),
         )  # fmt: skip
@@ -154,7 +155,7 @@ class StreamingBase(Parameters):
 
     def _first_intercept(self, samples, order, targets, weights):
         """Where the intercept starts in the first fit to a set; None for no choice."""
-        return None
+        return
 
     def _compare_with_constant(self, x, targets, weights, offsets, task):
         """Warn if a constant prediction has a smaller loss: then fit has not converged."""

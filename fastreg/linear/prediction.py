@@ -4,7 +4,6 @@ import numpy as np
 from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 from sklearn.utils.metaestimators import available_if
 
-
 PROBABILITIES = ("log_loss", "multinomial", "modified_huber")  # losses that have them
 
 
@@ -72,7 +71,10 @@ class Prediction:
         if margins.ndim == 1:
             return np.column_stack([1 - p if loss == "modified_huber" else expit(-margins), p])
         totals = p.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])
+        p = np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])
+        if loss == "modified_huber":  # where several are 1, or all 0, the largest is still that of the label
+            p[np.arange(len(p)), margins.argmax(axis=1)] *= 1 + 4 * np.finfo(p.dtype).eps
+        return p
 
     @available_if(_has_proba)
     def predict_log_proba(self, X):

@@ -29,9 +29,10 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         "cross_entropy" is the log-loss for targets from 0 to 1, such as click rates or soft labels: it predicts the
         mean of y as 1/(1 + exp(−margin)), with margin = x·w + intercept.
 
-        "poisson", "gamma" and "tweedie" predict exp(margin), so that alpha·penalty is what scikit-learn's
-        PoissonRegressor, GammaRegressor and TweedieRegressor minimise with it: half the mean deviance, up to a number
-        that does not depend on the weights. Poisson is mu − y·log(mu), with mu the prediction, gamma log(mu) + y/mu.
+        "poisson", "gamma" and "tweedie" predict mu = exp(margin). They are half the unit deviance, without the terms
+        that do not depend on the weights: mu − y·log(mu) for "poisson", log(mu) + y/mu for "gamma". With l1_ratio=0,
+        the objective is that of scikit-learn's PoissonRegressor, GammaRegressor and TweedieRegressor(link="log") with
+        the same alpha.
     epsilon : float, default 0.1
         Only for "huber".
     quantile : float, default 0.5
@@ -41,7 +42,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         "gamma"; between them y is zero or positive, as the total of an uncertain number of claims. 0 is the squared
         error of exp(margin). With 0 and above 2 the loss is not convex.
     learning_rate : {"auto", "invscaling", "optimal", "constant"} or callable, default "auto"
-        As for :class:`StreamingClassifier`, but with "sgd", "auto" is "invscaling" with the limit.
+        As for :class:`StreamingClassifier`, but with "sgd", "auto" is "invscaling" with the limit. With log link, the
+        limit reduces the slope and not the learning rate, for all learning rates: slopes are exponential in the margin.
     power_t : float, default 0.25
         The exponent of "invscaling".
     optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, positive, max_iter, tol, n_iter_no_change,
@@ -72,6 +74,11 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
     Notes
     -----
     The notes of :class:`StreamingClassifier` on cost, errors and threads apply.
+
+    With log link, the intercept starts where the first sample is predicted right, or as 1 if its target is zero; in
+    :meth:`fit` with ``shuffle=True``, where all are predicted right by one number. Adaptive steps would take very long
+    from far off. For the same reason, in the slopes of "gamma" and "tweedie", the ratio of y to its prediction counts
+    as at most 4·√t in step t, except with "sgd". Exponentials continue as their tangents from exp(200) on.
 
     References
     ----------
@@ -120,8 +127,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
 
     def __init__(
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,
-        quantile=0.5, power=1.5, learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, positive=False, max_iter=1000, tol=1e-3,
-        n_iter_no_change=5, shuffle=True, random_state=None, warm_start=False, verbose=0,
+        quantile=0.5, power=1.5, learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, positive=False,
+        max_iter=1000, tol=1e-3, n_iter_no_change=5, shuffle=True, random_state=None, warm_start=False, verbose=0,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer

@@ -1,15 +1,14 @@
 """Layer 5, the targets of the regressor: which ones a loss allows, and which constants predict them best."""
 
-from math import inf
+from math import exp, inf
 
 import numpy as np
 from scipy.special import expit, logit, logsumexp
 
-from fastreg.reference.losses import LOG_LINK
+from fastreg.reference.losses import LARGEST_EXPONENT, LOG_LINK
 
-LARGEST = 1e100  # of the targets of losses with log link, so that squares of slopes stay finite
-LARGEST_EXPONENT = 700.0  # predictions stay finite
-OPEN = np.nextafter(0, 1)  # the smallest positive number
+LARGEST = 1e30  # of the targets of losses with log link, so that squares of slopes stay finite
+LARGEST_MARGIN = 700.0  # predictions stay finite
 
 
 def loss_of_margins(model):
@@ -26,8 +25,10 @@ def interval(loss, power):
         return 0.0, 1.0
     if loss not in LOG_LINK:
         return -inf, inf
-    if loss == "gamma" or (loss == "tweedie" and power > 2):
+    if loss == "gamma":
         return 1 / LARGEST, LARGEST
+    if loss == "tweedie" and power > 2:  # the larger the power, the earlier mu¹⁻ᵖ is too large
+        return max(1 / LARGEST, exp(-0.75 * LARGEST_EXPONENT / (power - 1))), LARGEST
     return (-LARGEST if loss == "tweedie" and power == 0 else 0.0), LARGEST
 
 
@@ -48,7 +49,7 @@ def predictions(margins, loss):
     if loss == "cross_entropy":
         return expit(margins)
     if loss in LOG_LINK:
-        return np.exp(np.minimum(margins, LARGEST_EXPONENT, dtype=float))
+        return np.exp(np.minimum(margins, LARGEST_MARGIN, dtype=float))
     return margins
 
 

@@ -24,7 +24,7 @@ LOSSES = {  # in the order of LossCode, with the largest second derivative by th
     "tweedie": inf,
 }
 LOG_LINK = ("poisson", "gamma", "tweedie")  # the prediction is mu
-LARGEST_EXPONENT = 300.0  # beyond it an exponential continues as its tangent: squares of slopes stay finite
+LARGEST_EXPONENT = 200.0  # beyond it an exponential continues as its tangent: squares of slopes stay finite
 
 
 def exp(x):
@@ -49,7 +49,7 @@ def positive_part_slope(x, width):
     return np.where(2 * np.abs(x) < width, (x + 0.5 * width) / width, outside) if width else outside
 
 
-@np.errstate(over="ignore")
+@np.errstate(over="ignore", invalid="ignore")
 def loss(name, parameter, margin, y, smoothing=0.0):
     """The loss without the terms that depend on y only; the formulas are those of losses.pxd, in its docstring.
 
@@ -142,6 +142,13 @@ def curvature(name, parameter, margin, y, smoothing=0.0):
 def tweedie_curvature(power, margin, y):
     """The second derivative, negative where a loss with a power below 1 or above 2 is not convex."""
     return (2 - power) * exp((2 - power) * margin) + (power - 1) * y * exp((1 - power) * margin)
+
+
+def raised(name, parameter, margin, y, ratio):
+    """The margin where "gamma" and "tweedie" predict y/ratio, if it is above the given one, and y positive."""
+    if name == "gamma" or (name == "tweedie" and parameter > 1):
+        return np.where(y > 0, np.maximum(margin, np.log(np.where(y > 0, y, 1.0)) - np.log(ratio)), margin)
+    return margin
 
 
 def largest_curvature(name, parameter, margin, y):
