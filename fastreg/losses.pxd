@@ -4,47 +4,216 @@
 # log1p, unlike exp and log, are the same symbols in every glibc, so that a wheel runs on old ones.
 #
 # One function with a branch for each loss, not a fused type: it runs once a sample, never in a loop over weights.
-# For classification y is -1 or 1, for regression any number.
+# For classification y is -1 or 1, for regression a number. The losses with log link predict exp(margin).
 from libc.math cimport expm1, fabs, log1p
 
 cdef enum LossCode:  # the order of LOSSES in reference/losses.py
     LOG_LOSS
     HINGE
     SQUARED_HINGE
+    MODIFIED_HUBER
+    MULTINOMIAL
     SQUARED_ERROR
     HUBER
+    QUANTILE
+    CROSS_ENTROPY
+    POISSON  # from here on with log link
+    GAMMA
+    TWEEDIE
+
+cdef struct Loss:
+    LossCode code
+    double parameter  # epsilon of HUBER, the quantile of QUANTILE, the power of TWEEDIE, neither 1 nor 2
+    double smoothing  # 0: exact; otherwise a parabola of this width replaces the corner of HINGE and of QUANTILE
+
+cdef enum:
+    LARGEST_EXPONENT = 200  # beyond it an exponential continues as its tangent: squares of slopes stay finite
 
 
-cdef inline double loss(LossCode code, double epsilon, double margin, double y) noexcept nogil:
-    """log(1 + e⁻ᶻ), max(0, 1 − z) or its square, with z = y·margin; r²/2, or that up to epsilon and linear beyond.
+# -- Parts of the losses ----------------------------------------------------------------------------------------------
+
+cdef inline double exp(double x) noexcept nogil:
+    """Accurate relative to the result, also where it is small; constant from LARGEST_EXPONENT on."""
+    return 1/(1 + expm1(-x)) if x < 0 else 1 + expm1(LARGEST_EXPONENT if x > LARGEST_EXPONENT else x)
+
+
+cdef inline double extended_exp(double x) noexcept nogil:
+    """Exp, and its tangent from LARGEST_EXPONENT on."""
+    return exp(x)*(1 + x - LARGEST_EXPONENT) if x > LARGEST_EXPONENT else exp(x)
+
+
+cdef inline double log(double x) noexcept nogil:
+    """Of a positive number."""
+    return log1p(x - 1) if x >= 1 else -log1p((1 - x)/x)
+
+
+cdef inline double log_1_plus_exp(double x) noexcept nogil:
+    return log1p(1 + expm1(x)) if x < 0 else log1p(1 + expm1(-x)) + x
+
+
+cdef inline double positive_part(double x, double width) noexcept nogil:
+    """Max(0, x), or a parabola where abs(x) is less than half the width."""
+    if 2*fabs(x) < width:
+        return (x + 0.5*width)*(x + 0.5*width)/(2*width)
+    return 0 if x <= 0 else x
+
+
+cdef inline double positive_part_slope(double x, double width) noexcept nogil:
+    if 2*fabs(x) < width:
+        return (x + 0.5*width)/width
+    return 0 if x <= 0 else (1 if x == x else x)
+
+
+cdef inline double tweedie_curvature(double power, double margin, double y) noexcept nogil:
+    """The second derivative, negative where a loss with a power below 1 or above 2 is not convex."""
+    return (2 - power)*exp((2 - power)*margin) + (power - 1)*y*exp((1 - power)*margin)
+
+
+cdef inline double log_sum_exp(const double* margins, Py_ssize_t n) noexcept nogil:
+    """The logarithm of the sum of exp(margin), without overflow. NaN if a margin is NaN, or if the largest is infinite.
+
+    For MULTINOMIAL: less this number, margins are the logarithms of probabilities.
+    """
+    cdef double largest = margins[0], total = 0
+    cdef Py_ssize_t k
+    for k in range(1, n):
+        largest = largest if largest >= margins[k] else margins[k]
+    for k in range(n):
+        total += exp(margins[k] - largest)
+    return largest + log(total)
+
+
+# -- The losses -------------------------------------------------------------------------------------------------------
+
+cdef inline double loss(const Loss* f, double margin, double y) noexcept nogil:
+    """With z = y·margin, r = margin − y, and mu = exp(margin), all of them without the terms that depend on y only:
+
+    LOG_LOSS log(1 + e⁻ᶻ); HINGE max(0, 1 − z), SQUARED_HINGE its square; MODIFIED_HUBER the same square, −4z below −1;
+    MULTINOMIAL −margin for the sample's own class, otherwise 0: the margin is the logarithm of a probability;
+    SQUARED_ERROR r²/2; HUBER that up to epsilon, and linear beyond; QUANTILE max(0, r) − q·r;
+    CROSS_ENTROPY log(1 + mu) − y·margin for y from 0 to 1; the deviances POISSON mu − y·margin, GAMMA margin + y/mu,
+    TWEEDIE mu²⁻ᵖ/(2 − p) − y·mu¹⁻ᵖ/(1 − p), each of them half the unit deviance.
 
     A NaN in the margin stays one: it is how a model that has diverged is found out.
     """
     cdef double z = y*margin
     cdef double r = margin - y
-    if code == LOG_LOSS:
+    cdef double p = f.parameter
+    if f.code == LOG_LOSS:
         return log1p(1 + expm1(-z)) if z > 0 else log1p(1 + expm1(z)) - z
-    elif code == HINGE:
-        return 0 if z >= 1 else 1 - z
-    elif code == SQUARED_HINGE:
+    elif f.code == HINGE:
+        return positive_part(1 - z, f.smoothing)
+    elif f.code == SQUARED_HINGE:
         return 0 if z >= 1 else (1 - z)*(1 - z)
-    elif code == SQUARED_ERROR or fabs(r) <= epsilon:
+    elif f.code == MODIFIED_HUBER:
+        return 0 if z >= 1 else -4*z if z < -1 else (1 - z)*(1 - z)
+    elif f.code == MULTINOMIAL:
+        return -margin if y > 0 or margin != margin else 0
+    elif f.code == QUANTILE:
+        return positive_part(r, f.smoothing) - p*r
+    elif f.code == CROSS_ENTROPY:
+        return log_1_plus_exp(margin) - z
+    elif f.code == POISSON:
+        return extended_exp(margin) - z
+    elif f.code == GAMMA:
+        return margin + y*extended_exp(-margin)
+    elif f.code == TWEEDIE:
+        return extended_exp((2 - p)*margin)/(2 - p) - y*extended_exp((1 - p)*margin)/(1 - p)
+    elif f.code == SQUARED_ERROR or fabs(r) <= p:
         return 0.5*r*r
     else:
-        return epsilon*(fabs(r) - 0.5*epsilon)
+        return p*(fabs(r) - 0.5*p)
 
 
-cdef inline double slope(LossCode code, double epsilon, double margin, double y) noexcept nogil:
+cdef inline double slope(const Loss* f, double margin, double y) noexcept nogil:
     """The derivative of the loss by the margin; a NaN in the margin stays one."""
     cdef double z = y*margin
     cdef double r = margin - y
-    if code == LOG_LOSS:
+    cdef double p = f.parameter
+    if f.code == LOG_LOSS:
         return -y/(2 + expm1(z))
-    elif code == HINGE:
-        return 0 if z >= 1 else (-y if z == z else z)
-    elif code == SQUARED_HINGE:
+    elif f.code == HINGE:
+        return 0 if z >= 1 + 0.5*f.smoothing else -y*positive_part_slope(1 - z, f.smoothing)
+    elif f.code == SQUARED_HINGE:
         return 0 if z >= 1 else -2*y*(1 - z)
-    elif code == SQUARED_ERROR or not fabs(r) > epsilon:
+    elif f.code == MODIFIED_HUBER:
+        return 0 if z >= 1 else -4*y if z < -1 else -2*y*(1 - z)
+    elif f.code == MULTINOMIAL:
+        return exp(margin) - 1 if y > 0 else exp(margin)
+    elif f.code == QUANTILE:
+        return positive_part_slope(r, f.smoothing) - p
+    elif f.code == CROSS_ENTROPY:
+        return 1/(2 + expm1(-margin)) - y
+    elif f.code == POISSON:
+        return exp(margin) - y
+    elif f.code == GAMMA:
+        return 1 - y*exp(-margin)
+    elif f.code == TWEEDIE:
+        return exp((2 - p)*margin) - y*exp((1 - p)*margin)
+    elif f.code == SQUARED_ERROR or not fabs(r) > p:
         return r
     else:
-        return epsilon if r > 0 else -epsilon
+        return p if r > 0 else -p
+
+
+cdef inline double curvature(const Loss* f, double margin, double y) noexcept nogil:
+    """The second derivative by the margin, where it jumps that of the steeper side; never negative.
+
+    A TWEEDIE that is not convex, with p below 1 or above 2, has the expected one, mu²⁻ᵖ, as in Fisher scoring.
+    """
+    cdef double z = y*margin
+    cdef double r = margin - y
+    cdef double p = f.parameter
+    cdef double q
+    if f.code == LOG_LOSS or f.code == CROSS_ENTROPY:
+        q = 1/(2 + expm1(fabs(margin)))
+        return q*(1 - q)
+    elif f.code == HINGE:
+        return 1/f.smoothing if 2*fabs(1 - z) < f.smoothing else 0
+    elif f.code == SQUARED_HINGE:
+        return 0 if z > 1 else 2
+    elif f.code == MODIFIED_HUBER:
+        return 0 if z > 1 or z < -1 else 2
+    elif f.code == MULTINOMIAL:
+        return exp(margin)*(1 - exp(margin))
+    elif f.code == QUANTILE:
+        return 1/f.smoothing if 2*fabs(r) < f.smoothing else 0
+    elif f.code == POISSON:
+        return exp(margin)
+    elif f.code == GAMMA:
+        return y*exp(-margin)
+    elif f.code == TWEEDIE:
+        return tweedie_curvature(p, margin, y) if 1 <= p <= 2 else exp((2 - p)*margin)
+    elif f.code == SQUARED_ERROR or fabs(r) <= p:
+        return 1
+    else:
+        return 0
+
+
+cdef inline double raised(const Loss* f, double margin, double y, double ratio) noexcept nogil:
+    """The margin where GAMMA and TWEEDIE predict y/ratio, if it is above the given one, and y positive.
+
+    Below it, slopes grow exponentially, and adaptive steps would remember them for good. Where the ratio of y to its
+    prediction has a variance, a limit of 4·√t after t samples costs less than the standard error of their mean.
+    """
+    cdef double lowest
+    if f.code == GAMMA or (f.code == TWEEDIE and f.parameter > 1 and y > 0):
+        lowest = log(y) - log(ratio)
+        return lowest if margin < lowest else margin
+    return margin
+
+
+cdef inline double largest_curvature(const Loss* f, double margin, double y) noexcept nogil:
+    """The largest second derivative between the margin and the minimum: a step of slope/this does not go beyond.
+
+    For the losses without a bound over all margins. QUANTILE has a corner: the slope over the distance takes its place.
+    """
+    cdef double p = f.parameter
+    if f.code == QUANTILE:
+        return fabs(slope(f, margin, y))/fabs(margin - y)
+    elif f.code == POISSON:
+        return max(exp(margin), y)
+    elif f.code == GAMMA:
+        return max(y*exp(-margin), 1)
+    else:
+        return max(tweedie_curvature(p, margin, y), exp((2 - p)*log(y)) if y > 0 else 0)

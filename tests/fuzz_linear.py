@@ -10,8 +10,10 @@ import numpy as np
 from fuzz_sequence import Done, HostileError, Rate, Sequence
 from fuzz_values import SAME, lying, rebuilt, same_dense
 from scipy import sparse
+from scipy.special import expit
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor
+from fastreg.reference.losses import LOG_LINK
 
 FITTED = ("coef_", "intercept_", "n_iter_", "n_features_in_", "classes_")
 
@@ -54,8 +56,10 @@ class Linear(Sequence):
         n, dtype = self.draw.choice([1, 2, 7, 30]), self.draw.choice([np.float32, np.float64])
         x = self.draw.numbers((n, self.features), dtype, special=0)
         margins = x.sum(axis=1, dtype=float) + self.draw.numbers(n, special=0)
-        y = (np.argsort(np.argsort(margins)) * self.classes // n) if self.classify else margins
-        return x, y
+        if self.classify:
+            return x, np.argsort(np.argsort(margins)) * self.classes // n
+        loss = self.model.loss
+        return x, expit(margins) if loss == "cross_entropy" else np.exp(margins) if loss in LOG_LINK else margins
 
     def unusual(self, x):
         """The same matrix in an unusual form, and in the canonical one."""

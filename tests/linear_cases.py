@@ -5,10 +5,12 @@ from itertools import product
 
 import numpy as np
 from scipy import sparse
+from scipy.special import expit, log_softmax
 
 import fastreg
 from fastreg.linear import StreamingClassifier, StreamingRegressor
-from fastreg.reference.losses import slope
+from fastreg.linear.targets import loss_of_margins
+from fastreg.reference.losses import LOG_LINK, largest_curvature, raised, slope
 
 OPTIMIZERS = ("ftrl", "sgd", "adagrad")
 LOSSES = {loss: kind for kind in (StreamingClassifier, StreamingRegressor) for loss in kind._losses}
@@ -18,8 +20,18 @@ DENSE = {
     "adagrad": (fastreg.Adagrad, {"mode": "proximal", "initial_accumulator_value": 0.1, "eps": 1e-10}),
     "ftrl": (fastreg.FTRL, {"beta": 1.0, "initial_accumulator_value": 0.0}),
 }
-EPSILON = 0.1  # the default of the estimators
-SLOPES = {loss: partial(slope, loss, EPSILON) for loss in LOSSES}
+PARAMETERS = {
+    loss: loss_of_margins(kind(loss))[1] if kind is StreamingRegressor else 0.0 for loss, kind in LOSSES.items()
+}
+SLOPES = {loss: partial(slope, loss, PARAMETERS[loss]) for loss in LOSSES}
+INVERSE_LINKS = {"cross_entropy": expit} | dict.fromkeys(LOG_LINK, lambda margins: np.exp(0.5 * margins))
+
+
+def slopes(loss, margins, targets):
+    """The slopes at the margins of all columns; targets of classes are -1 and 1."""
+    if loss == "multinomial" and len(margins) > 1:
+        margins = log_softmax(margins)
+    return SLOPES["log_loss" if loss == "multinomial" and len(margins) == 1 else loss](margins, targets)
 
 
 def make(loss, optimizer="ftrl", **options):
@@ -37,7 +49,7 @@ def data(loss, count=30, features=12, classes=2, seed=0, density=0.4):
     x[0] = 0
     margins = x[:, :3] @ [2.0, -1.0, 1.0] + 0.3 * rng.standard_normal(count) + 0.2
     if not is_classifier(loss):
-        return x, margins
+        return x, INVERSE_LINKS.get(loss, np.asarray)(margins)
     codes = np.argsort(np.argsort(margins)) * classes // count
     return x, np.array(["one", "three", "two"])[codes] if classes == 3 else codes
 
@@ -96,10 +108,18 @@ def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=
     w, factor = np.zeros((x.shape[1], y.shape[1])), np.ones((x.shape[1], y.shape[1]))
     factor[-1] = 0
     steps = kind(w, eta0, l1=l1, l2=l2, penalty_factor=factor, **options)
+    center = np.log(y[0]) if loss in LOG_LINK and intercept else np.zeros(y.shape[1])
     for t, (sample, target, weight) in enumerate(zip(x, y, weights)):
         if rates is not None:
             steps.param_groups[0]["lr"] = rates[t]
         if optimizer == "ftrl":
             steps.param_groups[0].update(l1=(t + 1) * l1, l2=(t + 1) * l2)
-        steps.step(np.outer(sample, weight * SLOPES[loss](sample @ w, target)))
+        margins = sample @ w + center
+        ratio = np.inf if optimizer == "sgd" else 4 * np.sqrt(t + 1)
+        own = weight * slopes(loss, raised(loss, PARAMETERS[loss], margins, target, ratio), target)
+        if optimizer == "sgd" and loss in LOG_LINK:  # not beyond the minimum of the loss of the sample
+            limit = largest_curvature(loss, PARAMETERS[loss], margins, target)
+            own /= np.maximum(1, weight * steps.param_groups[0]["lr"] * (sample @ sample) * limit)
+        steps.step(np.outer(sample, own))
+    w[-1] += center
     return w.T

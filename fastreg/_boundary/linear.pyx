@@ -18,10 +18,10 @@ from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport (
-    Batch, FLOAT32, index, Indices, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
+    Batch, DType, FLOAT32, index, Indices, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
 )
 from fastreg.structs cimport Clock, floating, Missed
-from fastreg.losses cimport loss as loss_of, LossCode
+from fastreg.losses cimport log_sum_exp, loss as loss_of, Loss, LossCode, MULTINOMIAL
 
 import cython
 import numpy as np
@@ -40,6 +40,7 @@ cdef struct Counts:  # counters in addition to the steps
     long long sized   # the number of samples in that sum
     double scale      # the mean size when the number of samples last reached a power of 2
     long long epochs  # of the last call
+    double center     # where the intercept starts
 
 
 @cython.final
@@ -81,7 +82,7 @@ cdef class Learner:
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
         self.records, self.intercept, self.section = records, list(intercept), Section()
-        self.counts = Counts(0, 0, 1, 0)
+        self.counts = Counts(0, 0, 1, 0, 0)
         self.start = <char*>PyArray_DATA(records)
         self.t.dtype, self.t.mode, self.direction = dtype_of(np.empty(0, base)), PROXIMAL, direction
         self.t.direction = fill_direction(&self.t.d, direction, &largest)
@@ -138,6 +139,11 @@ cdef class Learner:
         return self.counts.scale
 
     @property
+    def center(self):
+        """Where the intercept starts; added to all margins."""
+        return self.counts.center
+
+    @property
     def version(self):
         """A number that changes with every commit."""
         return self.section.version
@@ -146,18 +152,19 @@ cdef class Learner:
         """Make a step for each sample, and return the sum of their losses.
 
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
-        samples, order, targets, weights, strengths, loss, epsilon, curvature and learning rate of the intercept, then
-        the new values of the counters: sum and number of sizes, scale, epochs. The last is the penalty factors: the
-        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
-        l2 and l21, and a column for each step or one for all steps. `weights` is None or has an entry for each step. A
-        positive curvature reduces learning rates that overshoot. An intercept's learning rate of 0 means that of the
-        weights.
+        samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and
+        learning rate of the intercept, then the new values of the counters: sum and number of sizes, scale, epochs,
+        center. The last is the penalty factors: the array that the learner has, for no change, or another one or None.
+        The strengths have a row for each of lr, l1, l2 and l21, and a column for each step or one for all steps.
+        `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
+        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's learning rate of 0 means
+        that of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
-        cdef ndarray order, targets, weights, strengths, margins, slopes, missed, tile, index_buffer = None
+        cdef ndarray order, targets, weights, offsets, strengths, margins, slopes, missed, tile, index_buffer = None
         cdef ndarray factors, table
         cdef bint changed
         cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
@@ -166,8 +173,9 @@ cdef class Learner:
         memset(&learning, 0, sizeof(Learning))
         self.section.begin("partial_fit")
         try:
-            (samples, order, targets, weights, strengths, learning.loss, learning.epsilon, learning.curvature,
-             learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs, factors) = prepare()
+            (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
+             learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
+             counts.center, factors) = prepare()
             self.check_width(samples.features)
             point_to(&batch, samples, type_num)
             rows = batch.count
@@ -176,6 +184,9 @@ cdef class Learner:
             learning.targets = <double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
             if weights is not None:
                 learning.weights = <double*>pointer_to(weights, NPY_DOUBLE, learning.count, "sample_weight")
+            if offsets is not None:
+                learning.offsets = <double*>pointer_to(offsets, NPY_DOUBLE, rows, "offset")
+            learning.center = counts.center
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
@@ -287,6 +298,7 @@ cdef class Learner:
     cdef void copy_intercept(self, ndarray out) noexcept:
         if self.intercept_data[0] != NULL:
             memcpy(PyArray_DATA(out), self.intercept_data[0], PyArray_NBYTES(out))
+            add_number(self.t.dtype, PyArray_DATA(out), self.t.width, self.counts.center)
 
     def copy(self):
         """A consistent copy of everything."""
@@ -319,15 +331,15 @@ cdef class Learner:
         cdef Clock c = x.t.clock
         record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2,
                   x.t.l21)
-        numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs
+        numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs, x.counts.center
         return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors, (x.t.low, x.t.high))
 
     def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2, l21):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
 
-    def _count(self, size, sized, scale, epochs):
-        self.counts = Counts(size, sized, scale, epochs)
+    def _count(self, size, sized, scale, epochs, center):
+        self.counts = Counts(size, sized, scale, epochs, center)
 
 
 include "records.pxi"

@@ -40,6 +40,15 @@ cdef object check_records(ndarray records, object direction, list intercept):
     return base
 
 
+cdef void add_number(DType dtype, void* x, Py_ssize_t n, double number) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n if number != 0 else 0):
+        if dtype == FLOAT32:
+            (<float*>x)[i] += <float>number
+        else:
+            (<double*>x)[i] += number
+
+
 def _rebuild(records, direction, intercept, record, numbers, factors, bounds):
     """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
     records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))

@@ -83,20 +83,23 @@ cdef void copy_in_range(const index* indices, index* out, Py_ssize_t n, Py_ssize
             out[k] = out[k] if out[k] >= 0 and out[k] <= last else 0
 
 
-def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode loss, double epsilon):
+def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode code, double parameter):
     """The mean loss of samples with these margins (samples, columns) and targets, weighted if there are weights."""
     cdef Py_ssize_t rows = PyArray_DIM(margins, 0), columns = PyArray_DIM(margins, 1), i, c
     cdef const double* m = <const double*>pointer_to(margins, NPY_DOUBLE, rows*columns, "margins")
     cdef const double* y = <const double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
     cdef const double* weight = NULL
-    cdef double sum = 0, total = 0, sample_loss
+    cdef double sum = 0, total = 0, sample_loss, shift = 0
+    cdef Loss loss = Loss(code, parameter, 0)
     if weights is not None:
         weight = <const double*>pointer_to(weights, NPY_DOUBLE, rows, "sample_weight")
     with nogil:
         for i in range(rows):
             sample_loss = 0
+            if code == MULTINOMIAL:
+                shift = log_sum_exp(m + i*columns, columns)
             for c in range(columns):
-                sample_loss += loss_of(loss, epsilon, m[i*columns + c],
+                sample_loss += loss_of(&loss, m[i*columns + c] - shift,
                                        y[i] if columns == 1 else 1 if y[i] == c else -1)
             sum += sample_loss if weight == NULL else weight[i]*sample_loss
             total += 1 if weight == NULL else weight[i]

@@ -15,7 +15,9 @@ cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floatin
 
 cdef inline double largest_rate(const Learning* job, Py_ssize_t r, double weight) noexcept nogil:
     """The learning rate that takes a sample's own loss to its minimum at most; infinite where there is no limit."""
-    cdef double curvature = job.curvature*weight*(job.squares[r] + (job.intercept != NULL)) if job.curvature > 0 else 0
+    cdef double curvature = 0
+    if 0 < job.curvature < INFINITY:
+        curvature = job.curvature*weight*(job.squares[r] + (job.intercept != NULL))
     return 1/curvature if curvature > 0 else INFINITY
 
 
@@ -35,8 +37,36 @@ cdef inline double inner_product(const floating* x, const floating* w, Py_ssize_
 
 cdef inline double loss_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
     """The derivative of a sample's loss by the margin; the loss is added to the total."""
-    job.total += weight*loss(job.loss, job.epsilon, margin, y)
-    return weight*slope(job.loss, job.epsilon, margin, y)
+    job.total += weight*loss(&job.loss, margin, y)
+    return weight*slope(&job.loss, margin, y)
+
+
+cdef inline double limited_slope(Learning* job, const Rows* t, double margin, double y, double weight, double lr,
+                                 Py_ssize_t r) noexcept nogil:
+    """The same with limits for the losses without a largest curvature: a step ends at the minimum at most, and adaptive
+    steps remember no slope that is exponential in the distance from it.
+    """
+    cdef double own = loss_slope(job, margin, y, weight)
+    if job.curvature == INFINITY:
+        weight *= lr*(job.squares[r] + (job.intercept != NULL))
+        own /= max(1, weight*largest_curvature(&job.loss, margin, y))
+    elif job.loss.code >= GAMMA:
+        own = weight*slope(&job.loss, raised(&job.loss, margin, y, 4*sqrt(1 + <double>t.steps)), y)
+    return own
+
+
+cdef inline floating rounded_slope(const Learning* job, double slope, floating zero) noexcept nogil:
+    """In the dtype of the weights; float32 cannot hold the squares of the largest slopes of losses with log link."""
+    cdef double largest = 1e15
+    if floating is float:
+        if job.loss.code >= POISSON:
+            slope = largest if slope > largest else -largest if slope < -largest else slope
+    return <floating>slope
+
+
+cdef inline double first_margin(const Learning* job, Py_ssize_t r) noexcept nogil:
+    """The part of a sample's margins that comes from no weight."""
+    return job.center if job.offsets == NULL else job.center + job.offsets[r]
 
 
 cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nogil:
@@ -55,14 +85,17 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef floating* g = b_ + job.longest
     cdef floating* f_ = g + job.longest
     cdef Factor own = factors_in(&f, f_)
-    cdef double margin = 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
+    cdef Py_ssize_t r = job.order[s]
+    cdef double margin = first_margin(job, r), change
     cdef Lazy last = d
     cdef Py_ssize_t k
+    margin += 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
     set_last(&last, t)
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
     catch_up_each(&last, t, &own, n, since, w_, a_, b_)
     margin += inner_product(x, w_, n)
-    slopes[0] = <floating>loss_slope(job, margin, job.targets[job.order[s]], sample_weight(job, s))
+    change = limited_slope(job, t, margin, job.targets[r], sample_weight(job, s), d.lr, r)
+    slopes[0] = rounded_slope(job, change, slopes[0])
     for k in range(n):
         g[k] = slopes[0]*x[k]
     if Lazy is FTRL:  # the weights are solved for when they are needed again
@@ -75,18 +108,19 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
 
 cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
                               const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
-    """Step s, one class against the rest for each column; the target is the number of the sample's class."""
+    """Step s, a column for each class; the target is the number of the sample's class."""
     cdef Proximal m = Proximal(0)
     cdef floating* w = <floating*>t.w
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* g = slopes + t.width
-    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s)
+    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), shift = 0
     cdef Lazy last = d
     cdef Factor own
     cdef Py_ssize_t c, i, k, q
     set_last(&last, t)
     for c in range(t.width):
-        job.margins[c] = 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
+        job.margins[c] = first_margin(job, job.order[s])
+        job.margins[c] += 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
     for k in range(n):
         if k + PREFETCH_ROWS < n:
             prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
@@ -94,8 +128,10 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
         catch_up_row(&last, &f, t, w, i)
         for c in range(t.width):
             job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
+    if job.loss.code == MULTINOMIAL:
+        shift = log_sum_exp(job.margins, t.width)
     for c in range(t.width):
-        slopes[c] = <floating>loss_slope(job, job.margins[c], 1 if y == c else -1, weight)
+        slopes[c] = <floating>loss_slope(job, job.margins[c] - shift, 1 if y == c else -1, weight)
     for k in range(n):
         for c in range(t.width):
             g[c] = slopes[c]*x[k]

@@ -3,7 +3,7 @@
 #
 # Names become codes, and tuples of the reference become these structs, in _boundary/codes.pyx and nowhere else.
 
-from fastreg.losses cimport LossCode
+from fastreg.losses cimport Loss
 from fastreg.structs cimport *
 
 cdef extern from *:
@@ -169,14 +169,15 @@ cdef struct Merging:  # memory for gradients in which a row comes more than once
     void* sums                 # and the sum of its values
 
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
-    LossCode loss
-    double epsilon
-    double curvature           # of the loss, at most: learning rates that overshoot are reduced; 0 for no reduction
+    Loss loss
+    double curvature           # the largest: rates that overshoot are reduced, for infinity slopes, for 0 neither
     const double* squares      # by sample, its squared length, where curvature is positive
     Py_ssize_t count           # of steps
     const Py_ssize_t* order    # the sample of each step
     const double* targets      # by sample: ±1 or a number; for a width above 1, the number of the class
     const double* weights      # by step; NULL for 1 each
+    const double* offsets      # by sample, added to its margin; NULL for none
+    double center              # added to all margins: where the intercept starts
     double l21                 # of the step under way: the weights of a feature are a group
     double intercept_rate      # learning rate of the intercept; 0 for that of the weights
     void* intercept            # NULL for none; then its state

@@ -18,7 +18,7 @@ from fastreg.groups cimport (
     add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_close, is_improved, is_iterated,
     metric, MOST_ITERATIONS, multiplied, shrunk,
 )
-from fastreg.losses cimport loss, slope
+from fastreg.losses cimport GAMMA, largest_curvature, log_sum_exp, loss, MULTINOMIAL, POISSON, raised, slope
 from fastreg.rules cimport *
 
 include "prefetch.pxi"

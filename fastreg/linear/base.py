@@ -22,6 +22,7 @@ from fastreg.linear.stream import Samples, Stream, Task
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import filled
 from fastreg.optimizers.reports import Report, row, zero_count
+from fastreg.reference.losses import LOG_LINK
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 DIVERGED = (
@@ -64,8 +65,8 @@ class StreamingBase(Parameters):
     def _task(self):
         strengths = self._strengths(self._stream)
         return Task(
-            self._rates, strengths, self.loss, float(self.epsilon),
-            limit_rates=self.optimizer == "sgd" and self._is_auto(),
+            self._rates, strengths, *self._loss_of_margins(),
+            limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
             factors=self._checked_factors(strengths[1]),
         )  # fmt: skip
@@ -113,7 +114,7 @@ class StreamingBase(Parameters):
                 " warm_start=False to fit a new model"
             )
 
-    def _fit(self, x, targets, weights, columns):
+    def _fit(self, x, targets, weights, columns, offsets=None):
         """Epochs over a set of data, until the mean loss stops falling."""
         if weights is not None and not weights.any():
             raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
@@ -123,9 +124,10 @@ class StreamingBase(Parameters):
             x = self._cast(x)
         else:
             self._stream = self._new_stream(x, columns)
-        samples, task = Samples(x), self._task()
+        samples, task = Samples(x, offsets), self._task()
         if self.shuffle:
             order, step_weights = set_order(samples, targets, weights)
+            task = task._replace(center=self._first_intercept(samples, order, targets, step_weights))
         else:
             order, step_weights = stream_order(len(samples), weights)
         best, patience, start = inf, self.n_iter_no_change, time.perf_counter()
@@ -149,25 +151,29 @@ class StreamingBase(Parameters):
                 )
         if not (np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all()):
             raise ValueError(DIVERGED)
-        self._compare_with_constant(x, targets, weights, task)
+        self._compare_with_constant(x, targets, weights, offsets, task)
 
-    def _compare_with_constant(self, x, targets, weights, task):
+    def _first_intercept(self, samples, order, targets, weights):
+        """Where the intercept starts in the first fit to a set; None for no choice."""
+        return
+
+    def _compare_with_constant(self, x, targets, weights, offsets, task):
         """Warn if a constant prediction has a smaller loss: then fit has not converged."""
-        loss = self._stream.loss(self._stream.margins(x), targets, weights, task)
+        first = np.zeros((len(targets), 1)) if offsets is None else offsets[:, np.newaxis]
+        loss = self._stream.loss(first + self._stream.margins(x), targets, weights, task)
         constants = [np.zeros(self._stream.shape[1])]
         if self.fit_intercept:
-            constants += self._constant_margins(targets, np.ones(len(targets)) if weights is None else weights)
-        best = min(
-            self._stream.loss(np.broadcast_to(c, (len(targets), len(c))), targets, weights, task) for c in constants
-        )
-        if not loss <= best * (1 + TOLERANCE):
+            own = np.ones(len(targets)) if weights is None else weights
+            constants += self._constant_margins(targets, own, first[:, 0])
+        best = min(self._stream.loss(first + c, targets, weights, task) for c in constants)
+        if not loss <= best + TOLERANCE * abs(best):
             warnings.warn(
                 f"fit: the mean loss is {loss:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant"
                 " prediction; scale the features (StandardScaler, MaxAbsScaler), or change eta0 or max_iter",
                 ConvergenceWarning, stacklevel=4,
             )  # fmt: skip
 
-    def _partial_fit(self, x, targets, weights, columns):
+    def _partial_fit(self, x, targets, weights, columns, offsets=None):
         """One pass over the next batch of a stream."""
         start, first = time.perf_counter(), not hasattr(self, "_stream")
         if first:
@@ -183,7 +189,7 @@ class StreamingBase(Parameters):
                     raise ValueError(
                         f"{name}: expected {first_value!r}, as in the first call, got {getattr(self, name)!r}"
                     )
-        samples = Samples(x)
+        samples = Samples(x, offsets)
         order, weights = stream_order(len(samples), weights)
         loss = self._learn(samples, order, targets, weights, self._task(), private=first)
         if self.verbose:
@@ -220,19 +226,23 @@ class StreamingBase(Parameters):
         )
 
     def _sample_weights(self, sample_weight, x):
-        """A checked copy, which the caller cannot change afterwards."""
-        if sample_weight is None:
+        weights = self._numbers(sample_weight, x, "sample_weight")
+        return None if weights is None else self._check_weights(weights, "sample_weight")
+
+    def _numbers(self, given, x, name):
+        """A number for each sample: a checked copy, which the caller cannot change afterwards; None for none."""
+        if given is None:
             return None
         try:
-            weights = np.full(x.shape[0], sample_weight) if isinstance(sample_weight, Real) else np.array(sample_weight)
-            weights = check_array(weights, ensure_2d=False, dtype=np.float64, order="C", input_name="sample_weight")
+            numbers = np.full(x.shape[0], given) if isinstance(given, Real) else np.array(given)
+            numbers = check_array(numbers, ensure_2d=False, dtype=np.float64, order="C", input_name=name)
         except (TypeError, ValueError) as error:
-            if "sample_weight" in str(error):
+            if name in str(error):
                 raise
-            raise ValueError(f"sample_weight: expected numbers, got {short(sample_weight)}; {error}") from error
-        if weights.shape != x.shape[:1]:
-            raise ValueError(f"sample_weight: expected one for each of {x.shape[0]} samples, got shape {weights.shape}")
-        return self._check_weights(weights, "sample_weight")
+            raise ValueError(f"{name}: expected numbers, got {short(given)}; {error}") from error
+        if numbers.shape != x.shape[:1]:
+            raise ValueError(f"{name}: expected one for each of {x.shape[0]} samples, got shape {numbers.shape}")
+        return numbers
 
     def _check_weights(self, weights, name):
         """The weights, if they are finite and not negative, and their sum is finite."""

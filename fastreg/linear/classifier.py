@@ -26,11 +26,14 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     It minimises mean loss + alpha·(l1_ratio·‖w‖₁ + (1 − l1_ratio)/2·‖w‖₂²) by proximal steps. The intercept is not
     penalised. :meth:`partial_fit` applies pending penalties exactly: the weights do not depend on how a stream is split
     into batches, and weights that the penalty removes are exactly zero. With more than two classes, it trains one
-    classifier for each class against the rest.
+    classifier for each class against the rest, except with ``loss="multinomial"``.
 
     Parameters
     ----------
-    loss : {"log_loss", "hinge", "squared_hinge"}, default "log_loss"
+    loss : {"log_loss", "hinge", "squared_hinge", "modified_huber", "multinomial"}, default "log_loss"
+        "modified_huber" is the squared hinge up to a margin of −1, and linear beyond: it forgives wrong labels and
+        still has probabilities. "multinomial" is the log-loss of all classes together (softmax), as
+        scikit-learn's LogisticRegression minimises it; with two classes, it is "log_loss".
     optimizer : {"ftrl", "sgd", "adagrad"}, default "ftrl"
         The rules of :class:`fastreg.LazyFTRL`, :class:`fastreg.LazySGD` and :class:`fastreg.LazyAdagrad`. The strengths
         of FTRL grow with the number of samples, so that all three minimise the same objective. FTRL compares the sum of
@@ -140,6 +143,9 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
 
     L. Bottou, "Stochastic gradient descent tricks" (2012), for the learning rate "optimal".
 
+    T. Zhang, "Solving large scale linear prediction problems using stochastic gradient descent algorithms" (2004), for
+    "modified_huber".
+
     Examples
     --------
     >>> import numpy as np
@@ -162,9 +168,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     [False, False, False, True]
     """
 
-    _losses = ("log_loss", "hinge", "squared_hinge")
+    _losses = ("log_loss", "hinge", "squared_hinge", "modified_huber", "multinomial")
     _default_schedule = "optimal"
-    epsilon = 0.1  # not used by these losses
 
     def __init__(
         self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None,
@@ -293,14 +298,20 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         with np.errstate(over="ignore"):
             return self._check_weights(own if weights is None else own * weights, "class_weight")
 
-    def _constant_margins(self, targets, weights):
+    def _loss_of_margins(self):
+        return ("log_loss" if self.loss == "multinomial" and self._columns() == 1 else self.loss), 0.0
+
+    def _constant_margins(self, targets, weights, offsets):
         """Margins that do not depend on the features, one for each column; they minimise the mean loss."""
         codes = np.arange(len(self.classes_)) if self._columns() > 1 else [1]
         p = np.array([weights[targets == code].sum() for code in codes]) / weights.sum()
-        if self.loss == "log_loss":
+        loss, _ = self._loss_of_margins()
+        if loss == "log_loss":
             p = np.clip(p, 1e-300, 1 - 1e-16)
             return [np.log(p / (1 - p))]
-        return [2 * p - 1] if self.loss == "squared_hinge" else [np.where(p > 0.5, 1.0, -1.0)]
+        if loss == "multinomial":
+            return [np.log(np.maximum(p, 1e-300))]
+        return [np.where(p > 0.5, 1.0, -1.0)] if loss == "hinge" else [2 * p - 1]
 
     def _coef_shape(self, coef):
         return coef

@@ -30,6 +30,8 @@ def set_order(samples, targets, weights):
         weights = np.ones(len(order)) if exact else (weights / np.maximum(repeats, 1))[order]
         weights = weights / weights.mean()
     key = samples.fingerprints[order] + np.pi * targets[order] + (0 if weights is None else np.e * weights)
+    if samples.offsets is not None:
+        key += np.sqrt(2) * samples.offsets[order]
     by_content = np.argsort(key)  # the order of equal samples does not matter
     return order[by_content], None if weights is None else weights[by_content]
 

@@ -1,6 +1,6 @@
 """Layer 5, the parameters of the two estimators: their checks, and the learning rates."""
 
-from math import inf
+from math import exp, inf
 from numbers import Integral, Real
 
 import numpy as np
@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from fastreg.linear.stream import OPTIMIZERS
+from fastreg.reference.losses import LOG_LINK
 
 MAX_FLOAT = float(np.finfo(float).max)
 
@@ -30,8 +31,9 @@ class Parameters(BaseEstimator):
             self._check_choice("group", ("features",), "None or ")
         if not callable(self.learning_rate):
             self._check_choice("learning_rate", ("auto", "constant", "invscaling", "optimal"))
-        for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf), ("epsilon", 0, inf)):
+        for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf)):
             self._check_number(name, low, high)
+        self._check_loss_parameters()
         for name in ("eta0", "tol"):
             if getattr(self, name) is not None:
                 self._check_number(name, 0, inf)
@@ -59,6 +61,9 @@ class Parameters(BaseEstimator):
                 f"learning_rate: expected 'auto' or 'constant' with optimizer={self.optimizer!r}, which adapts its step"
                 f" sizes, got {self.learning_rate!r}"
             )
+
+    def _check_loss_parameters(self):
+        """The regressor has some."""
 
     def _check_choice(self, name, known, others=""):
         x = getattr(self, name)
@@ -99,4 +104,7 @@ class Parameters(BaseEstimator):
 
     def _typical_slope(self, weight):
         """The absolute slope of the loss at a prediction that is wrong by `weight`."""
-        return {"squared_hinge": 2 * (1 + weight), "squared_error": weight, "huber": self.epsilon}.get(self.loss, 1.0)
+        typical = {"squared_hinge": 2 * (1 + weight), "modified_huber": 4.0, "squared_error": weight}
+        if self.loss in LOG_LINK:
+            return exp(min(weight, 100.0))
+        return self.epsilon if self.loss == "huber" else typical.get(self.loss, 1.0)

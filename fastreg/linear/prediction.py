@@ -1,8 +1,10 @@
 """Layer 5, what a classifier computes from its margins: labels and probabilities."""
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit, log_softmax, logsumexp, softmax
 from sklearn.utils.metaestimators import available_if
+
+PROBABILITIES = ("log_loss", "multinomial", "modified_huber")  # losses that have them
 
 
 class Prediction:
@@ -39,15 +41,19 @@ class Prediction:
         return snapshot.classes_[codes]
 
     def _has_proba(self):
-        if self.loss != "log_loss":
-            raise AttributeError(f"predict_proba: expected loss='log_loss', got {self.loss!r}")
+        if self.loss not in PROBABILITIES:
+            raise AttributeError(
+                f"predict_proba: expected loss one of {', '.join(map(repr, PROBABILITIES))}, got {self.loss!r}"
+            )
         return True
 
     @available_if(_has_proba)
     def predict_proba(self, X):
-        """The probability of each class; only with ``loss="log_loss"``.
+        """The probability of each class; with the losses "log_loss", "multinomial" and "modified_huber".
 
-        For more than two classes, the probabilities of each class against the rest are divided by their sum.
+        For more than two classes, "multinomial" has the softmax of the margins. With the other losses, the
+        probabilities of each class against the rest are divided by their sum: 1/(1 + exp(−margin)), and for
+        "modified_huber" (1 + margin)/2, at least 0 and at most 1 (Zadrozny & Elkan 2002, as in scikit-learn).
 
         Parameters
         ----------
@@ -57,9 +63,39 @@ class Prediction:
         -------
         probabilities : ndarray, (samples, classes)
         """
-        margins = self._margins(X)
+        snapshot = self._snapshot()
+        margins, loss = snapshot._margins(X), snapshot.loss
+        if margins.ndim == 2 and loss == "multinomial":
+            return softmax(margins, axis=1)
+        p = np.clip((1 + margins) / 2, 0, 1) if loss == "modified_huber" else expit(margins)
         if margins.ndim == 1:
-            return np.column_stack([expit(-margins), expit(margins)])
-        p = expit(margins)
+            return np.column_stack([1 - p if loss == "modified_huber" else expit(-margins), p])
         totals = p.sum(axis=1, keepdims=True)
-        return np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])
+        p = np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])
+        if loss == "modified_huber":  # where several are 1, or all 0, the largest is still that of the label
+            p[np.arange(len(p)), margins.argmax(axis=1)] *= 1 + 4 * np.finfo(p.dtype).eps
+        return p
+
+    @available_if(_has_proba)
+    def predict_log_proba(self, X):
+        """The logarithms of :meth:`predict_proba`, accurate where a probability is next to 0 or 1.
+
+        Parameters
+        ----------
+        X : array or sparse matrix, float32 or float64, (samples, features)
+
+        Returns
+        -------
+        logarithms : ndarray, (samples, classes)
+        """
+        snapshot = self._snapshot()
+        if snapshot.loss == "modified_huber":  # a probability can be 0
+            with np.errstate(divide="ignore"):
+                return np.log(snapshot.predict_proba(X))
+        margins = snapshot._margins(X)
+        if margins.ndim == 1:
+            return np.column_stack([log_expit(-margins), log_expit(margins)])
+        if snapshot.loss == "multinomial":
+            return log_softmax(margins, axis=1)
+        logs = log_expit(margins)
+        return logs - logsumexp(logs, axis=1, keepdims=True)

@@ -15,7 +15,7 @@ from scipy import sparse
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
-from fastreg.reference.losses import LOSSES
+from fastreg.reference.losses import LOG_LINK, LOSSES
 
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
@@ -43,8 +43,8 @@ class Samples:
     The values share the caller's memory. While this object exists, that memory cannot be resized or freed.
     """
 
-    def __init__(self, x):
-        self.shared, self.features = not sparse.issparse(x), x.shape[1]
+    def __init__(self, x, offsets=None):
+        self.shared, self.features, self.offsets = not sparse.issparse(x), x.shape[1], offsets
         self.shares_indices = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
         if self.shared:
             values, self.indices = x.ravel(), np.arange(x.shape[1])
@@ -92,12 +92,13 @@ class Task(NamedTuple):
     rates: Callable  # maps numbers of completed steps to learning rates
     strengths: tuple  # l1, l2 and l21; for FTRL, their totals are these times the number of samples
     loss: str
-    epsilon: float
+    parameter: float  # of the loss: epsilon, quantile or power
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
     base_rate: (
         float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
     )
     factors: Factors = NONE
+    center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample
 
 
 class Stream:
@@ -224,10 +225,23 @@ class Stream:
         if len(order):
             check_products(table[1:, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
-            samples, order, targets, weights, table, list(LOSSES).index(task.loss), task.epsilon,
+            samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
-            float(np.ravel(scales)[-1]), epochs, task.factors.array,
+            float(np.ravel(scales)[-1]), epochs, self._center(samples, order, targets, task), task.factors.array,
         )  # fmt: skip
+
+    def _center(self, samples, order, targets, task):
+        """Where the intercept starts.
+
+        With log link, slopes are exponential in the distance to the minimum: from far off, adaptive steps would be tiny
+        for good. So the intercept starts where the first sample is predicted right, or as 1 where its target is zero.
+        """
+        if self.completed or not len(order) or task.loss not in LOG_LINK or not self.has_intercept:
+            return self.learner.center
+        if task.center is not None:
+            return task.center
+        y, offset = targets[order[0]], 0.0 if samples.offsets is None else samples.offsets[order[0]]
+        return float(np.log(y) - offset if y > 0 else -offset)
 
     def _check_rates(self, lr):
         """Check that the dtype of the weights can hold the learning rates, and for FTRL their inverses."""
@@ -288,4 +302,4 @@ class Stream:
     def loss(self, margins, targets, weights, task):
         """The mean loss of samples with these margins, (samples, columns)."""
         margins = np.ascontiguousarray(margins, dtype=float)
-        return mean_loss(margins, targets, weights, list(LOSSES).index(task.loss), task.epsilon)
+        return mean_loss(margins, targets, weights, list(LOSSES).index(task.loss), task.parameter)

@@ -19,7 +19,7 @@ from cases import SOURCE, TESTS
 
 import fastreg
 from fastreg._kernels.variants import VARIANTS
-from fastreg.reference import MODES
+from fastreg.reference import MODES, losses
 
 ABI3 = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -121,3 +121,32 @@ def test_cimported_rules_give_the_same_bits(consumer, mode, dtype):
     fastreg.elastic_net_update(ours, g, 0.1, 0.3, 0.2, mode=mode, theta=theta)
     fastreg.reference.elastic_net_update(reference, g, 0.1, 0.3, 0.2, mode=mode, theta=theta)
     assert theirs.tobytes() == ours.tobytes() == reference.tobytes()
+
+
+PARAMETERS = {"huber": (0.1, 1.0), "quantile": (0.2, 0.5), "tweedie": (0.0, 1.3, 1.5, 3.0)}
+TARGETS = {"cross_entropy": (0.0, 0.3, 1.0), "gamma": (0.5, 2.0)} | dict.fromkeys(("poisson", "tweedie"), (0.0, 2.0))
+LOSS_CASES = [(name, p, s) for name in losses.LOSSES for p in (PARAMETERS.get(name, (0.0,))) for s in (0.0, 0.5)]
+
+
+@pytest.mark.parametrize("case", LOSS_CASES, ids=str)
+def test_cimported_losses_and_their_derivatives(consumer, case):
+    name, parameter, smoothing = case
+    for y in TARGETS.get(name, (-1.0, 1.0)):
+        for margin in np.concatenate([np.linspace(-3, 3, 61), [-1e10, -800, -40, 40, 800, 1e10]]):
+            if name == "multinomial" and margin > 0:  # the margin is the logarithm of a probability
+                continue
+            own = consumer.derivatives(list(losses.LOSSES).index(name), parameter, smoothing, margin, y)
+            for formula, value in zip((losses.loss, losses.slope, losses.curvature), own):
+                expected = formula(name, parameter, margin, y, smoothing)
+                np.testing.assert_allclose(value, expected, rtol=1e-13, atol=1e-14 * max(1, abs(y * margin)))
+            if losses.LOSSES[name] == np.inf and margin != y and not smoothing:
+                expected = losses.largest_curvature(name, parameter, margin, y)
+                np.testing.assert_allclose(own[3], expected, rtol=1e-12, atol=1e-300)
+
+
+def test_the_cimported_logarithm_of_a_sum(consumer):
+    rng = np.random.default_rng(0)
+    for margins in (rng.standard_normal(5), 1e5 * rng.standard_normal(7), np.array([3.0]), np.array([-1e300, 1e300])):
+        np.testing.assert_allclose(consumer.logarithm_of_sum(margins), np.logaddexp.reduce(margins), rtol=1e-15)
+    for margins in ([np.nan, 0.0], [0.0, np.nan], [np.inf, 0.0]):
+        assert np.isnan(consumer.logarithm_of_sum(np.array(margins)))

@@ -5,7 +5,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
-from linear_cases import DENSE, OPTIMIZERS, PAIRS, SLOPES, bits, data, in_batches, is_classifier, make, stored
+from linear_cases import DENSE, OPTIMIZERS, PAIRS, bits, data, in_batches, is_classifier, make, slopes, stored
 from sklearn.base import clone
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
@@ -135,7 +135,7 @@ def test_the_weights_are_those_of_dense_steps(loss, optimizer):
     for t, (sample, target) in enumerate(zip(np.column_stack([x, np.ones(40)]), targets)):
         if optimizer == "ftrl":
             steps.param_groups[0].update(l1=(t + 1) * alpha)
-        steps.step(np.outer(sample, SLOPES[loss](sample @ w, target)))
+        steps.step(np.outer(sample, slopes(loss, sample @ w, target)))
     rate = {"eta0": eta0, "learning_rate": "constant"}
     model = make(loss, optimizer, alpha=alpha, l1_ratio=1.0, penalty_factor=FACTORS, **rate)
     np.testing.assert_allclose(in_batches(model, x, y, 7).coef_.ravel(), w[:-1, 0], rtol=1e-10, atol=1e-12)

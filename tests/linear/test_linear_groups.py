@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from linear_cases import SLOPES, bits, data, in_batches, make, stored
+from linear_cases import bits, data, in_batches, make, slopes, stored
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
@@ -109,7 +109,7 @@ def test_the_weights_are_those_of_dense_steps(loss, optimizer, positive):
         if optimizer == "ftrl":
             steps.param_groups[0].update(l21=(t + 1) * alpha)
         targets = np.where(code == np.arange(3), 1.0, -1.0)
-        steps.step(np.outer(sample, SLOPES[loss](sample @ w, targets)))
+        steps.step(np.outer(sample, slopes(loss, sample @ w, targets)))
     rate = {"eta0": eta0, "learning_rate": "constant", "positive": positive, "penalty_factor": factors}
     model = make(loss, optimizer, alpha=alpha, l1_ratio=1.0, group="features", **rate)
     np.testing.assert_allclose(in_batches(model, x, y, 7).coef_, w[:-1].T, rtol=1e-9, atol=1e-12)
