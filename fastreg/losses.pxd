@@ -190,6 +190,26 @@ cdef inline double curvature(const Loss* f, double margin, double y) noexcept no
         return 0
 
 
+cdef inline double majorant(const Loss* f, double margin, double y) noexcept nogil:
+    """The second derivative of a parabola that touches the loss at the margin and is nowhere below it; 0 where it is 0.
+
+    For the losses whose second derivative vanishes where they are linear (Hunter & Lange, "Quantile regression via an MM
+    algorithm", 2000); for others the second derivative itself. HINGE and QUANTILE must be smooth.
+    """
+    cdef double z = y*margin
+    cdef double r = fabs(margin - y)
+    if f.code == HINGE:
+        return 1/max(2*fabs(1 - z), f.smoothing)
+    elif f.code == QUANTILE:
+        return 1/max(2*r, f.smoothing)
+    elif f.code == MODIFIED_HUBER and z < -1:
+        return 4/(1 - z)
+    elif f.code == HUBER and r > f.parameter:
+        return f.parameter/r
+    else:
+        return curvature(f, margin, y)
+
+
 cdef inline double raised(const Loss* f, double margin, double y, double ratio) noexcept nogil:
     """The margin where GAMMA and TWEEDIE predict y/ratio, if it is above the given one, and y positive.
 

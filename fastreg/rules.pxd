@@ -165,6 +165,11 @@ cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating
         return soft(-z, <floating>p.l1*f)/(c + <floating>p.l2*f)
 
 
+cdef inline floating warm_start(const FTRL* d, const ElasticNet* p, floating w, floating n, floating f) noexcept nogil:
+    """FTRL-Proximal: the z from which `solve` gives back w."""
+    return -w*(curvature(d, n) + <floating>p.l2*f) - <floating>p.l1*f*sign(w)
+
+
 cdef inline floating reanchored(const FTRL* before, const FTRL* d, floating w, floating z, floating n) noexcept nogil:
     """FTRL-Proximal: z, which was built on the lr and beta of `before`, for those of d: `solve` still gives w.
 

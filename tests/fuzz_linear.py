@@ -46,6 +46,7 @@ class Linear(Sequence):
 
     def fitted(self, model):
         values = [getattr(model, name, None) for name in FITTED]
+        values = [x.toarray() if sparse.issparse(x) else x for x in values]
         return [None if x is None else np.asarray(x).tobytes() for x in values]
 
     def compare(self):
@@ -145,7 +146,25 @@ class Linear(Sequence):
         if ok:
             raise Done
 
+    def sparsify(self):
+        """The sparse form of the model only: its twin stays dense."""
+        if hasattr(self.model, "_stream"):
+            getattr(self.model, self.draw.choice(["sparsify", "densify"]))()
+
+    def set_weights(self):
+        """The same weights for both, or an error for both."""
+        if not hasattr(self.twin, "_stream"):
+            return
+        coef = self.twin.coef_
+        given = self.draw.numbers(coef.shape, coef.dtype.type, special=self.draw.choice([0, 0, 0.2]))
+        results = []
+        for model in (self.model, self.twin):
+            results.append(self.attempt("set coef_", lambda m=model: setattr(m, "coef_", given))[0])
+        self.require(results[0] == results[1], "one of the twins refused the weights")
+
     def replace(self):
+        if self.model._is_sparse:
+            self.model.densify()  # a file of the sparse form has no state
         how = self.draw.choice([copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
         self.model = how(self.model)
         if callable(self.model.learning_rate):
@@ -222,5 +241,5 @@ class Linear(Sequence):
     HOSTILE = (raises, changes_indices, reverses_indptr, resizes, trains)
     OPERATIONS = (
         *[partial_fit] * 8, *[fit] * 4, *[predict] * 3, *[refuse] * 4, refuse_targets, replace, *[interfere] * 3,
-        during_writes, *([fork] if hasattr(os, "fork") else []),
+        sparsify, set_weights, during_writes, *([fork] if hasattr(os, "fork") else []),
     )  # fmt: skip

@@ -74,6 +74,24 @@ def pickle_estimator(s):
     s.more = {"coef": made.coef_, "intercept": made.intercept_}
 
 
+def set_weights(s):
+    s.it.coef_ = np.linspace(0, 1, s.it.coef_.size).reshape(s.it.coef_.shape)
+
+
+def fit_from_weights(s):
+    shape = s.it.coef_.shape
+    s.it.fit(s.x, s.y, coef_init=np.linspace(0, 1, s.it.coef_.size).reshape(shape))
+
+
+def use_sparse_form(s):
+    """Reads it, predicts with it, and goes on after a file of it."""
+    sparsified = copy.deepcopy(s.it).sparsify()
+    seen = {"coef": sparsified.coef_.toarray(), "predicted": sparsified.predict(s.x)}
+    made = pickle.loads(pickle.dumps(sparsified))
+    learn(made, s.x, s.y)
+    s.more = seen | {"trained": made.coef_.toarray()}
+
+
 def with_other_factors(kind, form, **options):
     """An estimator whose next call changes its penalty factors."""
     s = estimator(kind, form, 2, l1_ratio=1.0, penalty_factor=[1.0] * 6, **options)
@@ -111,6 +129,9 @@ def linear_operations():
         old = partial(estimator, kind, "CSR", 2, **options)
         yield f"deepcopy: {name}", Operation(old, copy_estimator, look, go_on)
         yield f"pickle: {name}", Operation(old, pickle_estimator, look, go_on)
+        yield f"set coef_: {name}", Operation(old, set_weights, look, go_on)
+        yield f"fit from coef_init: {name}", Operation(old, fit_from_weights, look, go_on)
+        yield f"sparse form: {name}", Operation(old, use_sparse_form, look, go_on)
         yield f"predict: {name}", Operation(old, lambda s: s.it.predict(s.x), look, go_on)
         warm = partial(estimator, kind, "dense", 2, warm_start=True, **options)
         yield f"fit, warm: {name}", Operation(warm, fit, look, go_on)

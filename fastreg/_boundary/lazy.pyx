@@ -240,6 +240,22 @@ cdef class Lazy(_LazyData):
         finally:
             self.section.unlock()
 
+    def _nonzero(self):
+        """The up-to-date weights that are not zero: positions in w, flattened, and values."""
+        block = 1 << 14
+        positions, values = [np.empty(0, np.intp)], [np.empty(0, self.w.dtype)]
+        self.check_initialized()
+        self.section.lock(False)
+        try:
+            for start in range(0, self.t.rows, block):
+                weights = self.read(np.arange(start, min(start + block, self.t.rows))).ravel()
+                found, = weights.nonzero()
+                values.append(weights[found])
+                positions.append(found + start*self.t.width)
+        finally:
+            self.section.unlock()
+        return np.concatenate(positions), np.concatenate(values)
+
     def __enter__(self):
         return self
 

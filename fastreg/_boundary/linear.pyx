@@ -6,22 +6,25 @@ features: memory limits the speed of an epoch. (The lazy updates cannot do that:
 A call makes all of its changes in one commit (section.pyx), including those of the counters. It reads memory that is
 kept alive and cannot be resized, and indices that are private copies and have been checked (linear/csr.py).
 """
-from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.math cimport INFINITY, sqrt
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 from numpy cimport (
-    import_array, ndarray, NPY_DOUBLE, NPY_FLOAT, NPY_INT32, NPY_INT64, NPY_INTP, PyArray_DATA, PyArray_DIM,
-    PyArray_ISCARRAY, PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_SIZE,
+    import_array, ndarray, NPY_DOUBLE, NPY_FLOAT, NPY_INT32, NPY_INT64, NPY_INTP, NPY_UINT64, PyArray_DATA,
+    PyArray_DIM, PyArray_ISCARRAY, PyArray_ITEMSIZE, PyArray_NBYTES, PyArray_SIZE,
 )
 
 from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport (
-    Batch, DType, FLOAT32, index, Indices, INT32, INT64, Learning, PROXIMAL, Rows, Schedule,
+    Batch, DType, FLOAT32, FTRL_PROXIMAL, index, Indices, INT32, INT64, Learning, PLAIN, PROXIMAL, Rows, Schedule,
 )
-from fastreg.structs cimport Clock, floating, Missed
+from fastreg.rules cimport reanchored, warm_start
+from fastreg.structs cimport Clock, ElasticNet, floating, FTRL, Missed, Stamp
 from fastreg.losses cimport log_sum_exp, loss as loss_of, Loss, LossCode, MULTINOMIAL
+
+from collections import Counter
 
 import cython
 import numpy as np
@@ -212,6 +215,8 @@ cdef class Learner:
             learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
             learning.intercept_b = self.intercept_data[2]
             with nogil:
+                if learning.count > 0:
+                    anchor_placed(&self.t, &learning, schedule.lr[0])
                 if capacity > 0:
                     learn_in_parts(&self.t, &batch, &schedule, &learning, PyArray_DATA(index_buffer), capacity)
                 else:
@@ -228,6 +233,16 @@ cdef class Learner:
             with nogil:
                 kernels.lazy_flush(&self.t)
         self.set_factors(factors, table)
+
+    def place(self, ndarray weights, ndarray intercept, long long epochs):
+        """Continue from these weights (columns, features) and this intercept (columns,); None leaves what is there.
+
+        They are finite, within the bounds, and of the dtype of the weights. The counters and the sums of squared
+        gradients stay. FTRL, which solves for its weights, gets the state that gives them back: until the next step
+        they have the same bits, and from then on those of the closed form. What it depends on, the learning rate, may
+        be known only at that step (see anchor_placed).
+        """
+        place(self, weights, intercept, epochs)
 
     def exchange(self, work):
         """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises.
@@ -265,27 +280,7 @@ cdef class Learner:
         The weights are those of all features, or of the features at int64 `indices`. `features` is the number of
         features that the caller expects.
         """
-        cdef ndarray out, intercept
-        cdef Indices wanted = Indices(INT64, NULL)
-        cdef Py_ssize_t i, count = self.t.rows
-        cdef long long k
-        self.check_width(features)
-        if indices is not None:
-            count = PyArray_SIZE(indices)
-            wanted.data = pointer_to(indices, NPY_INT64, count, "X")
-            for i in range(count):
-                k = (<const long long*>wanted.data)[i]
-                if k < 0 or k >= self.t.rows:
-                    raise ValueError(f"X: expected indices from 0 to {self.t.rows - 1}, got {k}")
-        out = np.empty((count, self.t.width), self.records.dtype["w"].base)
-        intercept = np.zeros(self.t.width, out.dtype)
-        self.section.lock(False)
-        with nogil:
-            kernels.lazy_read(&self.t, NULL if indices is None else &wanted, count, PyArray_DATA(out))
-        self.copy_intercept(intercept)
-        version = self.section.version
-        self.section.unlock()
-        return version, out, intercept
+        return read(self, features, indices)
 
     def read_intercept(self):
         """A copy of the intercept; zeros if there is none."""
@@ -321,26 +316,37 @@ cdef class Learner:
 
     cdef void restore(self, const Rows* t) noexcept:
         self.t.steps, self.t.clock, self.t.d, self.t.p = t.steps, t.clock, t.d, t.p
-        self.t.inside, self.t.l21 = t.inside, t.l21
+        self.t.inside, self.t.l21, self.t.built_on = t.inside, t.l21, t.built_on
 
     def __deepcopy__(self, memo):
         return self.copy()
 
     def __reduce__(self):
-        cdef Learner x = self.copy()  # since another thread may train while it is pickled
-        cdef Clock c = x.t.clock
-        record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2,
-                  x.t.l21)
-        numbers = x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs, x.counts.center
-        return _rebuild, (x.records, x.direction, x.intercept, record, numbers, x.factors, (x.t.low, x.t.high))
+        return reduced(self)
 
-    def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2, l21):
+    def read_nonzero(self):
+        """A consistent copy of what predicts: version, weights, intercept, and the two tuples for `_restore`.
+
+        The weights that are not zero, as positions in the matrix (features, columns), and their values. No array is as
+        large as the matrix.
+        """
+        return nonzero(self)
+
+    def restore_numbers(self, record, numbers):
+        """Set what `read_nonzero` returned."""
+        self._restore(*record)
+        self._count(*numbers)
+
+    def _restore(self, steps, product, inverse, total, compensation, lr, l1, l2, l21, built_on=0.0):
         self.t.steps, self.t.clock = steps, Clock(product, inverse, total, compensation)
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
+        self.t.built_on = built_on  # since weights can be placed
 
     def _count(self, size, sized, scale, epochs, center):
         self.counts = Counts(size, sized, scale, epochs, center)
 
 
+include "placing.pxi"
 include "records.pxi"
+include "parts.pxi"
 include "samples.pxi"

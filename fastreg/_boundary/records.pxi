@@ -51,7 +51,9 @@ cdef void add_number(DType dtype, void* x, Py_ssize_t n, double number) noexcept
 
 def _rebuild(records, direction, intercept, record, numbers, factors, bounds):
     """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
-    records, *intercept = (x if x.flags.writeable else x.copy() for x in (records, *intercept))
+    if not records.flags.writeable:
+        records = records.view(f"V{records.itemsize}").copy().view(records.dtype)  # with the bytes between the fields
+    intercept = [x if x.flags.writeable else x.copy() for x in intercept]
     learner = Learner(records, direction, intercept, factors, *bounds)
     learner._restore(*record)
     learner._count(*numbers)

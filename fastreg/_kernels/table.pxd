@@ -190,6 +190,28 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     Py_ssize_t longest
     double total               # the sum of the losses is added here
 
+cdef struct Quadratic:  # what stands for a loss near the present weights: slopes and curvatures of samples, by classes
+    DType dtype
+    const void* data           # the samples' values by features
+    Indices indices            # and their numbers; NULL where all samples have all features
+    const Py_ssize_t* starts   # by feature, where it begins in them
+    Py_ssize_t width           # classes
+    double* r                  # by sample and class, the derivative by the margin at the present weights, less h·shift
+    const double* h            # by sample and class, the second derivative
+    const double* total        # by class, the sum of h; 0 for no intercept
+    double* shift              # by class, how far the intercept has moved
+    double* first              # by feature and class: Σ h·x
+    double* second             # by feature and class: the second derivative, with the intercept at its optimum
+    double* w                  # by feature and class
+    double* work               # two numbers for each class
+    const double* f            # by feature; NULL for none
+    ElasticNet p
+    double l21
+    double low                 # the lower bound of the weights, at most 0
+    const Py_ssize_t* features # those of a sweep; NULL to fill first and second
+    Py_ssize_t count           # of features
+    double decrease            # what the sweep took off the quadratic and the penalty, at least
+
 
 # -- Entry points -----------------------------------------------------------------------------------------------------
 
@@ -208,3 +230,4 @@ cdef struct Kernels:
     Py_ssize_t (*passes_size)(const Task* t) noexcept nogil  # of the memory for a step in passes; zero at first
     void (*pass_panel)(const Task* t, void* memory, Py_ssize_t panel) noexcept nogil
     bint (*end_pass)(const Task* t, void* memory) noexcept nogil  # after all panels; whether another pass follows
+    void (*descent)(Quadratic* q) noexcept nogil

@@ -35,10 +35,11 @@ include "lazy_bounds.pxi"
 include "lazy_steps.pxi"
 include "linear.pxi"
 include "lazy_types.pxi"
+include "descent.pxi"
 
 cdef Kernels table = Kernels(
     &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read,
-    &linear_learn, &passes_size, &pass_panel, &end_pass,
+    &linear_learn, &passes_size, &pass_panel, &end_pass, &descent,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

@@ -83,6 +83,31 @@ class LazyOptimizer(Lazy):
         number, array = self._factor
         return number if array is None else array.copy()
 
+    def to_csr(self):
+        """The up-to-date weights as a SciPy CSR matrix, without a dense copy; w and the state do not change.
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix
+            Of the shape of w; of shape (1, n) for w of shape (n,).
+
+        Raises
+        ------
+        ImportError
+            If SciPy is not installed.
+        """
+        try:
+            from scipy.sparse import csr_matrix
+        except ImportError as error:
+            raise ImportError(f"to_csr: expected SciPy, pip install scipy; {error}") from error
+        positions, values = self._nonzero()
+        shape = self.w.shape if self.w.ndim == 2 else (1, len(self.w))
+        rows, columns = np.divmod(positions, max(shape[1], 1))
+        starts = np.searchsorted(rows, np.arange(shape[0] + 1))
+        result = csr_matrix((values, columns, starts), shape)
+        result.has_canonical_format = True
+        return result
+
     def zeros(self):
         """The number of up-to-date weights that are exactly zero."""
         return zero_count(self.weights())

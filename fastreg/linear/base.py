@@ -1,37 +1,29 @@
 """Layer 5, training and fitted attributes of the two estimators."""
 
 import time
-import warnings
-from math import inf
 from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastreg import reference
 from fastreg._boundary.functions import penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
+from fastreg.linear.fitting import DIVERGED, Fitting
 from fastreg.linear.labels import short
-from fastreg.linear.order import set_order, stream_order
-from fastreg.linear.parameters import Parameters
+from fastreg.linear.order import stream_order
+from fastreg.linear.results import Results
 from fastreg.linear.stream import Samples, Stream, Task
 from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
 from fastreg.optimizers.params import filled
-from fastreg.optimizers.reports import Report, row, zero_count
+from fastreg.optimizers.reports import Report, row
 from fastreg.reference.losses import LOG_LINK
 
-TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
-DIVERGED = (
-    "eta0: expected a learning rate small enough for these features, got weights or losses that are not finite;"
-    " scale the features (StandardScaler, MaxAbsScaler) or lower eta0"
-)
 
-
-class StreamingBase(Parameters):
+class StreamingBase(Results, Fitting):
     """Training on a set of data or on a stream; the subclasses check targets and interpret margins."""
 
     def __sklearn_tags__(self):
@@ -114,65 +106,6 @@ class StreamingBase(Parameters):
                 " warm_start=False to fit a new model"
             )
 
-    def _fit(self, x, targets, weights, columns, offsets=None):
-        """Epochs over a set of data, until the mean loss stops falling."""
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
-        rng = check_random_state(self.random_state)
-        if self.warm_start and hasattr(self, "_stream"):
-            self._stream = self._warm_stream(x, columns)
-            x = self._cast(x)
-        else:
-            self._stream = self._new_stream(x, columns)
-        samples, task = Samples(x, offsets), self._task()
-        if self.shuffle:
-            order, step_weights = set_order(samples, targets, weights)
-            task = task._replace(center=self._first_intercept(samples, order, targets, step_weights))
-        else:
-            order, step_weights = stream_order(len(samples), weights)
-        best, patience, start = inf, self.n_iter_no_change, time.perf_counter()
-        for epoch in range(1, self.max_iter + 1):
-            steps = rng.permutation(len(order)) if self.shuffle else slice(None)
-            own = None if step_weights is None else step_weights[steps]
-            loss = self._learn(samples, order[steps], targets, own, task, epochs=epoch, private=True)
-            if self.verbose:
-                self._report(f"epoch {epoch}", loss, time.perf_counter() - start)
-            if self.tol is not None:
-                patience = self.n_iter_no_change if loss < best - self.tol else patience - 1
-                best = min(best, loss)
-                if patience == 0:
-                    break
-        else:
-            if self.tol is not None and self.max_iter > 1:
-                warnings.warn(
-                    f"max_iter: the loss was still falling after {self.max_iter} epochs",
-                    ConvergenceWarning,
-                    stacklevel=3,
-                )
-        if not (np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all()):
-            raise ValueError(DIVERGED)
-        self._compare_with_constant(x, targets, weights, offsets, task)
-
-    def _first_intercept(self, samples, order, targets, weights):
-        """Where the intercept starts in the first fit to a set; None for no choice."""
-        return
-
-    def _compare_with_constant(self, x, targets, weights, offsets, task):
-        """Warn if a constant prediction has a smaller loss: then fit has not converged."""
-        first = np.zeros((len(targets), 1)) if offsets is None else offsets[:, np.newaxis]
-        loss = self._stream.loss(first + self._stream.margins(x), targets, weights, task)
-        constants = [np.zeros(self._stream.shape[1])]
-        if self.fit_intercept:
-            own = np.ones(len(targets)) if weights is None else weights
-            constants += self._constant_margins(targets, own, first[:, 0])
-        best = min(self._stream.loss(first + c, targets, weights, task) for c in constants)
-        if not loss <= best + TOLERANCE * abs(best):
-            warnings.warn(
-                f"fit: the mean loss is {loss:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant"
-                " prediction; scale the features (StandardScaler, MaxAbsScaler), or change eta0 or max_iter",
-                ConvergenceWarning, stacklevel=4,
-            )  # fmt: skip
-
     def _partial_fit(self, x, targets, weights, columns, offsets=None):
         """One pass over the next batch of a stream."""
         start, first = time.perf_counter(), not hasattr(self, "_stream")
@@ -193,7 +126,7 @@ class StreamingBase(Parameters):
         order, weights = stream_order(len(samples), weights)
         loss = self._learn(samples, order, targets, weights, self._task(), private=first)
         if self.verbose:
-            self._report(f"{self._stream.completed} samples", loss, time.perf_counter() - start)
+            self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
 
     def _cast(self, x):
         """The samples in the dtype of the first call."""
@@ -217,13 +150,6 @@ class StreamingBase(Parameters):
         if not np.isfinite(total):
             raise ValueError(DIVERGED)
         return total / max(1, len(order))
-
-    def _report(self, progress, loss, seconds):
-        coef = self._stream.coef()
-        nonzero = np.count_nonzero(coef)
-        print(
-            f"{progress}: mean loss {loss:.6g}, {nonzero} of {coef.size} weights not zero, {seconds:.2f} s", flush=True
-        )
 
     def _sample_weights(self, sample_weight, x):
         weights = self._numbers(sample_weight, x, "sample_weight")
@@ -254,27 +180,9 @@ class StreamingBase(Parameters):
     # Results
 
     @property
-    def coef_(self):
-        """The weights; exactly zero for each feature that the penalty has removed."""
-        return self._coef_shape(self._fitted_stream("coef_").coef())
-
-    @property
-    def intercept_(self):
-        """The intercept; zero with fit_intercept=False."""
-        return self._fitted_stream("intercept_").intercept()
-
-    @property
     def n_iter_(self):
         """The number of epochs of the last fit; 1 after partial_fit."""
-        return self._fitted_stream("n_iter_").learner.epochs
-
-    def zeros(self):
-        """The number of weights in `coef_` that are exactly zero."""
-        return zero_count(self._fitted_stream("zeros").coef())
-
-    def penalty(self):
-        """The penalty at `coef_`, the sum over all classes, as in the objective of the class; no intercept."""
-        return self._penalty_of(self._fitted_stream("penalty"))
+        return self._fitted_stream("n_iter_").epochs
 
     def report(self):
         """Zeros, norm and penalty of `coef_`, as one row: see :meth:`fastreg.Optimizer.report`.
@@ -293,15 +201,9 @@ class StreamingBase(Parameters):
         value = penalty_value(coef, reference.ElasticNet(l1, l2), None if factors is None else filled(coef, factors))
         return value + group_penalty_with_factors(coef, factors, l21, 1)
 
-    def _fitted_stream(self, name):
-        stream = vars(self).get("_stream")
-        if stream is None:
-            raise AttributeError(f"{type(self).__name__} has no {name} before it is fitted")
-        return stream
-
     def _margins(self, x):
         """The margins; called on a snapshot if the caller also needs other attributes of the same model."""
         check_is_fitted(self)
         x = validate_data(self, checked_matrix(x), accept_sparse="csr", dtype=[np.float64, np.float32], reset=False)
-        margins = self._stream.margins(x)
+        margins = self._stream.margins(x, self._is_sparse)
         return margins[:, 0] if margins.shape[1] == 1 else margins

@@ -69,10 +69,12 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     positive : bool, default False
         If True, no weight in `coef_` is negative, in any class. The intercept is free.
     max_iter : int, default 1000
-        Maximum number of epochs of :meth:`fit`.
+        Maximum number of epochs and iterations of :meth:`fit`.
     tol : float or None, default 1e-3
-        :meth:`fit` stops when the mean loss has not improved by `tol` for `n_iter_no_change` epochs. With None, it
-        always runs `max_iter` epochs.
+        Epochs end when the objective, mean loss plus penalty, has not fallen by `tol` of what it was after the first
+        one for `n_iter_no_change` epochs. The Newton method of `polish` ends when an iteration takes off less than
+        ``1e-6·tol`` of what the fit has taken off the objective of a model without features. With None, :meth:`fit`
+        runs exactly `max_iter` epochs.
     n_iter_no_change : int, default 5
     shuffle : bool, default True
         If True, :meth:`fit` treats the data as a set: their order does not matter, and only the ratios of sample
@@ -85,18 +87,26 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         Factors of the sample weights; a class that is not in the dict has weight 1. "balanced" is for :meth:`fit` only.
     warm_start : bool, default False
         If True, :meth:`fit` continues from the fitted weights. It is an error to change the classes, the number of
-        features, `optimizer`, `fit_intercept` or `positive`. The dtype of the weights does not change.
+        features, `optimizer`, `fit_intercept` or `positive`. The dtype of the weights does not change. `coef_init` and
+        `intercept_init` of :meth:`fit` take precedence over the fitted ones.
     verbose : int, default 0
         If positive, print a line for each epoch, or each call of :meth:`partial_fit`.
+    polish : bool, default True
+        If True, :meth:`fit` makes a few epochs of the optimizer, from which :meth:`partial_fit` can continue, and then
+        goes to the minimum of the objective by a proximal Newton method with coordinate descent. That needs no learning
+        rate, does not depend on the scales of the features, and takes memory for a second copy of X. It is left out
+        with ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the epochs of the
+        optimizer are the whole fit.
 
     Attributes
     ----------
     coef_ : ndarray, float32 or float64, (1, features) or (classes, features)
-        Read-only.
+        A CSR matrix after :meth:`sparsify`. It cannot be changed in place, but set: see Notes.
     intercept_ : ndarray, (1,) or (classes,)
+        Can be set, too.
     classes_ : ndarray, (classes,)
     n_iter_ : int
-        Number of epochs of the last :meth:`fit`.
+        Number of epochs and iterations of the last :meth:`fit`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, (features,)
         Only if X has feature names.
@@ -112,9 +122,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     Warns
     -----
     ConvergenceWarning
-        If :meth:`fit` stops at `max_iter`, or if a constant prediction has a smaller mean loss. Frequent reasons are
-        features of different scales and, with "sgd", a strong penalty: it makes the learning rate of the intercept
-        small, too.
+        If :meth:`fit` stops at `max_iter`, if the objective rises from epoch to epoch, or if a constant prediction has
+        a smaller mean loss. The message says what to change.
 
     Notes
     -----
@@ -129,6 +138,11 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     a call, never in between. If several threads call :meth:`fit`, the last result remains. If another thread changes X
     during a call, the result is undefined, but no memory outside X is accessed.
 
+    If `coef_` or `intercept_` of a fitted model is set, training goes on from there: numbers of samples and sums of
+    squared gradients stay, and no penalty is pending. The numbers are those that were set, to the bit. With "ftrl",
+    which solves for its weights, that holds until the next sample, from where each weight can differ by a few roundings
+    of its gradient sum.
+
     Labels are compared with Python's ==: the string "1" is not the number 1, but True is.
 
     References
@@ -140,6 +154,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     J. Duchi, Y. Singer, "Efficient online and batch learning using forward backward splitting" (2009), for SGD.
 
     M. Yuan, Y. Lin, "Model selection and estimation in regression with grouped variables" (2006), for `group`.
+
+    G.-X. Yuan, C.-H. Ho, C.-J. Lin, "An improved GLMNET for L1-regularized logistic regression" (2012), for `polish`.
 
     L. Bottou, "Stochastic gradient descent tricks" (2012), for the learning rate "optimal".
 
@@ -159,6 +175,12 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     >>> (model.coef_ == 0).tolist()
     [[False, False, True]]
 
+    The model of another library, in a form for many features of which few matter:
+
+    >>> model.coef_, model.intercept_ = np.array([[-1.5, 2.0, 0.0]]), 0.25
+    >>> model.sparsify().coef_.nnz, model.decision_function(x[:2]).tolist()
+    (2, [-1.25, 2.25])
+
     With several classes, ``group="features"`` removes a feature from all of them at once:
 
     >>> x = np.random.default_rng(0).standard_normal((200, 4))
@@ -175,6 +197,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self, loss="log_loss", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None,
         group=None, learning_rate="auto", eta0=None, power_t=0.5, fit_intercept=True, positive=False, max_iter=1000,
         tol=1e-3, n_iter_no_change=5, shuffle=True, random_state=None, class_weight=None, warm_start=False, verbose=0,
+        polish=True,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
@@ -195,8 +218,9 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.verbose = verbose
+        self.polish = polish
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, coef_init=None, intercept_init=None):
         """Train on a set of data.
 
         Parameters
@@ -207,16 +231,21 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
             Labels: numbers, strings or bytes.
         sample_weight : float or array, (samples,), optional
             Not negative.
+        coef_init : array or sparse matrix, (1, features) or (classes, features), optional
+            The weights to start from, those of another model for example; zeros by default. With ``warm_start=True``
+            they replace the fitted weights, and the counters and the sums of squared gradients stay.
+        intercept_init : float or array, (1,) or (classes,), optional
+            The same for the intercept.
 
         Returns
         -------
         self : StreamingClassifier
         """
         snapshot = self._snapshot()
-        snapshot._fit_labels(X, y, sample_weight)
+        snapshot._fit_labels(X, y, sample_weight, (coef_init, intercept_init))
         return self._replace_with(snapshot)
 
-    def _fit_labels(self, x, y, sample_weight):
+    def _fit_labels(self, x, y, sample_weight, start):
         self._check_parameters()
         check_class_weight(self.class_weight)
         x, y = self._validate(x, y, reset=True)
@@ -229,7 +258,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         if self.warm_start and hasattr(self, "_stream"):
             self._check_warm_start("classes", classes, self.classes_, same_classes(classes, self.classes_))
         self.classes_ = classes
-        self._fit(x, self._targets(codes), weights, self._columns())
+        self._fit(x, self._targets(codes), weights, self._columns(), given=start)
 
     def _validate(self, x, y, reset):
         check_list(y, "y")

@@ -23,7 +23,7 @@ class Parameters(BaseEstimator):
         """Raise a ValueError that names the parameter, before anything is trained."""
         self._check_choice("loss", self._losses)
         self._check_choice("optimizer", tuple(OPTIMIZERS))
-        for name in ("fit_intercept", "positive", "shuffle", "warm_start"):
+        for name in ("fit_intercept", "positive", "shuffle", "warm_start", "polish"):
             x = getattr(self, name)
             if not isinstance(x, bool | np.bool_):
                 raise ValueError(f"{name}: expected True or False, got {x!r}")

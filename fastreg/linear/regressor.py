@@ -47,16 +47,18 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
     power_t : float, default 0.25
         The exponent of "invscaling".
     optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, positive, max_iter, tol, n_iter_no_change,
-    shuffle, random_state, warm_start, verbose
+    shuffle, random_state, warm_start, verbose, polish
         As for :class:`StreamingClassifier`.
 
     Attributes
     ----------
     coef_ : ndarray, float32 or float64, (features,)
-        Read-only.
+        A CSR matrix of shape (1, features) after :meth:`sparsify`. It cannot be changed in place, but set, as for
+        :class:`StreamingClassifier`.
     intercept_ : ndarray, (1,)
+        Can be set, too.
     n_iter_ : int
-        Number of epochs of the last :meth:`fit`.
+        Number of epochs and iterations of the last :meth:`fit`.
     n_features_in_ : int
     feature_names_in_ : ndarray of str, (features,)
         Only if X has feature names.
@@ -129,6 +131,7 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         self, loss="squared_error", *, optimizer="ftrl", alpha=1e-4, l1_ratio=0.15, penalty_factor=None, epsilon=0.1,
         quantile=0.5, power=1.5, learning_rate="auto", eta0=None, power_t=0.25, fit_intercept=True, positive=False,
         max_iter=1000, tol=1e-3, n_iter_no_change=5, shuffle=True, random_state=None, warm_start=False, verbose=0,
+        polish=True,
     ):  # fmt: skip
         self.loss = loss
         self.optimizer = optimizer
@@ -150,13 +153,14 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         self.random_state = random_state
         self.warm_start = warm_start
         self.verbose = verbose
+        self.polish = polish
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = self.loss in LOG_LINK and interval(*loss_of_margins(self))[0] >= 0
         return tags
 
-    def fit(self, X, y, sample_weight=None, offset=None):
+    def fit(self, X, y, sample_weight=None, offset=None, *, coef_init=None, intercept_init=None):
         """Train on a set of data.
 
         Parameters
@@ -169,6 +173,11 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
             Not negative.
         offset : float or array, (samples,), optional
             Added to the margins x·w + intercept: for losses with log link, the logarithm of the exposure.
+        coef_init : array or sparse matrix, (features,), optional
+            The weights to start from, those of another model for example; zeros by default. With ``warm_start=True``
+            they replace the fitted weights, and the counters and the sums of squared gradients stay.
+        intercept_init : float or array, (1,), optional
+            The same for the intercept.
 
         Returns
         -------
@@ -176,7 +185,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         """
         snapshot = self._snapshot()
         x, targets, weights = snapshot._validate(X, y, sample_weight, reset=True)
-        snapshot._fit(x, targets, weights, 1, snapshot._numbers(offset, x, "offset"))
+        offsets = snapshot._numbers(offset, x, "offset")
+        snapshot._fit(x, targets, weights, 1, offsets, (coef_init, intercept_init))
         return self._replace_with(snapshot)
 
     def partial_fit(self, X, y, sample_weight=None, offset=None):

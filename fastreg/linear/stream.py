@@ -15,6 +15,7 @@ from scipy import sparse
 from fastreg import reference
 from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
+from fastreg.linear.weights import StreamWeights
 from fastreg.reference.losses import LOG_LINK, LOSSES
 
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
@@ -101,7 +102,7 @@ class Task(NamedTuple):
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample
 
 
-class Stream:
+class Stream(StreamWeights):
     """The weights and the intercept of a linear model, with the state of their optimizer.
 
     Parameters
@@ -117,60 +118,27 @@ class Stream:
     """
 
     def __init__(self, features, columns, dtype, optimizer, intercept, positive=False):
-        direction, initial_state, initial_stamp, _ = OPTIMIZERS[optimizer]
-        records = np.zeros(features, record_type(direction, dtype, columns))
+        self.optimizer, self.positive = optimizer, bool(positive)
+        self.shape, self.dtype, self.has_intercept = (features, columns), np.dtype(dtype), bool(intercept)
+        self._learner = self._new_learner()
+
+    def _new_learner(self, factors=None):
+        features, columns = self.shape
+        direction, initial_state, initial_stamp, _ = OPTIMIZERS[self.optimizer]
+        records = np.zeros(features, record_type(direction, self.dtype, columns))
         if initial_stamp:
             records["stamp"] = initial_stamp
         for name, x in zip("ab", initial_state):
             records[name] = x
-        own = [np.full(columns, x, dtype) for x in (0.0, *initial_state)] if intercept else []
-        self.optimizer, self.positive = optimizer, bool(positive)
-        self.learner = Learner(records, direction, own, low=0.0 if positive else -inf)
-        self._cache = None  # the last result of _read
-        self._factors = NONE  # the last result of factors_of
-
-    def __getstate__(self):
-        return vars(self) | {"_cache": None, "_factors": NONE}
-
-    def copy(self):
-        """A consistent copy, even if another thread trains."""
-        return self._with_learner(self.learner.copy())
-
-    def _with_learner(self, learner):
-        new = object.__new__(Stream)
-        new.__dict__ = vars(self) | {"learner": learner, "_cache": None}
-        return new
-
-    @property
-    def shape(self):
-        """Features and columns."""
-        return self.learner.records["w"].shape
-
-    @property
-    def dtype(self):
-        """Float32 or float64."""
-        return self.learner.records["w"].dtype
-
-    @property
-    def has_intercept(self):
-        """Whether there is an intercept."""
-        return bool(self.learner.intercept)
-
-    @property
-    def completed(self):
-        """The number of samples trained on."""
-        return self.learner.completed
-
-    @property
-    def scale(self):
-        """The mean size of the samples, updated when their number is a power of two."""
-        return self.learner.scale
+        own = [np.full(columns, x, self.dtype) for x in (0.0, *initial_state)] if self.has_intercept else []
+        return Learner(records, direction, own, factors, low=0.0 if self.positive else -inf)
 
     def factors_of(self, penalty_factor):
         """The checked penalty factors. They are read once, as long as the argument is the same object."""
         factors = self._factors
         if factors.given is not penalty_factor:
-            factors = checked_factors(penalty_factor, self.shape[0], self.dtype, self.learner.factors)
+            current = self._stored if self._learner is None else self._learner
+            factors = checked_factors(penalty_factor, self.shape[0], self.dtype, current.factors)
             self._factors = factors
         return factors
 
@@ -236,7 +204,7 @@ class Stream:
         With log link, slopes are exponential in the distance to the minimum: from far off, adaptive steps would be tiny
         for good. So the intercept starts where the first sample is predicted right, or as 1 where its target is zero.
         """
-        if self.completed or not len(order) or task.loss not in LOG_LINK or not self.has_intercept:
+        if self.completed or self._is_given or not len(order) or task.loss not in LOG_LINK or not self.has_intercept:
             return self.learner.center
         if task.center is not None:
             return task.center
@@ -259,45 +227,15 @@ class Stream:
                 f" {lr[bad][0]!r}"
             )
 
-    def _read(self):
-        """Version, weights (columns, features) and intercept, consistent even if another thread trains."""
-        cache = self._cache
-        if cache is None or cache[0] != self.learner.version:
-            version, weights, intercept = self.learner.read(self.shape[0])
-            weights.flags.writeable = False  # later calls of margins use the same array
-            cache = self._cache = version, weights.T, intercept
-        return cache
-
-    def coef(self):
-        """The weights after all pending penalties, (columns, features), read-only."""
-        return self._read()[1]
-
-    def intercept(self):
-        """The intercept, (columns,); zero if there is none."""
-        return self.learner.read_intercept() if self.has_intercept else np.zeros(self.shape[1])
-
     def squares(self):
-        """The sums of squared gradients, (columns, features), and their initial value; None for SGD, which has none."""
+        """The sums of squared gradients, (columns, features), and their initial value.
+
+        None for SGD, which has none, and for a model from a file that has only its weights.
+        """
         optimizer = OPTIMIZERS[self.optimizer]
-        if optimizer.squares is None:
+        if optimizer.squares is None or self._learner is None:
             return None, 0.0
         return self.learner.records["ab"[optimizer.squares]].T, optimizer.initial_state[optimizer.squares]
-
-    def margins(self, x):
-        """x·w plus intercept, (samples, columns); for few non-zeros after a step, only their weights are read."""
-        cache = self._cache
-        outdated = cache is None or cache[0] != self.learner.version
-        if outdated and sparse.issparse(x) and 10 * x.nnz < x.shape[1]:
-            features, positions = np.unique(x.indices, return_inverse=True)
-            compact = sparse.csr_matrix((x.data, positions, x.indptr), (x.shape[0], len(features)))
-            _, weights, intercept = self.learner.read(x.shape[1], features.astype(np.int64))
-            margins = compact @ weights
-        else:
-            _, coef, intercept = self._read()
-            if x.shape[1] != coef.shape[1]:
-                raise ValueError(f"X: expected {coef.shape[1]} features, as in the first call, got {x.shape[1]}")
-            margins = x @ coef.T
-        return margins + intercept if self.has_intercept else margins
 
     def loss(self, margins, targets, weights, task):
         """The mean loss of samples with these margins, (samples, columns)."""

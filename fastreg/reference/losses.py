@@ -24,6 +24,7 @@ LOSSES = {  # in the order of LossCode, with the largest second derivative by th
     "tweedie": inf,
 }
 LOG_LINK = ("poisson", "gamma", "tweedie")  # the prediction is mu
+CORNERED = ("hinge", "quantile")  # have no second derivative, unless smoothing is above 0
 LARGEST_EXPONENT = 200.0  # beyond it an exponential continues as its tangent: squares of slopes stay finite
 
 
@@ -137,6 +138,22 @@ def curvature(name, parameter, margin, y, smoothing=0.0):
     if name == "tweedie":
         return tweedie_curvature(p, margin, y) if 1 <= p <= 2 else exp((2 - p) * margin)
     return np.where(np.abs(r) <= (inf if name == "squared_error" else p), 1.0, 0.0)
+
+
+def majorant(name, parameter, margin, y, smoothing=0.0):
+    """The second derivative of a parabola that touches the loss at the margin and is nowhere below it.
+
+    "hinge" and "quantile" must be smooth.
+    """
+    z, r = y * margin, np.abs(margin - y)
+    if name in ("hinge", "quantile"):
+        return 1 / np.maximum(2 * (np.abs(1 - z) if name == "hinge" else r), smoothing)
+    own = curvature(name, parameter, margin, y)
+    if name == "modified_huber":
+        return np.where(z < -1, 4 / np.maximum(1 - z, 1), own)
+    if name == "huber":
+        return np.where(r > parameter, parameter / np.maximum(r, parameter), own)
+    return own
 
 
 def tweedie_curvature(power, margin, y):

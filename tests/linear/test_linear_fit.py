@@ -130,16 +130,34 @@ def test_a_balanced_rare_class_is_found():
 @pairs
 def test_number_of_epochs(loss, optimizer):
     x, y = data(loss, 60)
-    with pytest.warns(ConvergenceWarning, match=r"^max_iter: the loss was still falling after 2 epochs"):
-        assert make(loss, optimizer, max_iter=2).fit(x, y).n_iter_ == 2
+    options = {"polish": False, "random_state": 0}
+    with pytest.warns(ConvergenceWarning, match=r"^max_iter: the objective was still falling after 2 epochs"):
+        assert make(loss, optimizer, max_iter=2, **options).fit(x, y).n_iter_ == 2
     assert make(loss, optimizer, max_iter=7, tol=None).fit(x, y).n_iter_ == 7
-    early, late = (make(loss, optimizer, tol=1e9, n_iter_no_change=n).fit(x, y).n_iter_ for n in (1, 4))
+    early, late = (make(loss, optimizer, tol=1e9, n_iter_no_change=n, **options).fit(x, y).n_iter_ for n in (1, 4))
     assert (early, late) == (1, 4) or (early, late) == (2, 5)
-    converged = make(loss, optimizer, random_state=0, max_iter=2000, tol=1e-2).fit(x, y)
+    converged = make(loss, optimizer, max_iter=2000, tol=1e-2, **options).fit(x, y)
     assert 5 < converged.n_iter_ < 2000
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert make(loss, optimizer, tol=0.0, max_iter=3).fit(x, y).n_iter_ <= 3
+        assert make(loss, optimizer, tol=0.0, max_iter=3, **options).fit(x, y).n_iter_ <= 3
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_epochs_end_by_a_share_of_the_objective(factor):
+    """The targets' unit does not matter to it, with steps that follow it."""
+    x, y = data("squared_error", 100)
+    rates = {"optimizer": "sgd", "learning_rate": "constant", "eta0": 0.01, "alpha": 0.01, "l1_ratio": 0.0}
+    expected = make("squared_error", random_state=0, **rates).fit(x, y)
+    model = make("squared_error", random_state=0, **rates).fit(x, factor * y)
+    assert model.n_iter_ == expected.n_iter_
+    np.testing.assert_allclose(model.coef_, factor * expected.coef_, rtol=1e-9, atol=factor * 1e-12)
+
+
+def test_an_objective_that_rises_is_noticed():
+    x, y = data("squared_error", 100)
+    with pytest.warns(ConvergenceWarning, match=r"^fit: the objective rose from \d\S* to \d\S*; lower eta0"):
+        make("squared_error", "sgd", random_state=0, learning_rate=lambda t: 1e-6 * t, max_iter=900, epsilon=1.0).fit(x, y)
 
 
 @pairs
@@ -239,8 +257,8 @@ def test_the_number_of_steps_per_epoch_is_bounded():
 
 
 CONSTANT = {
-    "features that are not scaled": ("squared_error", "ftrl", {}, lambda x, y: (1e4 + x, 1e4 + y)),
-    "an intercept that cannot move": ("log_loss", "sgd", {"alpha": 100.0, "l1_ratio": 1.0}, lambda x, y: (x, y > 1)),
+    "features that are not scaled": ("squared_error", "ftrl", {"polish": False}, lambda x, y: (1e4 + x, 1e4 + y)),
+    "an intercept that cannot move": ("log_loss", "sgd", {"alpha": 100.0, "l1_ratio": 1.0, "polish": False}, lambda x, y: (x, y > 1)),
     "a rate that is too small": ("squared_hinge", "adagrad", {"eta0": 1e-9}, lambda x, y: (x, y > 1)),
 }
 

@@ -1,0 +1,241 @@
+"""Layer 5, the finish of a fit: the minimum of the objective over a set of samples, by a proximal Newton method.
+
+Each iteration replaces the loss by its quadratic approximation, minimises that plus the penalty by coordinate descent,
+and searches along the line to the result (Friedman, Hastie & Tibshirani 2010; Yuan, Ho & Lin, "An improved GLMNET for
+L1-regularized logistic regression", 2012; Lee, Sun & Saunders 2014). It has no step size to choose, does not depend on
+the scales of the features, and ends at exact zeros.
+"""
+
+from copy import copy
+from math import inf
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from fastreg._boundary.descent import Descent, derivatives
+
+SWEEPS = 5  # of coordinate descent on the weights that are not zero, before all are looked at again
+ROUNDS = 50  # of that at most, in an iteration
+ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
+LARGEST_SYSTEM = 400  # weights that are solved for together, at most
+LARGEST_WORK = 2e9  # multiplications of one such system, at most
+FLATTEST = 1e-12  # second derivatives are at least this times the largest
+SHORTEST = 2.0**-30  # step along the line
+NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
+ROUNDING = 1e-15  # relative, of the objective
+BLOCK = 1 << 12  # samples that are converted to float64 at a time
+
+
+class Columns(NamedTuple):
+    """The samples by features, a private copy."""
+
+    data: np.ndarray
+    indices: np.ndarray | None  # None for a dense matrix
+    starts: np.ndarray
+    centres: np.ndarray  # what has been subtracted from each feature
+
+    def dense(self, features, samples):
+        """These features as a dense matrix (samples, features)."""
+        if self.indices is None:
+            return self.data.reshape(-1, samples)[features].T.astype(float)
+        parts = sparse.csc_matrix((self.data, self.indices, self.starts), (samples, len(self.starts) - 1))
+        return parts[:, features].toarray().astype(float)
+
+
+def columns_of(x, centred):
+    """The samples by features. Those of a dense matrix are centred, if an intercept takes up the difference."""
+    if sparse.issparse(x):
+        x = x.tocsc()
+        x.sum_duplicates()
+        return Columns(x.data, x.indices, x.indptr.astype(np.intp), np.zeros(x.shape[1]))
+    centres = x.mean(axis=0, dtype=float) if centred else np.zeros(x.shape[1])
+    data = np.empty(x.shape[::-1], x.dtype)
+    np.subtract(x.T, centres[:, None], out=data, casting="same_kind")
+    return Columns(data.ravel(), None, np.arange(x.shape[1] + 1) * x.shape[0], centres)
+
+
+class Penalty(NamedTuple):
+    """The penalty of weights (features, classes)."""
+
+    l1: float
+    l2: float
+    l21: float
+    factors: np.ndarray | None
+    low: float
+
+    def __call__(self, w):
+        f = 1.0 if self.factors is None else self.factors[:, None]
+        value = (f * (self.l1 * np.abs(w) + 0.5 * self.l2 * w * w)).sum()
+        if self.l21 and w.shape[1] > 1:
+            value += self.l21 * (np.ravel(f) * np.sqrt((w * w).sum(axis=1))).sum()
+        return value
+
+
+class Objective:
+    """Mean loss plus penalty of weights (features, classes) and intercepts (classes,).
+
+    Parameters
+    ----------
+    x : array or CSR matrix, (samples, features)
+    targets, weights : ndarray, float64, (samples,)
+        The weights add up to 1.
+    offsets : ndarray, float64, (samples,), or None
+        Added to all margins.
+    loss : tuple
+        Code and parameter.
+    penalty : Penalty
+    intercept : bool
+        Whether there are intercepts.
+    """
+
+    def __init__(self, x, targets, weights, offsets, loss, penalty, intercept):
+        self.x, self.targets, self.weights, self.offsets = x, targets, weights, offsets
+        self.loss, self.penalty, self.intercept = (*loss, 0.0), penalty, intercept
+        self.columns = columns_of(x, intercept)
+
+    def smoothed(self, width):
+        """The same objective, with parabolas of this width in the place of corners."""
+        new = copy(self)
+        new.loss = (*self.loss[:2], width)
+        return new
+
+    def products(self, w, b):
+        """x·w + b in float64, (samples, classes)."""
+        if sparse.issparse(self.x) or self.x.dtype == float:
+            return np.ascontiguousarray(self.x @ w + b, float)
+        products = np.empty((len(self.x), len(b)))
+        for start in range(0, len(self.x), BLOCK):  # a copy of x in float64 would be large
+            part = slice(start, start + BLOCK)
+            np.matmul(self.x[part].astype(float), w, out=products[part])
+        return products + b
+
+    def margins(self, w, b):
+        """The products and offsets."""
+        products = self.products(w, b)
+        return products if self.offsets is None else products + self.offsets[:, np.newaxis]
+
+    def derivatives(self, margins, exact):
+        """The mean loss, and the samples' shares in its derivatives; the second are exact, or safe."""
+        return derivatives(margins, self.targets, self.weights, *self.loss, exact)
+
+    def __call__(self, w, b):
+        """Infinite where it is not a number."""
+        value = self.derivatives(self.margins(w, b), True)[0] + self.penalty(w)
+        return value if value == value else inf
+
+
+def minimise(objective, w, b, reference, tol, max_iter):
+    """Weights and intercepts near the minimum: (w, b, iterations, whether it has converged).
+
+    It has when an iteration takes off less than `tol` of what has been taken off `reference`, or nothing but rounding.
+    Far from the minimum, the quadratic lies above a loss whose second derivative vanishes where it is linear: then no
+    step is too long, but progress is slow.
+
+    Parameters
+    ----------
+    objective : Objective
+    w, b : ndarray, float64, (features, classes) and (classes,)
+        Where to start.
+    reference : float
+        The objective of a model without features.
+    tol : float
+    max_iter : int
+    """
+    penalty, exact = objective.penalty, False
+    margins = objective.margins(w, b)
+    loss, slopes, curvatures = objective.derivatives(margins, exact)
+    value = loss + penalty(w)
+    for iteration in range(1, max_iter + 1):
+        least = max(tol * (reference - value), ROUNDING * abs(value))
+        change, shift = direction(objective, w, slopes, curvatures, 0.1 * least)
+        moved = objective.products(change, shift)
+        expected = (slopes * moved).sum() + penalty(w + change) - penalty(w)
+        length = 1.0
+        while length >= SHORTEST:
+            found = objective.derivatives(margins + length * moved, exact)
+            fall = value - found[0] - penalty(w + length * change)
+            if fall >= -1e-3 * length * expected:
+                break
+            length /= 2
+        else:
+            if not exact:  # nothing but rounding is left
+                return w, b, iteration, True
+            length = fall = 0.0
+        w, b, margins = w + length * change, b + length * shift, margins + length * moved
+        if length and fall <= least and (length == 1 or -expected <= least):
+            return w, b, iteration, True
+        before, exact = exact, length == 1 and fall <= NEAR * (reference - value)
+        loss, slopes, curvatures = found if exact == before else objective.derivatives(margins, exact)
+        value = loss + penalty(w)
+    return w, b, max_iter, False
+
+
+def direction(objective, w, slopes, curvatures, least):
+    """What leads from w and its intercepts to the minimum of the quadratic plus the penalty."""
+    columns, penalty = objective.columns, objective.penalty
+    curvatures = np.maximum(curvatures, FLATTEST * curvatures.max())
+    model = Descent(
+        columns.data, columns.indices, columns.starts, slopes.copy(), curvatures, w.copy(),
+        (penalty.l1, penalty.l2, penalty.l21), penalty.factors, penalty.low, objective.intercept,
+    )  # fmt: skip
+    descend(model, columns, penalty, least)
+    change = model.weights - w
+    return change, model.shift - columns.centres @ change
+
+
+def descend(model, columns, penalty, least):
+    """Minimises the quadratic plus the penalty, until a round takes off less than `least` or little of the whole."""
+    everything = np.arange(len(model.weights))
+    total = model.sweep(everything)
+    for _ in range(ROUNDS):
+        active = np.flatnonzero(model.weights.any(axis=1))
+        for _ in range(SWEEPS):
+            decrease = model.sweep(active)
+            total += decrease
+            if decrease <= ACCURACY**2 * total or decrease <= least:
+                break
+        solve_together(model, columns, penalty)
+        decrease = model.sweep(everything)
+        total += decrease
+        if decrease <= ACCURACY * total or decrease <= least:
+            break
+
+
+def solve_together(model, columns, penalty):
+    """Moves all weights that are not zero to the minimum for their signs, as far as no sign changes.
+
+    Coordinate descent is slow where features are correlated; this is not, where there are few.
+    """
+    if penalty.l21 and model.weights.shape[1] > 1:
+        return
+    samples = len(model.slopes)
+    for c in range(model.weights.shape[1]):
+        w = model.weights[:, c]
+        active = np.flatnonzero(w)
+        n = len(active)
+        if n == 0 or n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK:
+            continue
+        x, h, total = columns.dense(active, samples), model.curvatures[:, c], model.total[c]
+        first = model.first[active, c]
+        mean = first / total if total > 0 else np.zeros(n)
+        x -= mean
+        f = 1.0 if penalty.factors is None else penalty.factors[active]
+        own = w[active]
+        slope = x.T @ (model.slopes[:, c] + model.shift[c] * h) + f * (penalty.l1 * np.sign(own) + penalty.l2 * own)
+        matrix = x.T @ (x * h[:, None])
+        matrix.flat[:: n + 1] += f * penalty.l2
+        size = np.sqrt(matrix.diagonal())
+        size[size == 0] = 1
+        step = -np.linalg.lstsq(matrix / np.outer(size, size), slope / size, rcond=1e-13)[0] / size
+        crossing = np.where(own * step < 0, -own / np.where(step == 0, 1, step), np.inf)
+        k = crossing.argmin()
+        length = min(1.0, crossing[k])
+        step *= length
+        new = own + step
+        if length == crossing[k]:
+            new[k] = 0
+        step = new - own
+        w[active] = new
+        model.slopes[:, c] += h * (x @ step + mean @ step)
+        model.shift[c] -= mean @ step
