@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from linear_cases import LOSSES, OPTIMIZERS, bits, data, in_batches, is_classifier, make, stored
 
+from fastreg import reference
+
 CASES = [  # loss, classes, options
     pytest.param("log_loss", 2, {}, id="two classes"),
     pytest.param("log_loss", 3, {}, id="three classes"),
@@ -116,6 +118,20 @@ def test_how_near_the_closed_form_of_ftrl_is(loss, classes, options, dtype):
     unit = np.finfo(dtype).eps * np.abs(z.astype(float)) / (c + l2 * f)
     assert (np.abs(solved - weights.astype(float)) <= 8 * unit).all()
     np.testing.assert_array_equal(solved == 0, weights == 0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, float])
+@pytest.mark.parametrize("options", [{}, {"penalty_factor": np.arange(12) % 3}], ids=["", "factors"])
+def test_z_has_the_bits_of_the_reference(options, dtype):
+    model, *_ = trained("log_loss", "ftrl", 3, dtype, **options)
+    weights, intercept = given_weights(model)
+    learner = model._stream.learner
+    lr, l1, l2 = learner.__reduce__()[1][3][5:8]
+    model._stream.place(weights, intercept)
+    n, factors = learner.records["b"].T, learner.factors
+    f = None if factors is None else np.broadcast_to(factors, n.shape)
+    z = reference.warm_start(reference.FTRL(lr, 1.0), reference.ElasticNet(l1, l2), weights, n, f)
+    np.testing.assert_array_equal(learner.records["a"].T, z)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

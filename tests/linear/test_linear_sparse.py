@@ -209,6 +209,19 @@ def test_files_of_sparsified_models_are_small(optimizer, tmp_path):
     np.testing.assert_array_equal(new.decision_function(x), model.decision_function(x))
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_file_of_6619_weights_among_a_million(optimizer, tmp_path):
+    """8 bytes a weight for float32, 12 for float64; all records are 17 and 25 MB."""
+    model, x, y = wide(optimizer, dtype=float)
+    weights = np.zeros(WIDE)
+    weights[np.random.default_rng(1).choice(WIDE, 6619, replace=False)] = 1.5
+    model.coef_ = weights
+    joblib.dump(model.sparsify(), tmp_path / "model")
+    assert (tmp_path / "model").stat().st_size < 82_000
+    new = joblib.load(tmp_path / "model").partial_fit(x, y)
+    assert new.coef_.nnz > 3000
+
+
 def old_form(model):
     """The model as files of earlier commits contain it: all records, and the attributes of that time."""
     learner = model._stream.learner
