@@ -64,3 +64,60 @@ class Epoch:
 
 
 Epoch.track_gain.unit = "times as fast as scikit-learn"
+
+
+def counts():
+    """Logarithms of word counts that follow Zipf's law, and classes that depend on 300 of the 3000 commonest words."""
+    rng = np.random.default_rng(0)
+    n, p = 10_000, 100_000
+    frequencies = 1 / np.arange(1, p + 1)
+    words = rng.choice(p, n * NONZEROS, p=frequencies / frequencies.sum()).astype(np.int32)
+    x = scipy.sparse.csr_matrix((np.ones(n * NONZEROS), words, NONZEROS * np.arange(n + 1, dtype=np.int32)), (n, p))
+    x.sum_duplicates()
+    x.data = np.log1p(x.data)
+    w = np.zeros(p)
+    w[rng.choice(3000, 300, replace=False)] = 2 * rng.standard_normal(300)
+    margins = x @ w
+    return x, (margins - np.median(margins) + 0.5 * rng.logistic(size=n) > 0).astype(int)
+
+
+class Fit:
+    """Logistic regression with L1 to the minimum, with defaults: the time of scikit-learn's liblinear over that of fit."""
+
+    params = [1e-3, 1e-4]
+    param_names = ["alpha"]
+    timeout = 300
+
+    def setup(self, alpha):
+        try:
+            from sklearn.linear_model import LogisticRegression
+
+            from fastreg.linear import StreamingClassifier
+        except ImportError as error:
+            raise NotImplementedError(str(error)) from error
+        warnings.simplefilter("ignore")
+        self.x, self.y = counts()
+        self.alpha = alpha
+        self.fastreg = StreamingClassifier(alpha=alpha, l1_ratio=1.0, random_state=0)
+        strength = 1 / (alpha * len(self.y))
+        self.sklearn = LogisticRegression(C=strength, l1_ratio=1.0, solver="liblinear", random_state=0)
+
+    def time_fit(self, alpha):
+        self.fastreg.fit(self.x, self.y)
+
+    def track_gain(self, alpha):
+        names = {"fastreg": self.fastreg.fit, "sklearn": self.sklearn.fit, "arguments": (self.x, self.y)}
+        return ratio(statement("sklearn(*arguments)", **names), statement("fastreg(*arguments)", **names), budget=5)
+
+    def track_excess(self, alpha):
+        """How far the objective of fastreg is above that of scikit-learn; negative where it is below."""
+        found = []
+        for model in (self.fastreg, self.sklearn):
+            model.fit(self.x, self.y)
+            losses = np.logaddexp(0, (1 - 2 * self.y) * model.decision_function(self.x))
+            found.append(losses.mean() + alpha * np.abs(model.coef_).sum())
+        return found[0] / found[1] - 1
+
+
+Fit.track_gain.unit = "times as fast as liblinear"
+Fit.track_excess.unit = "of the objective of liblinear"

@@ -51,6 +51,7 @@ BAD = {
         ),
     ],
     "warm_start": [None, "no", 1, np.array([True, False])],
+    "polish": [None, "yes", 0],
     "verbose": [None, "loud", -1, 1.5, np.array([1, 2])],
 }
 PARAMETERS = [(name, x) for name, values in BAD.items() for x in values]
