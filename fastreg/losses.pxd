@@ -193,8 +193,8 @@ cdef inline double curvature(const Loss* f, double margin, double y) noexcept no
 cdef inline double majorant(const Loss* f, double margin, double y) noexcept nogil:
     """The second derivative of a parabola that touches the loss at the margin and is nowhere below it; 0 where it is 0.
 
-    For the losses whose second derivative vanishes where they are linear (Hunter & Lange, "Quantile regression via an MM
-    algorithm", 2000); for others the second derivative itself. HINGE and QUANTILE must be smooth.
+    For the losses whose second derivative vanishes where they are linear (Hunter & Lange, "Quantile regression via an
+    MM algorithm", 2000); for others the second derivative itself. HINGE and QUANTILE must be smooth.
     """
     cdef double z = y*margin
     cdef double r = fabs(margin - y)

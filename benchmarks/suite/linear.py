@@ -82,7 +82,7 @@ def counts():
 
 
 class Fit:
-    """Logistic regression with L1 to the minimum, with defaults: the time of scikit-learn's liblinear over that of fit."""
+    """L1 logistic regression to the minimum, with defaults: the time of scikit-learn's liblinear over that of fit."""
 
     params = [1e-3, 1e-4]
     param_names = ["alpha"]

@@ -1,4 +1,4 @@
-"""Layer 4, the finish of a fit."""
+"""Layer 4, the end of a fit."""
 
 from typing import Any, final
 

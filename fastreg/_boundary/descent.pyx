@@ -1,6 +1,6 @@
-"""Layer 4, the finish of a fit: derivatives of the loss by sample, and coordinate descent. Used by linear/newton.py.
+"""Layer 4, the end of a fit: derivatives of the loss by sample, and coordinate descent. Used by linear/newton.py.
 
-All arrays are private to one fit, the samples apart, which other threads may change: they are copied (linear/newton.py).
+All arrays are private to one fit; linear/newton.py copies the samples, which other threads may change.
 """
 from numpy cimport (
     import_array, ndarray, NPY_DOUBLE, NPY_FLOAT, NPY_INT32, NPY_INT64, NPY_INTP, PyArray_DATA, PyArray_DIM,
@@ -9,7 +9,9 @@ from numpy cimport (
 
 from fastreg._boundary.checks cimport dtype_of, kernels, pointer_to
 from fastreg._kernels.table cimport FLOAT32, Indices, INT32, INT64, Quadratic
-from fastreg.losses cimport curvature, log_sum_exp, Loss, loss as loss_of, LossCode, majorant, MULTINOMIAL, slope as slope_of
+from fastreg.losses cimport (
+    curvature, log_sum_exp, Loss, loss as loss_of, LossCode, majorant, MULTINOMIAL, slope as slope_of,
+)
 from fastreg.structs cimport ElasticNet
 
 import cython

@@ -10,9 +10,9 @@ cdef enum:
 cdef tuple numbers_of(Learner x):
     """The arguments of `_restore` and `_count`."""
     cdef Clock c = x.t.clock
-    return ((x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2, x.t.l21,
-             x.t.built_on), (x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs,
-             x.counts.center))
+    record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2, x.t.l21,
+              x.t.built_on)
+    return record, (x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs, x.counts.center)
 
 
 # -- Weights ----------------------------------------------------------------------------------------------------------

@@ -1,10 +1,10 @@
-# Layer 2 for the finish of a fit: coordinate descent on a quadratic, which stands for the loss near the present weights;
+# Layer 2 for the end of a fit: coordinate descent on a quadratic, which stands for the loss near the present weights;
 # included by variant.pyx after groups.pxi. The samples lie by features (CSC, or a dense matrix in Fortran order).
 #
-# A step of one weight reads the samples that have its feature, twice if it moves. The intercept is always at its optimum
-# for the present weights: its part of the derivatives, h times `shift`, is the same for all samples, so that it is kept
-# apart and a sparse feature stays sparse (Friedman, Hastie & Tibshirani, "Regularization paths for generalized linear
-# models via coordinate descent", 2010).
+# A step of one weight reads the samples that have its feature, twice if it moves. The intercept is always at its
+# optimum for the present weights: its part of the derivatives, h times `shift`, is kept apart, so that a sparse feature
+# stays sparse (Friedman, Hastie & Tibshirani, "Regularization paths for generalized linear models via coordinate
+# descent", 2010).
 
 cdef inline double dot_rows(const floating* x, const index* rows, Py_ssize_t n, const double* r) noexcept nogil:
     """Σ x·r over the samples of a feature, in four sums that do not wait for each other."""

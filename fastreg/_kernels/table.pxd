@@ -208,7 +208,7 @@ cdef struct Quadratic:  # what stands for a loss near the present weights: slope
     ElasticNet p
     double l21
     double low                 # the lower bound of the weights, at most 0
-    const Py_ssize_t* features # those of a sweep; NULL to fill first and second
+    const Py_ssize_t* features  # those of a sweep; NULL to fill first and second
     Py_ssize_t count           # of features
     double decrease            # what the sweep took off the quadratic and the penalty, at least
 

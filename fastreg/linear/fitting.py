@@ -168,6 +168,4 @@ class Fitting(Parameters):
     def _report(self, progress, what, value, seconds):
         coef = self._stream.coef()
         nonzero = np.count_nonzero(coef)
-        print(
-            f"{progress}: {what} {value:.6g}, {nonzero} of {coef.size} weights not zero, {seconds:.2f} s", flush=True
-        )
+        print(f"{progress}: {what} {value:.6g}, {nonzero} of {coef.size} weights not zero, {seconds:.2f} s", flush=True)

@@ -259,7 +259,12 @@ def test_the_number_of_steps_per_epoch_is_bounded():
 
 CONSTANT = {
     "features that are not scaled": ("squared_error", "ftrl", {"polish": False}, lambda x, y: (1e4 + x, 1e4 + y)),
-    "an intercept that cannot move": ("log_loss", "sgd", {"alpha": 100.0, "l1_ratio": 1.0, "polish": False}, lambda x, y: (x, y > 1)),
+    "an intercept that cannot move": (
+        "log_loss",
+        "sgd",
+        {"alpha": 100.0, "l1_ratio": 1.0, "polish": False},
+        lambda x, y: (x, y > 1),
+    ),
     "a rate that is too small": ("squared_hinge", "adagrad", {"eta0": 1e-9}, lambda x, y: (x, y > 1)),
 }
 

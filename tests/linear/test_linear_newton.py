@@ -11,7 +11,12 @@ from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import (
-    ElasticNet, GammaRegressor, LogisticRegression, PoissonRegressor, QuantileRegressor, TweedieRegressor,
+    ElasticNet,
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    QuantileRegressor,
+    TweedieRegressor,
 )  # fmt: skip
 
 from fastreg.reference import losses as reference
@@ -120,7 +125,8 @@ def test_units_do_not_matter_without_a_penalty(loss, optimizer):
         y = y ^ (np.random.default_rng(0).random(300) < 0.2)  # not separable
     alpha = 1e-40 if optimizer == "sgd" else 0.0  # whose default schedule divides by it
     expected = fitted(loss, x, y, optimizer, alpha=alpha)._margins(x)
-    for changed in (x * [1e-6, 1e6, 1.0, 1e3], x + [1e6, 0, -1e4, 5.0], 1e3 + x * [1e-2, 1e5, 1.0, 1e3]):
+    offset = np.array([1e6, 0, -1e4, 5.0])
+    for changed in (x * [1e-6, 1e6, 1.0, 1e3], x + offset, 1e3 + x * [1e-2, 1e5, 1.0, 1e3]):
         model = fitted(loss, changed, y, optimizer, alpha=alpha)
         np.testing.assert_allclose(model._margins(changed), expected, atol=1e-4 * np.abs(expected).max())
 
