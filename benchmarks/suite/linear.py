@@ -84,7 +84,7 @@ def counts():
 class Fit:
     """L1 logistic regression to the minimum, with defaults: the time of scikit-learn's liblinear over that of fit."""
 
-    params = [1e-3, 1e-4]
+    params = [[1e-3, 1e-4]]
     param_names = ["alpha"]
     timeout = 300
 
