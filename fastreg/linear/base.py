@@ -12,7 +12,7 @@ from fastreg import reference
 from fastreg._boundary.functions import penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
-from fastreg.linear.fitting import DIVERGED, Fitting
+from fastreg.linear.fitting import DivergenceError, Fitting
 from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
@@ -148,7 +148,7 @@ class StreamingBase(Results, Fitting):
         """One step for each entry of `order`; returns the mean of the losses before the steps."""
         total = self._stream.learn(samples, order, *args, **kwargs)
         if not np.isfinite(total):
-            raise ValueError(DIVERGED)
+            raise DivergenceError
         return total / max(1, len(order))
 
     def _sample_weights(self, sample_weight, x):

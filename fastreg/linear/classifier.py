@@ -95,8 +95,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         If True, :meth:`fit` makes a few epochs of the optimizer, from which :meth:`partial_fit` can continue, and then
         goes to the minimum of the objective by a proximal Newton method with coordinate descent. That needs no learning
         rate, does not depend on the scales of the features, and takes memory for a second copy of X. It is left out
-        with ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the epochs of the
-        optimizer are the whole fit.
+        with ``loss="hinge"``, ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the
+        epochs of the optimizer are the whole fit.
 
     Attributes
     ----------

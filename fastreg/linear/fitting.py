@@ -12,7 +12,7 @@ from fastreg.linear.newton import Objective, Penalty, minimise
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples
-from fastreg.reference.losses import CORNERED, LOSSES
+from fastreg.reference.losses import LOSSES
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 FIRST_FALL = 0.1  # epochs before the Newton method end when one takes off a smaller share of the loss
@@ -22,6 +22,13 @@ DIVERGED = (
     "eta0: expected a learning rate small enough for these features, got weights or losses that are not finite;"
     " scale the features (StandardScaler, MaxAbsScaler) or lower eta0"
 )
+
+
+class DivergenceError(ValueError):
+    """The weights or losses of a stream are not finite."""
+
+    def __init__(self):
+        super().__init__(DIVERGED)
 
 
 class Fitting(Parameters):
@@ -53,12 +60,17 @@ class Fitting(Parameters):
         if self._is_polished() and epochs < self.max_iter:
             self._polish(x, targets, weights / weights.sum(), offsets, constants, epochs, start)
         if not self._is_finite():
-            raise ValueError(DIVERGED)
+            raise DivergenceError
         self._compare_with_constant(x, targets, weights, offsets, task, constants)
 
     def _is_polished(self):
-        """Whether the Newton method follows: not where the user wants a certain number or kind of steps."""
-        return self.polish and self.shuffle and self.tol is not None and self.eta0 is None and self._is_auto()
+        """Whether the Newton method follows: not where the user wants a certain number or kind of steps.
+
+        Nor for "hinge": where the classes are separable, hundreds of iterations do not settle which samples lie in its
+        corner.
+        """
+        has_own_steps = self.tol is None or self.eta0 is not None or not self._is_auto()
+        return self.polish and self.shuffle and not has_own_steps and self.loss != "hinge"
 
     def _is_finite(self):
         return bool(np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all())
@@ -84,10 +96,10 @@ class Fitting(Parameters):
             own = None if weights is None else weights[steps]
             try:
                 loss = self._learn(samples, order[steps], targets, own, task, epochs=epoch, private=True)
-            except ValueError:
-                if not polished:
-                    raise
-                loss = inf  # the features have scales at which the steps diverge: the Newton method starts anew
+            except DivergenceError:
+                if polished:  # features have scales at which the steps diverge: the Newton method starts anew
+                    return epoch
+                raise
             if self.verbose:
                 self._report(f"epoch {epoch}", "mean loss", loss, time.perf_counter() - start)
             if polished:
@@ -131,8 +143,8 @@ class Fitting(Parameters):
         reference = min(objective(np.zeros_like(w), c) for c in constants)
         candidates = [(w, b), *((np.zeros_like(w), c.astype(float)) for c in constants)]
         w, b = min(candidates, key=lambda candidate: objective(*candidate))
-        widths = [width * reference for width in WIDTHS] if name in CORNERED else [0.0]
-        left = self.max_iter - epochs
+        widths = [width * reference for width in WIDTHS if reference > 0] if name == "quantile" else [0.0]
+        left, converged = self.max_iter - epochs, True
         for width in widths:
             smooth = objective.smoothed(width)
             w, b, iterations, converged = minimise(smooth, w, b, reference, ACCURACY * self.tol, left)
@@ -148,7 +160,7 @@ class Fitting(Parameters):
         with np.errstate(over="ignore"):
             w, b = w.T.astype(stream.dtype), b.astype(stream.dtype)
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
-            raise ValueError(DIVERGED)
+            raise DivergenceError
         stream.place(w, b, epochs=self.max_iter - left)
 
     def _compare_with_constant(self, x, targets, weights, offsets, task, constants):

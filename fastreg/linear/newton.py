@@ -128,9 +128,9 @@ class Objective:
 def minimise(objective, w, b, reference, tol, max_iter):
     """Weights and intercepts near the minimum: (w, b, iterations, whether it has converged).
 
-    It has when an iteration takes off less than `tol` of what has been taken off `reference`, or nothing but rounding.
-    Far from the minimum, the quadratic lies above a loss whose second derivative vanishes where it is linear: then no
-    step is too long, but progress is slow.
+    It has when an iteration with exact second derivatives, or two iterations, take off less than `tol` of what has been
+    taken off `reference`, or nothing but rounding. Before that, where the second derivative of a loss vanishes because
+    it is linear, the quadratic lies above the loss: no step is too long, but progress is slow.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def minimise(objective, w, b, reference, tol, max_iter):
     tol : float
     max_iter : int
     """
-    penalty, exact = objective.penalty, False
+    penalty, exact, settled = objective.penalty, False, False
     margins = objective.margins(w, b)
     loss, slopes, curvatures = objective.derivatives(margins, exact)
     value = loss + penalty(w)
@@ -159,14 +159,13 @@ def minimise(objective, w, b, reference, tol, max_iter):
                 break
             length /= 2
         else:
-            if not exact:  # nothing but rounding is left
-                return w, b, iteration, True
-            length = fall = 0.0
+            length = fall = 0.0  # nothing but rounding is left, or the exact quadratic is far from the loss
         w, b, margins = w + length * change, b + length * shift, margins + length * moved
-        if length and fall <= least and (length == 1 or -expected <= least):
+        was_settled, settled = settled, fall <= least and (length in (0, 1) or -expected <= least)
+        if settled and (was_settled or (exact and length)):
             return w, b, iteration, True
-        before, exact = exact, length == 1 and fall <= NEAR * (reference - value)
-        loss, slopes, curvatures = found if exact == before else objective.derivatives(margins, exact)
+        before, exact = exact, (settled and not exact) or (length == 1 and fall <= NEAR * (reference - value))
+        loss, slopes, curvatures = found if length and exact == before else objective.derivatives(margins, exact)
         value = loss + penalty(w)
     return w, b, max_iter, False
 
@@ -225,6 +224,8 @@ def solve_together(model, columns, penalty):
         slope = x.T @ (model.slopes[:, c] + model.shift[c] * h) + f * (penalty.l1 * np.sign(own) + penalty.l2 * own)
         matrix = x.T @ (x * h[:, None])
         matrix.flat[:: n + 1] += f * penalty.l2
+        if not (np.isfinite(matrix).all() and np.isfinite(slope).all()):
+            continue
         size = np.sqrt(matrix.diagonal())
         size[size == 0] = 1
         step = -np.linalg.lstsq(matrix / np.outer(size, size), slope / size, rcond=1e-13)[0] / size

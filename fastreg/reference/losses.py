@@ -24,7 +24,6 @@ LOSSES = {  # in the order of LossCode, with the largest second derivative by th
     "tweedie": inf,
 }
 LOG_LINK = ("poisson", "gamma", "tweedie")  # the prediction is mu
-CORNERED = ("hinge", "quantile")  # have no second derivative, unless smoothing is above 0
 LARGEST_EXPONENT = 200.0  # beyond it an exponential continues as its tangent: squares of slopes stay finite
 
 
