@@ -73,7 +73,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     tol : float or None, default 1e-3
         Epochs end when the objective, mean loss plus penalty, has not fallen by `tol` of what it was after the first
         one for `n_iter_no_change` epochs. The Newton method of `polish` ends when an iteration takes off less than
-        ``1e-6·tol`` of what the fit has taken off the objective of a model without features. With None, :meth:`fit`
+        ``1e-6·tol``, with "hinge" ``1e-3·tol``, of what the fit has taken off the objective of a model without
+        features. With None, :meth:`fit`
         runs exactly `max_iter` epochs.
     n_iter_no_change : int, default 5
     shuffle : bool, default True
@@ -95,8 +96,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         If True, :meth:`fit` makes a few epochs of the optimizer, from which :meth:`partial_fit` can continue, and then
         goes to the minimum of the objective by a proximal Newton method with coordinate descent. That needs no learning
         rate, does not depend on the scales of the features, and takes memory for a second copy of X. It is left out
-        with ``loss="hinge"``, ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the
-        epochs of the optimizer are the whole fit.
+        with ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the epochs of the
+        optimizer are the whole fit.
 
     Attributes
     ----------

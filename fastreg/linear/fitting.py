@@ -17,6 +17,7 @@ from fastreg.reference.losses import LOSSES
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
 FIRST_FALL = 0.1  # epochs before the Newton method end when one takes off a smaller share of the loss
 ACCURACY = 1e-6  # of the Newton method: it ends when an iteration takes off this times tol
+CORNERED = {"hinge": 1e-3, "quantile": 1e-3}  # the same for losses with a corner, where it is slower
 WIDTHS = (1.0, 0.1, 0.01, 0.001)  # of the parabola in place of a corner, in mean losses of a constant prediction
 DIVERGED = (
     "eta0: expected a learning rate small enough for these features, got weights or losses that are not finite;"
@@ -64,13 +65,9 @@ class Fitting(Parameters):
         self._compare_with_constant(x, targets, weights, offsets, task, constants)
 
     def _is_polished(self):
-        """Whether the Newton method follows: not where the user wants a certain number or kind of steps.
-
-        Nor for "hinge": where the classes are separable, hundreds of iterations do not settle which samples lie in its
-        corner.
-        """
+        """Whether the Newton method follows: not where the user wants a certain number or kind of steps."""
         has_own_steps = self.tol is None or self.eta0 is not None or not self._is_auto()
-        return self.polish and self.shuffle and not has_own_steps and self.loss != "hinge"
+        return self.polish and self.shuffle and not has_own_steps
 
     def _is_finite(self):
         return bool(np.isfinite(self._stream.coef()).all() and np.isfinite(self._stream.intercept()).all())
@@ -143,11 +140,11 @@ class Fitting(Parameters):
         reference = min(objective(np.zeros_like(w), c) for c in constants)
         candidates = [(w, b), *((np.zeros_like(w), c.astype(float)) for c in constants)]
         w, b = min(candidates, key=lambda candidate: objective(*candidate))
-        widths = [width * reference for width in WIDTHS if reference > 0] if name == "quantile" else [0.0]
-        left, converged = self.max_iter - epochs, True
+        widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
+        accuracy, left, converged = CORNERED.get(name, ACCURACY), self.max_iter - epochs, True
         for width in widths:
             smooth = objective.smoothed(width)
-            w, b, iterations, converged = minimise(smooth, w, b, reference, ACCURACY * self.tol, left)
+            w, b, iterations, converged = minimise(smooth, w, b, reference, accuracy * self.tol, left)
             left -= iterations
             if self.verbose:
                 self._stream.place(w.T, b)

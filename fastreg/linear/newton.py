@@ -100,6 +100,11 @@ class Objective:
         new.loss = (*self.loss[:2], width)
         return new
 
+    @property
+    def is_smooth(self):
+        """Whether the exact second derivatives say much: a parabola in the place of a corner is narrow."""
+        return self.loss[-1] == 0
+
     def products(self, w, b):
         """x·w + b in float64, (samples, classes)."""
         if sparse.issparse(self.x) or self.x.dtype == float:
@@ -164,7 +169,8 @@ def minimise(objective, w, b, reference, tol, max_iter):
         was_settled, settled = settled, fall <= least and (length in (0, 1) or -expected <= least)
         if settled and (was_settled or (exact and length)):
             return w, b, iteration, True
-        before, exact = exact, (settled and not exact) or (length == 1 and fall <= NEAR * (reference - value))
+        is_near = settled or (length == 1 and fall <= NEAR * (reference - value))
+        before, exact = exact, objective.is_smooth and is_near and not (settled and exact)
         loss, slopes, curvatures = found if length and exact == before else objective.derivatives(margins, exact)
         value = loss + penalty(w)
     return w, b, max_iter, False

@@ -21,7 +21,6 @@ from sklearn.linear_model import (
 
 from fastreg.reference import losses as reference
 
-POLISHED = [loss for loss in LOSSES if loss != "hinge"]
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
 
 
@@ -98,7 +97,7 @@ def test_quantiles_are_those_of_scikit_learn(quantile):
     assert objective(exact) * (1 - 1e-9) <= objective(model) <= objective(exact) * (1 + 1e-4)
 
 
-@pytest.mark.parametrize("loss", [loss for loss in POLISHED if loss != "multinomial"])
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "multinomial"])
 def test_the_minimum_is_that_of_a_general_solver(loss):
     """Every loss, with an L2 penalty, so that L-BFGS applies; where the loss has corners, it cannot be much better."""
     x, y = data(loss, 200, features=6)
@@ -114,7 +113,9 @@ def test_the_minimum_is_that_of_a_general_solver(loss):
 
     ours = np.r_[model.coef_.ravel(), model.intercept_]
     theirs = minimize(objective, ours, jac=True, method="L-BFGS-B", options={"ftol": 1e-15, "gtol": 1e-10})
-    assert objective(ours)[0] <= theirs.fun + 2e-6 * abs(objective(0 * ours)[0])
+    assert objective(ours)[0] <= theirs.fun + (2e-5 if loss in ("hinge", "quantile") else 2e-6) * abs(
+        objective(0 * ours)[0]
+    )
 
 
 @optimizers
@@ -154,7 +155,7 @@ def test_correlated_features():
     assert model.n_iter_ < 20
 
 
-@pytest.mark.parametrize("loss", POLISHED)
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("form", ["dense", "sparse", "single"])
 def test_forms_of_samples_agree(loss, form):
     x, y = data(loss, 150)
@@ -205,7 +206,7 @@ def test_factors_bounds_and_groups(optimizer):
         assert (np.sqrt((slopes**2).sum(axis=0))[norms == 0] <= 0.04 + 1e-9).all()
 
 
-@pytest.mark.parametrize("loss", POLISHED)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_data_that_say_little(loss):
     """Constant and empty features, one sample, separable classes, and weights that are all zero."""
     x, y = data(loss, 60)
@@ -220,7 +221,7 @@ def test_data_that_say_little(loss):
     assert np.isfinite(fitted(loss, x, y, alpha=0.0).coef_).all()
 
 
-@pytest.mark.parametrize("loss", POLISHED)
+@pytest.mark.parametrize("loss", LOSSES)
 @optimizers
 def test_a_stream_goes_on_from_the_minimum(loss, optimizer):
     """A pass over the same data leaves the weights near it."""
@@ -237,7 +238,7 @@ def test_it_is_left_out_where_the_user_wants_certain_steps(capsys):
     x, y = data("log_loss", 100)
     left_out = [
         {"tol": None, "max_iter": 3}, {"shuffle": False}, {"eta0": 0.1}, {"polish": False}, {"max_iter": 1},
-        {"optimizer": "sgd", "learning_rate": "constant"}, {"loss": "hinge"},
+        {"optimizer": "sgd", "learning_rate": "constant"},
     ]  # fmt: skip
     for options in left_out:
         with warnings.catch_warnings():
