@@ -191,10 +191,10 @@ cdef inline double curvature(const Loss* f, double margin, double y) noexcept no
 
 
 cdef inline double majorant(const Loss* f, double margin, double y) noexcept nogil:
-    """The second derivative of a parabola that touches the loss at the margin and is nowhere below it; 0 where it is 0.
+    """Where a loss is linear but not flat, the second derivative of a parabola that touches it and is nowhere below it.
 
-    For the losses whose second derivative vanishes where they are linear (Hunter & Lange, "Quantile regression via an
-    MM algorithm", 2000); for others the second derivative itself. HINGE and QUANTILE must be smooth.
+    That is for HINGE and QUANTILE, which must be smooth, HUBER, and MODIFIED_HUBER below −1 (Hunter & Lange, "Quantile
+    regression via an MM algorithm", 2000). Elsewhere the second derivative of the loss, at which a step can be too long.
     """
     cdef double z = y*margin
     cdef double r = fabs(margin - y)

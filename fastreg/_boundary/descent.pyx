@@ -25,8 +25,8 @@ def derivatives(ndarray margins, ndarray targets, ndarray weights, LossCode code
     """The mean loss of samples, and their shares in its first and second derivatives by the margins.
 
     `margins` and both derivatives are float64 arrays (samples, classes), `targets` and `weights` (samples,); the
-    weights are those of the mean, and add up to 1. The second derivatives are exact, or those of parabolas above the
-    loss.
+    weights are those of the mean, and add up to 1. The second derivatives are exact, or, where a loss is linear,
+    those of parabolas above it.
     """
     cdef Py_ssize_t rows = PyArray_DIM(margins, 0), width = PyArray_DIM(margins, 1), i, c
     cdef const double* m = <const double*>pointer_to(margins, NPY_DOUBLE, rows*width, "margins")

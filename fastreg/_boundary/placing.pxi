@@ -8,7 +8,7 @@ cdef int place(Learner self, ndarray weights, ndarray intercept, long long epoch
     cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
     cdef const void* w = NULL
     cdef const void* b = NULL
-    self.section.begin("coef_")
+    self.section.begin("intercept_" if weights is None else "coef_")
     try:
         if weights is not None:
             self.check_width(weights.shape[1])
@@ -23,6 +23,7 @@ cdef int place(Learner self, ndarray weights, ndarray intercept, long long epoch
             place_rows(&self.t, w)
         if b != NULL:
             memcpy(self.intercept_data[0], b, PyArray_NBYTES(intercept))
+            self.counts.center = 0
         self.counts.epochs = epochs
         self.section.unlock()
     finally:

@@ -73,9 +73,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     tol : float or None, default 1e-3
         Epochs end when the objective, mean loss plus penalty, has not fallen by `tol` of what it was after the first
         one for `n_iter_no_change` epochs. The Newton method of `polish` ends when an iteration takes off less than
-        ``1e-6·tol``, with "hinge" ``1e-3·tol``, of what the fit has taken off the objective of a model without
-        features. With None, :meth:`fit`
-        runs exactly `max_iter` epochs.
+        ``1e-6·tol``, with "hinge" and "quantile" ``1e-3·tol``, of what the fit has taken off the objective of a model
+        without features. With None, :meth:`fit` runs exactly `max_iter` epochs.
     n_iter_no_change : int, default 5
     shuffle : bool, default True
         If True, :meth:`fit` treats the data as a set: their order does not matter, and only the ratios of sample
@@ -95,7 +94,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     polish : bool, default True
         If True, :meth:`fit` makes a few epochs of the optimizer, from which :meth:`partial_fit` can continue, and then
         goes to the minimum of the objective by a proximal Newton method with coordinate descent. That needs no learning
-        rate, does not depend on the scales of the features, and takes memory for a second copy of X. It is left out
+        rate, does not depend on the scales of the features, and takes memory for a second copy of X. The corners of
+        "hinge" and "quantile" are rounded off over 0.001 of the mean loss of a constant prediction. It is left out
         with ``shuffle=False``, ``tol=None``, or an `eta0` or `learning_rate` of your own: then the epochs of the
         optimizer are the whole fit.
 
@@ -142,7 +142,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     If `coef_` or `intercept_` of a fitted model is set, training goes on from there: numbers of samples and sums of
     squared gradients stay, and no penalty is pending. The numbers are those that were set, to the bit. With "ftrl",
     which solves for its weights, that holds until the next sample, from where each weight can differ by a few roundings
-    of its gradient sum.
+    of its gradient sum. In a stream with the default `eta0`, it also changes with the learning rate, when the number of
+    samples has doubled.
 
     Labels are compared with Python's ==: the string "1" is not the number 1, but True is.
 

@@ -60,6 +60,8 @@ class Fitting(Parameters):
         epochs = self._run_epochs(samples, order, targets, step_weights, task, start)
         if self._is_polished() and epochs < self.max_iter:
             self._polish(x, targets, weights / weights.sum(), offsets, constants, epochs, start)
+        elif self._is_polished() and epochs > 1:
+            self._warn(f"max_iter: the objective was still falling after {epochs} epochs; increase max_iter")
         if not self._is_finite():
             raise DivergenceError
         self._compare_with_constant(x, targets, weights, offsets, task, constants)
@@ -138,6 +140,11 @@ class Fitting(Parameters):
         )
         w, b = stream.coef().T.astype(float), stream.intercept().astype(float)
         reference = min(objective(np.zeros_like(w), c) for c in constants)
+        if not np.isfinite(reference):
+            raise ValueError(
+                f"y: expected targets for which a constant prediction has a finite mean loss, got {reference}"
+                f" with loss={self.loss!r}"
+            )
         candidates = [(w, b), *((np.zeros_like(w), c.astype(float)) for c in constants)]
         w, b = min(candidates, key=lambda candidate: objective(*candidate))
         widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
@@ -151,6 +158,7 @@ class Fitting(Parameters):
                 seconds = time.perf_counter() - start
                 self._report(f"iteration {self.max_iter - left}", "objective", objective(w, b), seconds)
             if left == 0:
+                converged = converged and width == widths[-1]
                 break
         if not converged:
             self._warn(f"max_iter: the objective was still falling after {self.max_iter} iterations; increase max_iter")
@@ -164,7 +172,8 @@ class Fitting(Parameters):
         """Warn if a constant prediction has a smaller loss: then fit has not converged."""
         first = np.zeros((len(targets), 1)) if offsets is None else offsets[:, np.newaxis]
         loss = self._stream.loss(first + self._stream.margins(x), targets, weights, task)
-        best = min(self._stream.loss(first + c, targets, weights, task) for c in constants)
+        rounded = [c.astype(self._stream.dtype) for c in constants]
+        best = min(self._stream.loss(first + c, targets, weights, task) for c in rounded)
         if not loss <= best + TOLERANCE * abs(best):
             self._warn(
                 f"fit: the mean loss is {loss:.6g} after {self.n_iter_} epochs, and {best:.6g} for a constant"

@@ -20,7 +20,7 @@ ROUNDS = 50  # of that at most, in an iteration
 ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
 LARGEST_SYSTEM = 400  # weights that are solved for together, at most
 LARGEST_WORK = 2e9  # multiplications of one such system, at most
-FLATTEST = 1e-12  # second derivatives are at least this times the largest
+SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more than the features
 SHORTEST = 2.0**-30  # step along the line
 NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
 ROUNDING = 1e-15  # relative, of the objective
@@ -43,13 +43,21 @@ class Columns(NamedTuple):
         return parts[:, features].toarray().astype(float)
 
 
-def columns_of(x, centred):
-    """The samples by features. Those of a dense matrix are centred, if an intercept takes up the difference."""
+def columns_of(x, weights, has_intercept):
+    """The samples by features.
+
+    A feature of a dense matrix that differs little from its mean is centred, if an intercept takes up the difference:
+    the products of the mean would drown the rest in rounding. `weights` are those of the samples; they add up to 1.
+    """
     if sparse.issparse(x):
         x = x.tocsc()
         x.sum_duplicates()
         return Columns(x.data, x.indices, x.indptr.astype(np.intp), np.zeros(x.shape[1]))
-    centres = x.mean(axis=0, dtype=float) if centred else np.zeros(x.shape[1])
+    centres = np.zeros(x.shape[1])
+    if has_intercept:
+        squares = np.einsum("i,ij,ij->j", weights, x, x, dtype=float)
+        means = np.einsum("i,ij->j", weights, x, dtype=float)
+        centres = np.where(2 * means**2 > squares, means, 0)
     data = np.empty(x.shape[::-1], x.dtype)
     np.subtract(x.T, centres[:, None], out=data, casting="same_kind")
     return Columns(data.ravel(), None, np.arange(x.shape[1] + 1) * x.shape[0], centres)
@@ -92,7 +100,7 @@ class Objective:
     def __init__(self, x, targets, weights, offsets, loss, penalty, intercept):
         self.x, self.targets, self.weights, self.offsets = x, targets, weights, offsets
         self.loss, self.penalty, self.intercept = (*loss, 0.0), penalty, intercept
-        self.columns = columns_of(x, intercept)
+        self.columns = columns_of(x, weights, intercept)
 
     def smoothed(self, width):
         """The same objective, with parabolas of this width in the place of corners."""
@@ -135,7 +143,7 @@ def minimise(objective, w, b, reference, tol, max_iter):
 
     It has when an iteration with exact second derivatives, or two iterations, take off less than `tol` of what has been
     taken off `reference`, or nothing but rounding. Before that, where the second derivative of a loss vanishes because
-    it is linear, the quadratic lies above the loss: no step is too long, but progress is slow.
+    it is linear, that of a parabola above the loss takes its place: progress is slower, but no step is too long.
 
     Parameters
     ----------
@@ -179,7 +187,6 @@ def minimise(objective, w, b, reference, tol, max_iter):
 def direction(objective, w, slopes, curvatures, least):
     """What leads from w and its intercepts to the minimum of the quadratic plus the penalty."""
     columns, penalty = objective.columns, objective.penalty
-    curvatures = np.maximum(curvatures, FLATTEST * curvatures.max())
     model = Descent(
         columns.data, columns.indices, columns.starts, slopes.copy(), curvatures, w.copy(),
         (penalty.l1, penalty.l2, penalty.l21), penalty.factors, penalty.low, objective.intercept,
@@ -219,7 +226,8 @@ def solve_together(model, columns, penalty):
         w = model.weights[:, c]
         active = np.flatnonzero(w)
         n = len(active)
-        if n == 0 or n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK:
+        is_large = n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK or n * samples > max(columns.data.size, SMALL)
+        if n == 0 or is_large:
             continue
         x, h, total = columns.dense(active, samples), model.curvatures[:, c], model.total[c]
         first = model.first[active, c]

@@ -73,7 +73,10 @@ class Prediction:
         totals = p.sum(axis=1, keepdims=True)
         p = np.where(totals > 0, p / np.where(totals > 0, totals, 1), 1 / p.shape[1])
         if loss == "modified_huber":  # where several are 1, or all 0, the largest is still that of the label
-            p[np.arange(len(p)), margins.argmax(axis=1)] *= 1 + 4 * np.finfo(p.dtype).eps
+            own = np.arange(len(p)), margins.argmax(axis=1)
+            largest = p[own]
+            p *= 1 - 4 * np.finfo(p.dtype).eps
+            p[own] = largest
         return p
 
     @available_if(_has_proba)

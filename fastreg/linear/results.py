@@ -1,6 +1,7 @@
 """Layer 5, the weights of the two estimators as attributes, dense or sparse, and in files."""
 
 import copy
+import inspect
 from numbers import Real
 
 from sklearn.base import BaseEstimator
@@ -100,6 +101,12 @@ class Results(BaseEstimator):
             state["_stream"] = state["_stream"].stored()
         return state
 
+    def __setstate__(self, state):
+        """Parameters that are newer than the file have their defaults."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+        super().__setstate__(defaults | state)
+
     def __copy__(self):
         new = object.__new__(type(self))
         new.__dict__ = dict(vars(self))
@@ -126,4 +133,9 @@ class Penalty:
         return "elasticnet" if not isinstance(ratio, Real) or 0 < ratio < 1 else "l1" if ratio == 1 else "l2"
 
     def __eq__(self, other):
-        return isinstance(other, str) and (other == repr(self) or (other == "l1" and repr(self) == "elasticnet"))
+        if not isinstance(other, str):
+            return NotImplemented
+        return other == repr(self) or (other == "l1" and repr(self) == "elasticnet")
+
+    def __hash__(self):
+        return id(self)

@@ -25,7 +25,8 @@ class StreamWeights:
     # Copies and files
 
     def __getstate__(self):
-        return {name: x for name, x in vars(self).items() if name not in ("_cache", "_sparse_cache", "_factors")}
+        left_out = ["_cache", "_sparse_cache", "_factors"] + ["_stored"] * (self._learner is not None)
+        return {name: x for name, x in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state):
         if "learner" in state:  # a file of earlier commits
@@ -42,7 +43,7 @@ class StreamWeights:
             coef, intercept, record, numbers, factors = self._stored
             learner = self._new_learner(factors)
             learner.restore_numbers(record, numbers)
-            learner.place(coef.toarray(), (intercept - learner.center).astype(self.dtype), learner.epochs)
+            learner.place(coef.toarray(), intercept, learner.epochs)
             vars(self).setdefault("_learner", learner)  # the first one, if two threads train
         return self._learner
 
@@ -98,8 +99,8 @@ class StreamWeights:
             weights = checked_weights(weights, names[0], (columns, features), self.dtype, self.positive)
         if intercept is not None:
             intercept = checked_intercept(intercept, names[1], columns, self.dtype, self.has_intercept)
-            intercept, self._is_given = (intercept - self.learner.center).astype(self.dtype), True
         self.learner.place(weights, intercept, self.learner.epochs if epochs is None else epochs)
+        self._is_given = self._is_given or intercept is not None
 
     def _read(self):
         """Version, weights (columns, features) and intercept, consistent even if another thread trains."""

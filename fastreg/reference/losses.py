@@ -140,9 +140,9 @@ def curvature(name, parameter, margin, y, smoothing=0.0):
 
 
 def majorant(name, parameter, margin, y, smoothing=0.0):
-    """The second derivative of a parabola that touches the loss at the margin and is nowhere below it.
+    """Where a loss is linear but not flat, the second derivative of a parabola that touches it and is nowhere below it.
 
-    "hinge" and "quantile" must be smooth.
+    Elsewhere the second derivative of the loss. "hinge" and "quantile" must be smooth.
     """
     z, r = y * margin, np.abs(margin - y)
     if name in ("hinge", "quantile"):
