@@ -194,7 +194,7 @@ cdef inline double majorant(const Loss* f, double margin, double y) noexcept nog
     """Where a loss is linear but not flat, the second derivative of a parabola that touches it and is nowhere below it.
 
     That is for HINGE and QUANTILE, which must be smooth, HUBER, and MODIFIED_HUBER below −1 (Hunter & Lange, "Quantile
-    regression via an MM algorithm", 2000). Elsewhere the second derivative of the loss, at which a step can be too long.
+    regression via an MM algorithm", 2000). Elsewhere it is that of the loss, at which a step can be too long.
     """
     cdef double z = y*margin
     cdef double r = fabs(margin - y)
