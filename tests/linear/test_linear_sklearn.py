@@ -44,10 +44,14 @@ def with_poor_score(model):
     return tags
 
 
+# They take ten seconds each, and the optimizer has little part in what they check.
+CHECKED = [pair for pair in PAIRS if pair[1] == "ftrl" or pair[0] in ("log_loss", "squared_error")]
+
+
 @pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.SkipTestWarning", "ignore::sklearn.exceptions.ConvergenceWarning"
 )
-@pytest.mark.parametrize(("loss", "optimizer"), PAIRS)
+@pytest.mark.parametrize(("loss", "optimizer"), CHECKED)
 def test_all_checks_of_scikit_learn_pass(loss, optimizer, monkeypatch):
     if loss == "cross_entropy":  # scikit-learn has no tag for targets from 0 to 1
         monkeypatch.setattr(regressor, "check_targets", lambda y, model: np.copyto(y, expit(y)))
