@@ -88,6 +88,16 @@ DIRECTIONS = {
         lambda lr, o, *_: reference.FTRL(lr, o["beta"]),
     ),
 }
+# FTRL under a changing lr
+FTRL_RATES = [0.5, 0.5, 0.05, 2.0, 0.0, 0.0, 0.3, 0.3, 1e-3, 1.0]
+FTRL_OPTIONS = {  # without the penalty factor; the bounds are between some of the weights
+    "plain": {},
+    "elastic net": {"l1": 0.4, "l2": 0.3},
+    "MCP": {"l1": 0.1, "gamma": 20.0},
+    "bounds": {"l1": 0.1, "bounds": (-0.3, 0.7)},
+    "no beta": {"l1": 0.1, "beta": 0.0, "initial_accumulator_value": 0.5},
+    "cold start": {"l1": 0.1, "warm_start": False},
+}
 COMBINATIONS = [(name, mode) for name, case in DIRECTIONS.items() for mode in case.modes]
 STATEFUL = [name for name, case in DIRECTIONS.items() if case.fields]
 

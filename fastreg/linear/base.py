@@ -8,17 +8,15 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastreg import reference
-from fastreg._boundary.functions import penalty_value
 from fastreg.convert import from_sklearn
 from fastreg.linear.csr import checked_matrix
+from fastreg.linear.factors import penalty_of
 from fastreg.linear.fitting import DivergenceError, Fitting
 from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
 from fastreg.linear.stream import Samples, Stream, Task
-from fastreg.optimizers.group_axis import group_penalty_with_factors, zero_group_counts
-from fastreg.optimizers.params import filled
+from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.reports import Report, row
 from fastreg.reference.losses import LOG_LINK
 
@@ -196,10 +194,7 @@ class StreamingBase(Results, Fitting):
         return Report(coef_=row(coef, self._penalty_of(stream), *stream.squares(), counts))
 
     def _penalty_of(self, stream):
-        coef, factors = stream.coef(), stream.factors_of(self.penalty_factor).array
-        l1, l2, l21 = self._strengths(stream)
-        value = penalty_value(coef, reference.ElasticNet(l1, l2), None if factors is None else filled(coef, factors))
-        return value + group_penalty_with_factors(coef, factors, l21, 1)
+        return penalty_of(stream.coef(), self._strengths(stream), stream.factors_of(self.penalty_factor).array)
 
     def _margins(self, x):
         """The margins; called on a snapshot if the caller also needs other attributes of the same model."""

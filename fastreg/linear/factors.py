@@ -7,7 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastreg import reference
+from fastreg._boundary.functions import penalty_value
 from fastreg.linear.labels import short
+from fastreg.optimizers.group_axis import group_penalty_with_factors
+from fastreg.optimizers.params import filled
 
 
 class Factors(NamedTuple):
@@ -48,6 +52,13 @@ def checked_factors(given, features, dtype, current):
         factors = current
     largest = float(factors.max(initial=0))
     return Factors(given, factors, float(fractions[0]) if len(fractions) else None, largest)
+
+
+def penalty_of(coef, strengths, factors):
+    """The penalty of weights (classes, features) at the strengths l1, l2 and l21; `factors` are None for 1 each."""
+    l1, l2, l21 = strengths
+    value = penalty_value(coef, reference.ElasticNet(l1, l2), None if factors is None else filled(coef, factors))
+    return value + group_penalty_with_factors(coef, factors, l21, 1)
 
 
 def check_products(strengths, largest, dtype):

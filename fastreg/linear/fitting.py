@@ -139,14 +139,14 @@ class Fitting(Parameters):
             x, targets, shares, offsets, (list(LOSSES).index(name), parameter), penalty, self.fit_intercept
         )
         w, b = stream.coef().T.astype(float), stream.intercept().astype(float)
-        reference = min(objective(np.zeros_like(w), c) for c in constants)
+        reference, constant = min(((objective(np.zeros_like(w), c), c) for c in constants), key=lambda pair: pair[0])
         if not np.isfinite(reference):
             raise ValueError(
                 f"y: expected targets for which a constant prediction has a finite mean loss, got {reference}"
                 f" with loss={self.loss!r}"
             )
-        candidates = [(w, b), *((np.zeros_like(w), c.astype(float)) for c in constants)]
-        w, b = min(candidates, key=lambda candidate: objective(*candidate))
+        if reference < objective(w, b):
+            w, b = np.zeros_like(w), constant.astype(float)
         widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
         accuracy, left, converged = CORNERED.get(name, ACCURACY), self.max_iter - epochs, True
         for width in widths:

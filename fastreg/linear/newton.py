@@ -1,4 +1,4 @@
-"""Layer 5, the finish of a fit: the minimum of the objective over a set of samples, by a proximal Newton method.
+"""Layer 5, the end of a fit: the minimum of the objective over a set of samples, by a proximal Newton method.
 
 Each iteration replaces the loss by its quadratic approximation, minimises that plus the penalty by coordinate descent,
 and searches along the line to the result (Friedman, Hastie & Tibshirani 2010; Yuan, Ho & Lin, "An improved GLMNET for
@@ -14,6 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from fastreg._boundary.descent import Descent, derivatives
+from fastreg.linear.factors import penalty_of
+from fastreg.reference import ElasticNet
 
 SWEEPS = 5  # of coordinate descent on the weights that are not zero, before all are looked at again
 ROUNDS = 50  # of that at most, in an iteration
@@ -68,16 +70,12 @@ class Penalty(NamedTuple):
 
     l1: float
     l2: float
-    l21: float
+    l21: float  # 0 for a single class
     factors: np.ndarray | None
     low: float
 
     def __call__(self, w):
-        f = 1.0 if self.factors is None else self.factors[:, None]
-        value = (f * (self.l1 * np.abs(w) + 0.5 * self.l2 * w * w)).sum()
-        if self.l21 and w.shape[1] > 1:
-            value += self.l21 * (np.ravel(f) * np.sqrt((w * w).sum(axis=1))).sum()
-        return value
+        return penalty_of(w.T, self[:3], self.factors)
 
 
 class Objective:
@@ -189,7 +187,7 @@ def direction(objective, w, slopes, curvatures, least):
     columns, penalty = objective.columns, objective.penalty
     model = Descent(
         columns.data, columns.indices, columns.starts, slopes.copy(), curvatures, w.copy(),
-        (penalty.l1, penalty.l2, penalty.l21), penalty.factors, penalty.low, objective.intercept,
+        penalty[:3], penalty.factors, penalty.low, objective.intercept,
     )  # fmt: skip
     descend(model, columns, penalty, least)
     change = model.weights - w
@@ -219,8 +217,9 @@ def solve_together(model, columns, penalty):
 
     Coordinate descent is slow where features are correlated; this is not, where there are few.
     """
-    if penalty.l21 and model.weights.shape[1] > 1:
+    if penalty.l21:
         return
+    elastic_net = ElasticNet(penalty.l1, penalty.l2)
     samples = len(model.slopes)
     for c in range(model.weights.shape[1]):
         w = model.weights[:, c]
@@ -233,9 +232,9 @@ def solve_together(model, columns, penalty):
         first = model.first[active, c]
         mean = first / total if total > 0 else np.zeros(n)
         x -= mean
-        f = 1.0 if penalty.factors is None else penalty.factors[active]
+        f = np.ones(n) if penalty.factors is None else penalty.factors[active]
         own = w[active]
-        slope = x.T @ (model.slopes[:, c] + model.shift[c] * h) + f * (penalty.l1 * np.sign(own) + penalty.l2 * own)
+        slope = elastic_net.subgradient(x.T @ (model.slopes[:, c] + model.shift[c] * h), own, f)
         matrix = x.T @ (x * h[:, None])
         matrix.flat[:: n + 1] += f * penalty.l2
         if not (np.isfinite(matrix).all() and np.isfinite(slope).all()):

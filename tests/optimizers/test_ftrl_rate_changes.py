@@ -6,22 +6,13 @@ import pickle
 import numpy as np
 import pytest
 from cases import DTYPES, STORED, arithmetic, assert_same_bits, through_a_file, values
-from optimizer_cases import Twin, snapshot
+from optimizer_cases import FTRL_OPTIONS, FTRL_RATES, Twin, snapshot
 
 import fastreg
 from fastreg import reference
 
-RATES = [0.5, 0.5, 0.05, 2.0, 0.0, 0.0, 0.3, 0.3, 1e-3, 1.0]
-OPTIONS = {  # without the penalty factor; the bounds are between some of the weights
-    "plain": {},
-    "elastic net": {"l1": 0.4, "l2": 0.3},
-    "MCP": {"l1": 0.1, "gamma": 20.0},
-    "bounds": {"l1": 0.1, "bounds": (-0.3, 0.7)},
-    "no beta": {"l1": 0.1, "beta": 0.0, "initial_accumulator_value": 0.5},
-    "cold start": {"l1": 0.1, "warm_start": False},
-}
 GROUPS = {"rows": (0, {"l21": 0.5}), "columns": (1, {"l21": 0.5, "l1": 0.1, "l2": 0.3}), "whole": (None, {"l21": 2.0})}
-options = pytest.mark.parametrize("case", OPTIONS)
+options = pytest.mark.parametrize("case", FTRL_OPTIONS)
 groups = pytest.mark.parametrize("case", GROUPS)
 stored = pytest.mark.parametrize("dtype", STORED)
 
@@ -49,7 +40,9 @@ def tolerance(dtype):
 def test_a_change_of_lr_moves_no_weight(case, dtype):
     """bfloat16 weights keep their bits: the state takes what they were before they were rounded."""
     w, g = values(dtype, 67)
-    optimizer = fastreg.FTRL(w, 0.5, penalty_factor=np.linspace(0, 2, 67).astype(arithmetic(dtype)), **OPTIONS[case])
+    optimizer = fastreg.FTRL(
+        w, 0.5, penalty_factor=np.linspace(0, 2, 67).astype(arithmetic(dtype)), **FTRL_OPTIONS[case]
+    )
     for _ in range(3):
         optimizer.step(g)
     before = w.copy()
@@ -118,7 +111,7 @@ def test_lr_0_stands_still(case, dtype):
     w, g = values(dtype, 67)
     other = w.copy()
     rates = [0.5, 0.0, 0.0, 0.2]
-    rested, straight = (scheduled(x, r, **OPTIONS[case]) for x, r in ((w, rates), (other, [0.5, 0.2])))
+    rested, straight = (scheduled(x, r, **FTRL_OPTIONS[case]) for x, r in ((w, rates), (other, [0.5, 0.2])))
     rested.step(g)
     before, state = w.copy(), {k: x.copy() for k, x in rested.state["0"].items()}
     for _ in range(2):
@@ -166,13 +159,13 @@ def test_a_cold_start_forgets_the_weights_after_a_change_of_lr_too():
 
 def assert_like_twin(w, options, factor=None, threads=1, steps=12, betas=(1.0,)):
     own = {"beta": 1.0, "initial_accumulator_value": 0.0, "warm_start": True} | options
-    twin = Twin("FTRL", w, "proximal", lr=RATES[0], factor=factor, **own)
-    optimizer = scheduled(w, RATES, penalty_factor=factor, threads=threads, **own)
+    twin = Twin("FTRL", w, "proximal", lr=FTRL_RATES[0], factor=factor, **own)
+    optimizer = scheduled(w, FTRL_RATES, penalty_factor=factor, threads=threads, **own)
     for i in range(steps):
         g = np.random.default_rng(i).standard_normal(w.shape).astype(w.dtype)
         if len(betas) > 1:
             twin.options["beta"] = optimizer.param_groups[0]["beta"] = betas[i % len(betas)]
-        twin.lr = RATES[i % len(RATES)]
+        twin.lr = FTRL_RATES[i % len(FTRL_RATES)]
         twin.step(g)
         optimizer.step(g)
         assert_same_bits(w, twin.w)
@@ -188,7 +181,7 @@ def test_bits_of_the_reference(case, dtype, weighted):
     for size in (0, 1, 15, 16, 33, 1023, 1024, 1025, 3000):
         w, _ = values(dtype, size)
         factor = np.linspace(0, 2, size).astype(arithmetic(dtype)) if weighted else None
-        assert_like_twin(w, OPTIONS[case], factor)
+        assert_like_twin(w, FTRL_OPTIONS[case], factor)
 
 
 @stored

@@ -7,22 +7,14 @@ from math import inf
 import numpy as np
 import pytest
 from cases import assert_same_bits
+from optimizer_cases import FTRL_OPTIONS, FTRL_RATES
 
 import fastreg
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 ours = pytest.importorskip("fastreg.torch")
 
-RATES = [0.5, 0.5, 0.05, 2.0, 0.0, 0.0, 0.3, 0.3, 1e-3, 1.0]
-OPTIONS = {
-    "plain": {},
-    "elastic net": {"l1": 0.4, "l2": 0.3},
-    "MCP": {"l1": 0.1, "gamma": 20.0},
-    "bounds": {"l1": 0.1, "bounds": (-0.3, 0.7)},
-    "no beta": {"l1": 0.1, "beta": 0.0, "initial_accumulator_value": 0.5},
-    "cold start": {"l1": 0.1, "warm_start": False},
-    "groups": {"l1": 0.1, "l21": 0.5, "group_axis": 0},
-}
+OPTIONS = FTRL_OPTIONS | {"groups": {"l1": 0.1, "l21": 0.5, "group_axis": 0}}
 options = pytest.mark.parametrize("case", OPTIONS)
 dtypes = pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 
@@ -65,8 +57,8 @@ def test_a_schedule_has_the_bits_of_the_optimizer_over_arrays(case, dtype, first
     if case == "bounds" and first == 0:
         pytest.skip("a step with lr = 0 of the optimizer over arrays moves weights into the bounds")
     params, optimizer = start(case, getattr(torch, dtype))
-    arrays, rates = [p.detach().clone() for p in params], [first, *RATES]
-    other = fastreg.FTRL(arrays, lambda n: rates[min(n, len(RATES))], **OPTIONS[case])
+    arrays, rates = [p.detach().clone() for p in params], [first, *FTRL_RATES]
+    other = fastreg.FTRL(arrays, lambda n: rates[min(n, len(FTRL_RATES))], **OPTIONS[case])
     for step, lr in enumerate(rates):
         train(params, optimizer, [step], lr)
         other.step([p.grad for p in params])
