@@ -9,6 +9,7 @@ import numpy as np
 
 from fastreg import reference
 from fastreg._boundary.functions import penalty_value
+from fastreg.linear.given import numbers
 from fastreg.linear.labels import short
 from fastreg.optimizers.group_axis import group_penalty_with_factors
 from fastreg.optimizers.params import filled
@@ -31,13 +32,8 @@ def checked_factors(given, features, dtype, current):
     if given is None:
         return NONE
     expected = f"penalty_factor: expected {features} numbers, one for each feature,"
-    if isinstance(given, np.ma.MaskedArray):
-        raise ValueError(f"{expected} got a masked array")
-    try:
-        array = np.asarray(given)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{expected} got {short(given)}; {error}") from error
-    if array.dtype.kind not in "fiub" or array.ndim == 0:
+    array = numbers(given, expected, "fiub")
+    if array.ndim == 0:
         raise ValueError(f"{expected} got {short(given)}")
     if array.shape != (features,):
         raise ValueError(f"{expected} got shape {array.shape}")

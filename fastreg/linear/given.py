@@ -14,7 +14,7 @@ def checked_weights(given, name, shape, dtype, positive=False):
         if given.shape != shape and not (columns == 1 and given.shape == (features,)):
             raise ValueError(f"{name}: expected shape {expected}, got {given.shape}")
         given = given.toarray()
-    array = _numbers(given, name)
+    array = numbers(given, f"{name}: expected an array of numbers,")
     if array.shape != shape and not (columns == 1 and array.shape == (features,)):
         raise ValueError(f"{name}: expected shape {expected}, got {array.shape}")
     weights = _in_dtype(array.reshape(shape), name, dtype)
@@ -25,7 +25,7 @@ def checked_weights(given, name, shape, dtype, positive=False):
 
 def checked_intercept(given, name, columns, dtype, has_intercept):
     """A private copy of an intercept (columns,); a single one may come as a number."""
-    array = _numbers(given, name)
+    array = numbers(given, f"{name}: expected an array of numbers,")
     if array.shape != (columns,) and not (columns == 1 and array.shape == ()):
         raise ValueError(f"{name}: expected shape ({columns},){' or a number' * (columns == 1)}, got {array.shape}")
     intercept = _in_dtype(array.reshape(columns), name, dtype)
@@ -34,24 +34,24 @@ def checked_intercept(given, name, columns, dtype, has_intercept):
     return intercept
 
 
-def _numbers(given, name):
-    """The argument as an array of real numbers."""
+def numbers(given, expected, kinds="fiu"):
+    """The argument as an array of real numbers; `expected` begins the message of errors."""
     if isinstance(given, np.ma.MaskedArray):
-        raise ValueError(f"{name}: expected an array of numbers, got a masked array")
+        raise ValueError(f"{expected} got a masked array")
     try:
         array = np.asarray(given)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected an array of numbers, got {short(given)}; {error}") from error
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{name}: expected an array of numbers, got {short(given)}")
+        raise ValueError(f"{expected} got {short(given)}; {error}") from error
+    if array.dtype.kind not in kinds:
+        raise ValueError(f"{expected} got {short(given)}")
     return array
 
 
 def _in_dtype(array, name, dtype):
     """A copy in the dtype of the weights, if that can hold it."""
     with np.errstate(over="ignore"):
-        numbers = array.astype(dtype) + dtype.type(0)  # a zero is +0.0, as steps give it
-    bad = ~np.isfinite(numbers)
+        rounded = array.astype(dtype) + dtype.type(0)  # a zero is +0.0, as steps give it
+    bad = ~np.isfinite(rounded)
     if bad.any():
         raise ValueError(f"{name}: expected finite numbers that {dtype} can hold, got {array[bad][0]}")
-    return numbers
+    return rounded
