@@ -75,11 +75,16 @@ cdef void add_curvature(const Quadratic* q, const floating* x, const index* rows
             second[c] += q.h[i + c]*(v*v)
 
 
+cdef inline bint is_flat(double curvature) noexcept nogil:
+    """Whether a second derivative says nothing: the feature is constant, or nearly zero."""
+    return curvature < 1e-150
+
+
 cdef inline double minimiser(const Quadratic* q, double w, double slope, double curvature, double f) noexcept nogil:
     """The weight that minimises the quadratic plus the penalty; 0 if only the penalty speaks."""
     cdef ElasticNet p = q.p
     cdef double eta
-    if curvature < 1e-150:
+    if is_flat(curvature):
         return 0 if (p.l1 > 0 or p.l2 > 0) and f > 0 else w
     eta = 1/curvature
     return within(prox(&p, w - eta*slope, eta, f), q.low, <double>INFINITY)
@@ -92,12 +97,16 @@ cdef inline void step_group(const Quadratic* q, const double* slopes, const doub
     cdef Py_ssize_t c
     for c in range(q.width):
         curvature = max(curvature, curvatures[c])
+    if is_flat(curvature):
+        for c in range(q.width):
+            w[c] = 0 if f > 0 else w[c]
+        return
     for c in range(q.width):
         w[c] = within(w[c]*curvature - slopes[c], q.low, <double>INFINITY)
         norm += w[c]*w[c]
     factor = even_factor(sqrt(norm), 1, q.l21*f)
     for c in range(q.width):
-        w[c] = multiplied(w[c], factor/(curvature + q.p.l2*f)) if curvature > 0 else 0
+        w[c] = multiplied(w[c], factor/(curvature + q.p.l2*f))
 
 
 cdef void sweep_features(Quadratic* q, const floating* data, const index* rows) noexcept nogil:

@@ -26,6 +26,7 @@ SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more
 SHORTEST = 2.0**-30  # step along the line
 NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
 ROUNDING = 1e-15  # relative, of the objective
+LARGEST = 1e150  # feature: sums of squares must not overflow
 BLOCK = 1 << 12  # samples that are converted to float64 at a time
 
 
@@ -51,6 +52,10 @@ def columns_of(x, weights, has_intercept):
     A feature of a dense matrix that differs little from its mean is centred, if an intercept takes up the difference:
     the products of the mean would drown the rest in rounding. `weights` are those of the samples; they add up to 1.
     """
+    values = x.data if sparse.issparse(x) else x
+    largest = max(values.max(initial=0), -values.min(initial=0))
+    if largest > LARGEST:
+        raise ValueError(f"X: expected features of magnitude at most {LARGEST}, got {largest}")
     if sparse.issparse(x):
         x = x.tocsc()
         x.sum_duplicates()

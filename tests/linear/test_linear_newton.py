@@ -278,3 +278,23 @@ def test_majorants_are_above_the_loss(loss):
         if name in ("hinge", "quantile", "huber", "modified_huber", "squared_error"):
             is_above = parabola >= reference.loss(name, 0.4, to, y, smoothing) - 1e-9
             assert (is_above | (parts[1] == 0)).all()
+
+
+def test_a_constant_feature_without_penalty_is_not_dropped():
+    x, y = load_iris(return_X_y=True)
+    x[:, 2] = 0.0
+    given = np.full((3, 4), 0.25)
+    for group in (None, "features"):
+        model = make("log_loss", "ftrl", alpha=0.05, l1_ratio=0.8, group=group, penalty_factor=[1.0, 1.0, 0.0, 1.0])
+        model.fit(x, y, coef_init=given, intercept_init=np.zeros(3))
+        assert model.coef_[:, 2].all()
+        model = make("log_loss", "ftrl", alpha=0.05, l1_ratio=0.8, group=group)
+        assert not model.fit(x, y, coef_init=given, intercept_init=np.zeros(3)).coef_[:, 2].any()
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_features_whose_squares_overflow_are_refused(form):
+    x, y = load_diabetes(return_X_y=True)
+    x[3, 2] = -1e200
+    with pytest.raises(ValueError, match=r"X: expected features of magnitude at most 1e\+150, got 1e\+200"):
+        make("squared_error", "ftrl").fit(form(x), y)
