@@ -53,7 +53,7 @@ def columns_of(x, weights, has_intercept):
     the products of the mean would drown the rest in rounding. `weights` are those of the samples; they add up to 1.
     """
     values = x.data if sparse.issparse(x) else x
-    largest = max(values.max(initial=0), -values.min(initial=0))
+    largest = float(max(values.max(initial=0), -values.min(initial=0)))
     if largest > LARGEST:
         raise ValueError(f"X: expected features of magnitude at most {LARGEST}, got {largest}")
     if sparse.issparse(x):
