@@ -7,7 +7,8 @@ estimators with a choice of their own strength use the same grid and the same ru
     rules.py        the choice from a table of scores: the minimum, and one standard error
     run.py          sweep: a train function at each strength and fold
     table.py        its result
-    checkpoint.py   its file; states.py: what a state may consist of
+    record.py       what is finished of it
+    checkpoint.py   the file of that; states.py: what a state may consist of
     progress.py     its bar
 """
 

@@ -19,10 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastreg.convert.checks import flag
-from fastreg.path import states
-from fastreg.path.checkpoint import Checkpoint, Record
 from fastreg.path.checks import checked_strengths
 from fastreg.path.progress import progress as show_progress
+from fastreg.path.record import Record
 from fastreg.path.table import SweepTable
 
 Train = Callable[[float, Any, Any], Any]
@@ -155,6 +154,9 @@ def sweep(
     record = Record.empty(*shape)
     workers = _workers(n_jobs)
     if checkpoint is not None:
+        from fastreg.path import states
+        from fastreg.path.checkpoint import Checkpoint
+
         what = {"strengths": ordered, "folds": list(parts), "warm_start": warm_start, "key": key}
         file = Checkpoint(checkpoint, {name: states.fingerprint(x, name) for name, x in what.items()})
         record = file.load(*shape, warm_start)
