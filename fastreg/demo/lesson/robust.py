@@ -131,7 +131,8 @@ def section(settings, console):
         heading(
             "Noise in the inputs",
             f"A network with {SIZES[1]} and {SIZES[2]} hidden units is trained on the digits without a penalty and "
-            "with each penalty, at the strength that is best on validation images. The test images get more and more noise.",
+            "with each penalty, at the strength that is best on validation images. The test images get more and more "
+            "noise.",
         )
     )
     shares = dict.fromkeys((settings.label_noise or LABEL_NOISE, 0.0))
