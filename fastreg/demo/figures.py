@@ -11,20 +11,25 @@ UNITS = 12
 ZERO = "#56B497"  # a colour that the maps of the weights do not have
 
 
-def strength(sweeps, fits):
-    """Accuracy and sparsity against strength, one column for each penalty; over- and underfitting are shaded."""
+def strength(sweeps, fits, chosen):
+    """Accuracy and sparsity against strength, one column for each penalty; over- and underfitting are shaded.
+
+    A star is the test accuracy of the chosen network, the only one that is tested.
+    """
     figure = Figure(figsize=(1 + 3.7 * len(sweeps), 6.2), layout="constrained")
     grid = figure.subplots(2, len(sweeps), sharex="col", sharey="row", squeeze=False, height_ratios=(3, 2))
     for (penalty, results), (above, below) in zip(sweeps.items(), grid.T):
-        x = [r.l1 or r.l2 for r in results]
+        x, final = [r.l1 or r.l2 for r in results], chosen[penalty]
         for name, label, style in (
             ("train", "training accuracy", {"color": BLUE, "marker": "o", "linestyle": "--"}),
-            ("test", "test accuracy", {"color": GREEN, "marker": "s"}),
+            ("validation", "validation accuracy", {"color": GREEN, "marker": "s"}),
             ("noise", "corrupted labels reproduced", {"color": VERMILION, "marker": "^", "linestyle": ":"}),
         ):
             accuracies = [getattr(r, name) for r in results]
             if np.isfinite(accuracies).any():  # without corrupted labels there is no noise
                 above.plot(x, accuracies, label=label, markersize=4.5, **style)
+        star = {"color": ORANGE, "marker": "*", "markersize": 13, "linestyle": ""}
+        above.plot([final.l1 or final.l2], [final.test], label="test accuracy, chosen", **star)
         below.plot(x, [r.zeros / r.size for r in results], color=BLUE, marker="o", markersize=4.5, label="exact zeros")
         norms = [r.norm / results[0].norm for r in results]
         below.plot(x, norms, color=ORANGE, marker="D", markersize=4, linestyle="--", label="norm")
@@ -41,10 +46,11 @@ def strength(sweeps, fits):
     grid[1, 0].legend(loc="center left", frameon=True, fontsize=8)
     found = {fit for column in fits.values() for fit in column}
     shaded = {
-        "overfits": "Light grey: too weak, better on training images and worse on test images than the best strength.",
+        "overfits": "Light grey: too weak, better than the best on training images, and worse on validation images.",
         "underfits": "Dark grey: too strong, worse on both.",
     }
-    notes = [text for name, text in shaded.items() if name in found]
+    notes = ["Star: the strength with the lowest validation loss, tested at the end."]
+    notes += [text for name, text in shaded.items() if name in found]
     if "overfits" not in found:
         notes.append("No strength overfits here, so even the weakest is good enough.")
     notes.append(

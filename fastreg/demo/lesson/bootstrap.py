@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastreg import path
 from fastreg._show.figures import BLUE, GREEN, ORANGE, VERMILION, add_caption, style_axes
 from fastreg._show.tables import heading, make_table, percent
 from fastreg.demo.lesson import designs, fits
@@ -68,9 +69,9 @@ def resample(rng, correlation):
     resampled = {}
     for name, share in SHARES.items():
         errors = fits.squared_errors(fits.fit(*design.train, share), *design.validation)
-        best = fits.STRENGTHS[[np.argmin(errors.mean(axis=0))]]
-        path = fits.fit(x, y, share, best, start=start)
-        resampled[name] = Resampled(path.reshape(SETS, RESAMPLES, -1), design.weights)
+        best = fits.STRENGTHS[[path.choose(errors.T, "min", fits.STRENGTHS)]]
+        fitted = fits.fit(x, y, share, best, start=start)
+        resampled[name] = Resampled(fitted.reshape(SETS, RESAMPLES, -1), design.weights)
     return resampled
 
 

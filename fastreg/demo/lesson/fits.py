@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastreg import SGD
+from fastreg import SGD, path
 
-STRENGTHS = np.logspace(1, -3, 17)  # strongest first
+STRENGTHS = path.grid(10.0, 17, 1e-4)  # strongest first
 SHARES = {"L1": (1.0,), "L2": (0.0,), "elastic net": (0.25, 0.5, 0.75)}  # penalty → shares of L1 in the strength
 STEPS = 300
 

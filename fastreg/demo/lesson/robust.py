@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.model_selection import train_test_split
 
-from fastreg import SGD
+from fastreg import SGD, path
 from fastreg._show.figures import BLUE, GREEN, GREY, add_caption, style_axes
 from fastreg._show.tables import heading, make_table, percent
 from fastreg.demo import digits
@@ -67,13 +67,15 @@ def compare(settings, label_noise, advance):
     tested = {"no penalty": test_network(train_network(x, y, seed, epochs), 0.0, data, seed)}
     advance(1)
     for name, shares in PENALTIES.items():
-        trials = []
+        networks, accuracies = [], []
         for strength in STRENGTHS:
-            network = train_network(x, y, seed, epochs, **{key: strength * share for key, share in shares.items()})
-            trials.append((np.mean(network.predict(x_validation) == y_validation), -strength, network))
+            networks.append(
+                train_network(x, y, seed, epochs, **{key: strength * share for key, share in shares.items()})
+            )
+            accuracies.append(np.mean(networks[-1].predict(x_validation) == y_validation))
             advance(1)
-        _, strength, network = max(trials, key=lambda trial: trial[:2])
-        tested[name] = test_network(network, -strength, data, seed)
+        best = path.choose(accuracies, "min", STRENGTHS, greater_is_better=True)
+        tested[name] = test_network(networks[best], STRENGTHS[best], data, seed)
     return tested
 
 

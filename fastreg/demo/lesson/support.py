@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from fastreg import path
 from fastreg._show.figures import BLUE, GREY, VERMILION, add_caption, style_axes
 from fastreg._show.tables import heading, make_table
 from fastreg.demo.lesson import designs, fits
 from fastreg.demo.lesson.sentences import Row, print_rows
 
 SAMPLES, N, FEATURES, USEFUL, NOISE = 20, 100, 100, 4, 0.4
-STRENGTHS = np.logspace(0, -3, 31)
+STRENGTHS = path.grid(1.0, 31)
 MOST = 0.75  # "most": at least this share of the samples, or of the features
 DESIGNS = {  # name → correlation, size of the groups
     "independent features": (0.0, 1),
@@ -42,9 +43,9 @@ def find(rng, correlation, size):
     """Fit L1 at all strengths, and count what it finds."""
     weights = designs.sparse_weights(rng, SAMPLES, FEATURES, USEFUL)
     design = designs.draw(rng, weights, N, noise=NOISE, correlation=correlation, size=size)
-    path = fits.fit(*design.train, 1.0, STRENGTHS)
-    nonzero, useful = path != 0, (design.weights != 0)[:, :, None]
-    best = np.argmin(fits.squared_errors(path, *design.validation), axis=1)
+    fitted = fits.fit(*design.train, 1.0, STRENGTHS)
+    nonzero, useful = fitted != 0, (design.weights != 0)[:, :, None]
+    best = np.argmin(fits.squared_errors(fitted, *design.validation), axis=1)
     return Found((nonzero & useful).sum(axis=1), (nonzero & ~useful).sum(axis=1), best)
 
 
