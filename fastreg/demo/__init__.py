@@ -17,6 +17,7 @@ file name. To add a section, add its module to SECTIONS.
     figures.py      the pictures
 """
 
+import warnings
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -59,6 +60,7 @@ def run(settings):
     """Run the sections: print their results and write their pictures."""
     from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
+    from fastreg import NoExactZerosWarning, NoGradientWarning
     from fastreg._show.console import ReportConsole
     from fastreg._show.figures import save
     from fastreg._show.files import prepare_folder
@@ -69,7 +71,9 @@ def run(settings):
     prepare_folder(settings.out)
     console, written = ReportConsole(), []
     # One thread: matrices of this size do not profit from more, and update times are compared.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        for category in (NoExactZerosWarning, NoGradientWarning):  # the demo shows both on purpose
+            warnings.simplefilter("ignore", category)
         for part in sections:
             for name, figure in part.section(settings, console).items():
                 written.append(save(figure, settings.out / name))
