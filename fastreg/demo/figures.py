@@ -47,7 +47,7 @@ def strength(sweeps, fits, chosen):
     found = {fit for column in fits.values() for fit in column}
     shaded = {
         "overfits": "Light grey: too weak, better than the best on training images, and worse on validation images.",
-        "underfits": "Dark grey: too strong, worse on both.",
+        "underfits": "Dark grey: too strong, worse on training and on validation images.",
     }
     notes = ["Star: the strength with the lowest validation loss, tested at the end."]
     notes += [text for name, text in shaded.items() if name in found]

@@ -6,7 +6,7 @@ Without a gradient only the penalty moves a weight, so the change divided by the
 import numpy as np
 from matplotlib.figure import Figure
 
-from fastreg import SGD, Adam, AdamW
+from fastreg import SGD, Adam, AdamW, Optimizer
 from fastreg._show.figures import BLUE, GREEN, ORANGE, VERMILION, add_caption, style_axes
 from fastreg._show.tables import heading
 from fastreg.demo.lesson.sentences import Row, print_rows
@@ -15,7 +15,7 @@ LR, STRENGTH = 0.1, 0.5
 SIZES = np.logspace(-3, 1, 81)
 START, STEPS = 1.02, 60  # no multiple of lr·l1: the textbook rule would hit zero up to rounding
 ROUNDING = 1e-6  # the relative deviation below which pulls are called constant or proportional
-RULES = {  # name → class, mode
+RULES: dict[str, tuple[type[Optimizer], str]] = {  # name → class, mode
     "textbook": (SGD, "subgradient"),
     "decoupled": (SGD, "decoupled"),
     "truncated": (SGD, "truncated"),

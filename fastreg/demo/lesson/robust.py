@@ -141,8 +141,9 @@ def section(settings, console):
     with console.progress(len(shares) * (1 + len(PENALTIES) * len(STRENGTHS))) as start_task:
         advance = start_task("digits with noise in the inputs")
         results = {share: compare(settings, share, advance) for share in shares}
-    columns = "strength", "nonzero %", "norm", *(f"noise\n{s:g}" for s in NOISE)
-    table = make_table("Test accuracy in % by noise in the inputs", ("corrupted", "penalty"), columns)
+    columns = "strength", "non-\nzero %", "norm", *(f"noise\n{s:g}" for s in NOISE)
+    table = make_table("Test accuracy in % by noise in the inputs", ("labels\ncorr.", "penalty"), columns)
+    table.columns[1].no_wrap = True
     for share, tested in results.items():
         for name, t in tested.items():
             numbers = f"{t.strength:g}", percent(t.nonzero), f"{t.norm:.1f}", *map(percent, t.accuracy)
