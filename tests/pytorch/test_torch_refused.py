@@ -263,6 +263,6 @@ def test_l1_in_a_mode_without_zeros_is_told_once():
             make([torch.nn.Parameter(torch.ones(3))])
         return [w.filename for w in caught if w.category is fastreg.NoExactZerosWarning]
 
-    assert told(lambda p: ours.AdamW(p, l1=0.1)) == [__file__]
+    assert told(lambda p: ours.AdamW(p, l1=0.1, mode="decoupled")) == [__file__]
     assert told(lambda p: ours.SGD(p, lr=0.1, l1=0.1, mode="subgradient")) == [__file__]
-    assert told(lambda p: ours.AdamW(p)) == told(lambda p: ours.Adam(p, l1=0.1)) == []
+    assert told(lambda p: ours.AdamW(p, l1=0.1)) == told(lambda p: ours.Adam(p, l1=0.1)) == []
