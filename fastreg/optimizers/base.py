@@ -5,6 +5,7 @@ nothing. A subclass sets `_directions`, and defines `_state_names`, `_direction`
 `_init_state`.
 """
 
+from inspect import signature
 from math import inf
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ from fastreg._boundary.tensors import Tensors
 from fastreg.optimizers.bounds import checked_pair, split_bounds
 from fastreg.optimizers.factors import split_factors
 from fastreg.optimizers.group_axis import obstacle_to_groups, split_axes
-from fastreg.optimizers.groups import Group, bad_attribute
+from fastreg.optimizers.groups import Group, GroupSetting, bad_attribute
 from fastreg.optimizers.notices import may_remove, nonzero_masks, tell_no_zeros, tell_removed
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
 from fastreg.optimizers.settings import StepSettings, nonfinite_policy, thread_count
@@ -208,6 +209,9 @@ class Optimizer(StepSettings, Values, StateDict):
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
+            for name in signature(cls.__init__).parameters:
+                if bad_attribute(name) is not None:
+                    setattr(cls, name, GroupSetting(name))
             cls.__init__ = answering(cls.__init__)
         if "_directions" in vars(cls):
             (cls._modes,) = {reference.MODES_OF[name] for name in cls._directions}
@@ -324,9 +328,6 @@ class Optimizer(StepSettings, Values, StateDict):
         """The state of each tensor by name: a dict of live arrays."""
         fields = [self._state_names(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
-
-    def __getattr__(self, name):
-        raise bad_attribute(name) or AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name, value):
         error = bad_attribute(name)
