@@ -20,7 +20,7 @@ from fastreg.demo.network import BATCH, Network, groups, train_with
 SIZES, EPOCHS, LR, MOMENTUM, VALIDATION = (64, 64, 32, 10), 60, 0.1, 0.9, 350
 STRENGTHS = (5e-4, 1.5e-3, 5e-3)
 PENALTIES = {"L2": {"l2": 2.0}, "L1": {"l1": 1.0}}
-NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # standard deviations; pixels are from 0 to 1
+NOISE = (0.0, 0.1, 0.2, 0.3, 0.5)  # standard deviations; pixels are from 0 to 1
 AT = 3  # the index of the noise at which networks are compared
 LABEL_NOISE = 0.2
 REPEATS = 5  # draws of the noise
@@ -146,7 +146,12 @@ def section(settings, console):
     table.columns[1].no_wrap = True
     for share, tested in results.items():
         for name, t in tested.items():
-            numbers = f"{t.strength:g}", percent(t.nonzero), f"{t.norm:.1f}", *map(percent, t.accuracy)
+            numbers = (
+                f"{t.strength:.1e}" if t.strength else "-",
+                percent(t.nonzero),
+                f"{t.norm:.1f}",
+                *map(percent, t.accuracy),
+            )
             table.add_row(f"{share:.0%}" if name == "no penalty" else "", name, *numbers)
     console.print(table)
     print_rows(console, judge(results, digits.TEST_IMAGES))
