@@ -307,7 +307,7 @@ class LazyEmbedding(LazyRows):
         return cls(*embeddings.shape, _weight=embeddings, **settings)
 
     def forward(self, input):
-        """The rows of `input`, a tensor of int32 or int64 of any shape, as a tensor of shape (*input.shape, width)."""
+        """The rows of `input`, int32 or int64 of any shape, as a tensor of shape ``(*input.shape, width)``."""
         return self._gather(input, "input", True)[0].clone()  # the leaf itself could not be changed in place
 
 
