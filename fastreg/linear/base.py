@@ -187,6 +187,15 @@ class StreamingBase(Results, Fitting):
 
         `untouched` counts the weights that never had a gradient, such as those of features without a value; None for
         "sgd", which has no state that tells.
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressor
+        >>> x, y = [[1.0, 0.0], [0.0, 1.0]], [3.0, 0.0]
+        >>> StreamingRegressor(alpha=0.25, l1_ratio=1.0, fit_intercept=False).fit(x, y).report()
+        tensor  size  zeros  share  untouched  norm  penalty
+        coef_      2      1  50.0%          1   2.5    0.625
+        total      2      1  50.0%          1   2.5    0.625
         """
         stream = self._fitted_stream("report").copy()  # weights and state of the same moment
         coef = stream.coef()

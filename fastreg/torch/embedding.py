@@ -299,6 +299,13 @@ class LazyEmbedding(LazyRows):
             [0.3500, 0.3500],
             [0.0000, 0.0000],
             [0.0000, 0.0000]])
+    >>> embedding.zeros(), round(embedding.penalty(), 4)
+    (6, 0.7)
+    >>> saved = embedding.state_dict(), embedding.optimizer_state_dict()
+    >>> other = LazyEmbedding.from_pretrained(saved[0]["weight"], lr=0.1, l1=1.0)
+    >>> other.load_optimizer_state_dict(saved[1])
+    >>> other.lazy.completed
+    2
     """
 
     @classmethod
