@@ -3,7 +3,7 @@
 # dispatch and threads read the environment. They come first, so that a warning that is an error stops the whole import.
 from fastreg._boundary import dispatch as _dispatch, threads as _threads  # noqa: F401, I001
 
-from fastreg import convert, optimizers, reference
+from fastreg import convert, optimizers, path, reference
 from fastreg._boundary.config import show_config
 from fastreg._boundary.functions import (
     elastic_net_penalty,
@@ -37,6 +37,7 @@ __all__ = [
     "l1_update",
     "l2_penalty",
     "l2_update",
+    "path",
     "reference",
     "set_num_threads",
     "show_config",

@@ -64,17 +64,17 @@ def learns_noise(none, penalised, data):
 
 
 def swept(sweeps, fits):
-    """Claims about the strengths, from the results and how they fit, for each penalty."""
+    """Claims about the strengths, from the trials and how they fit, for each penalty."""
     claims = []
-    for penalty, results in sweeps.items():
-        weakest, strongest = ((results[i].test, fits[penalty][i]) for i in (0, -1))
-        best = results[fits[penalty].index("best")].test
+    for penalty, trials in sweeps.items():
+        weakest, strongest = ((trials[i].loss, fits[penalty][i]) for i in (0, -1))
+        best = trials[fits[penalty].index("best")].loss
         claims.append(
             Claim(
                 f"The strength of {penalty} must be tuned: too small overfits, too large underfits.",
                 weakest[1] == "overfits" and strongest[1] == "underfits",
-                f"test accuracy: smallest strength {weakest[0]:.1%} ({weakest[1]}), best {best:.1%}, "
-                f"largest {strongest[0]:.1%} ({strongest[1]})",
+                f"validation loss: smallest strength {weakest[0]:.2f} ({weakest[1]}), best {best:.2f}, "
+                f"largest {strongest[0]:.2f} ({strongest[1]})",
             )
         )
     return claims

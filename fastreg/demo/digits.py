@@ -7,23 +7,30 @@ file come from other writers than the first, and a test on them would also measu
 
 The comparison trains a second network with NumPy expressions and alternates the two, epoch by epoch, so that other load
 on the machine affects both.
+
+The sweep looks at training images that it holds out for validation, and never at the test images. Their labels are as
+noisy as the other training labels, which a user could not tell apart either. The strength with the lowest loss on them
+is chosen, and a network trained on all training images with this strength is tested once. There is no warm start: a
+network in which a strong penalty has made all weights zero has no gradient and would stay there.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from fastreg import elastic_net_update
+from fastreg import elastic_net_update, path
 from fastreg.demo import Settings, claims, figures, report
 from fastreg.demo.expressions import TimedUpdate, numpy_update
-from fastreg.demo.network import Network, train
+from fastreg.demo.network import Network, softmax, train
 
 SIZES = (64, 128, 64, 10)
 LR = 0.5
 STRENGTHS = np.logspace(-5, -1, 9)
 TEST_IMAGES = 450
+VALIDATION_SHARE = 0.25  # of the training images, in a sweep
 MODES = {  # penalty → mode, and which of l1 and l2 it uses
     "none": ("subgradient", 0, 0),
     "l2": ("subgradient", 0, 1),
@@ -85,6 +92,24 @@ class Result:
         return float(np.linalg.norm(self.all_weights))
 
 
+class Trial(NamedTuple):
+    """One strength of a sweep. `loss` is the mean cross-entropy on the validation images, `error` its standard error.
+
+    `train` and `validation` are accuracies from 0 to 1, `noise`, `zeros`, `size` and `norm` are as for a Result.
+    """
+
+    loss: float
+    error: float
+    l1: float
+    l2: float
+    train: float
+    validation: float
+    noise: float
+    zeros: float
+    size: float
+    norm: float
+
+
 def load(settings):
     """The digits, split by class, with a share of the training labels corrupted."""
     x, y = load_digits(return_X_y=True)
@@ -93,6 +118,15 @@ def load(settings):
     corrupted = rng.permutation(len(y))[: round(settings.label_noise * len(y))]
     y[corrupted] = (y[corrupted] + rng.integers(1, 10, len(corrupted))) % 10
     return Digits(x, y, corrupted, x_test, y_test)
+
+
+def hold_out(data, settings):
+    """The digits with the last share of the training images, split by class, in the place of the test images."""
+    rows, others = train_test_split(
+        np.arange(len(data.y)), test_size=VALIDATION_SHARE, stratify=data.y, random_state=settings.seed
+    )
+    corrupted = np.flatnonzero(np.isin(rows, data.corrupted))
+    return Digits(data.x[rows], data.y[rows], corrupted, data.x[others], data.y[others])
 
 
 def start_training(data, settings, penalty, l1, l2, update=elastic_net_update):
@@ -132,34 +166,62 @@ def compare(data, settings, penalty, advance):
     return evaluate(data, network, penalty, settings.l1, settings.l2, **times)
 
 
+def strengths_of(penalty, strength):
+    """l1 and l2; the elastic net keeps the ratio of the default strengths."""
+    return strength, strength * (Settings.l2 / Settings.l1 if penalty == "elastic-net" else 1)
+
+
 def sweep(data, settings, penalty, advance):
-    """One result for each strength, in increasing order; elastic net keeps the ratio of the default strengths."""
-    results = []
-    for strength in STRENGTHS:
-        l1, l2 = strength, strength * (Settings.l2 / Settings.l1 if penalty == "elastic-net" else 1)
-        network, training = start_training(data, settings, penalty, l1, l2)
+    """The table of a sweep over the STRENGTHS, scored on validation images; its extras are the fields of a Trial."""
+    parts = hold_out(data, settings)
+
+    def train_at(strength, fold, state):
+        l1, l2 = strengths_of(penalty, strength)
+        network, training = start_training(parts, settings, penalty, l1, l2)
         for _ in training:
             advance(1)
-        results.append(evaluate(data, network, penalty, l1, l2))
-    return results
+        r = evaluate(parts, network, penalty, l1, l2)
+        probabilities = softmax(network.forward(parts.x_test)[1])[np.arange(len(parts.y_test)), parts.y_test]
+        losses = -np.log(np.maximum(probabilities, np.finfo(float).tiny))
+        reports = {"error": losses.std(ddof=1) / np.sqrt(len(losses)), "validation": r.test}
+        for name in ("l1", "l2", "train", "noise", "zeros", "size", "norm"):
+            reports[name] = getattr(r, name)
+        return losses.mean(), reports
+
+    return path.sweep(train_at, STRENGTHS, warm_start=False, progress=False)
 
 
-def classify_fits(results, images=TEST_IMAGES):
-    """One of "best", "good", "overfits" and "underfits" for each result, from the accuracies alone.
+def trials_of(table):
+    """The trials of a sweep, in increasing order of strength."""
+    rows = zip(table.mean, *(table.extras[name][:, 0] for name in Trial._fields[1:]))
+    return [Trial(*row) for row in rows][::-1]
 
-    A test accuracy within two standard errors of the best one is good. The other results overfit if their training
-    accuracy is higher than that of the best result, and underfit otherwise.
+
+def evaluate_chosen(data, settings, penalty, table, advance):
+    """The result of a network trained on all training images with the strength of the lowest validation loss."""
+    l1, l2 = strengths_of(penalty, table.best("min"))
+    network, training = start_training(data, settings, penalty, l1, l2)
+    for _ in training:
+        advance(1)
+    return evaluate(data, network, penalty, l1, l2)
+
+
+def classify_fits(trials):
+    """One of "best", "good", "overfits" and "underfits" for each trial.
+
+    The lowest validation loss is the best one; a loss within one standard error of it is good. The other trials overfit
+    if their training accuracy is higher than that of the best one, and underfit otherwise.
     """
-    best = max(results, key=lambda r: r.test)
-    margin = 2 * np.sqrt(best.test * (1 - best.test) / images)
+    strengths = [t.l1 or t.l2 for t in trials]
+    best = trials[path.choose([t.loss for t in trials], "min", strengths)]
     fits = []
-    for r in results:
-        if r is best:
+    for t in trials:
+        if t is best:
             fits.append("best")
-        elif r.test >= best.test - margin:
+        elif t.loss <= best.loss + best.error:
             fits.append("good")
         else:
-            fits.append("overfits" if r.train > best.train else "underfits")
+            fits.append("overfits" if t.train > best.train else "underfits")
     return fits
 
 
@@ -168,23 +230,27 @@ def section(settings, console):
     data = load(settings)
     console.print(report.digits_intro(data, settings))
     swept = [penalty for penalty in SWEPT if penalty in settings.penalties]
-    runs = 2 * len(settings.penalties) + len(swept) * len(STRENGTHS)
+    runs = 2 * len(settings.penalties) + len(swept) * (len(STRENGTHS) + 1)
     with console.progress(runs * settings.epochs) as start_task, np.errstate(over="ignore", invalid="ignore"):
         results = [compare(data, settings, p, start_task(f"{p}: fastreg and NumPy")) for p in settings.penalties]
         console.print(report.comparison(results, data))
         report.print_claims(console, "textbook", claims.compared(results, data))
-        sweeps, fits = {}, {}
+        sweeps, fits, chosen = {}, {}, {}
         for penalty in swept:
-            sweeps[penalty] = sweep(data, settings, penalty, start_task(f"{penalty}: strengths"))
+            advance = start_task(f"{penalty}: strengths")
+            table = sweep(data, settings, penalty, advance)
+            sweeps[penalty] = trials_of(table)
             fits[penalty] = classify_fits(sweeps[penalty])
-            console.print(report.sweep(sweeps[penalty], fits[penalty]))
+            chosen[penalty] = evaluate_chosen(data, settings, penalty, table, advance)
+            console.print(report.sweep(penalty, sweeps[penalty], fits[penalty]))
     if swept:
         console.print(report.fits_explained())
+        console.print(report.chosen(chosen.values()))
         report.print_claims(console, "textbook", claims.swept(sweeps, fits))
     finite = [r for r in results if np.isfinite(r.norm)]
     pictures = {}
     if finite:
         pictures |= {"histograms.png": figures.histograms(finite), "first-layer.png": figures.first_layer(finite)}
     if swept:
-        pictures["strength.png"] = figures.strength(sweeps, fits)
+        pictures["strength.png"] = figures.strength(sweeps, fits, chosen)
     return pictures

@@ -10,18 +10,23 @@ from fastreg._show.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, style_ax
 UNITS = 12
 
 
-def strength(sweeps, fits):
-    """Accuracy and sparsity against strength, one column for each penalty; over- and underfitting are shaded."""
+def strength(sweeps, fits, chosen):
+    """Accuracy and sparsity against strength, one column for each penalty; over- and underfitting are shaded.
+
+    A star is the test accuracy of the network with the chosen strength, the only one that is tested.
+    """
     figure = Figure(figsize=(1 + 3.7 * len(sweeps), 6.2), layout="constrained")
     grid = figure.subplots(2, len(sweeps), sharex="col", sharey="row", squeeze=False, height_ratios=(3, 2))
     for (penalty, results), (above, below) in zip(sweeps.items(), grid.T):
-        x = [r.l1 or r.l2 for r in results]
+        x, final = [r.l1 or r.l2 for r in results], chosen[penalty]
         for name, label, style in (
             ("train", "training accuracy", {"color": BLUE, "marker": "o", "linestyle": "--"}),
-            ("test", "test accuracy", {"color": GREEN, "marker": "s"}),
+            ("validation", "validation accuracy", {"color": GREEN, "marker": "s"}),
             ("noise", "corrupted labels reproduced", {"color": VERMILION, "marker": "^", "linestyle": ":"}),
         ):
             above.plot(x, [getattr(r, name) for r in results], label=label, markersize=4.5, **style)
+        star = {"color": ORANGE, "marker": "*", "markersize": 13, "linestyle": ""}
+        above.plot([final.l1 or final.l2], [final.test], label="test accuracy, chosen", **star)
         below.plot(x, [r.zeros / r.size for r in results], color=BLUE, marker="o", markersize=4.5, label="exact zeros")
         norms = [r.norm / results[0].norm for r in results]
         below.plot(x, norms, color=ORANGE, marker="D", markersize=4, linestyle="--", label="norm")

@@ -24,10 +24,16 @@ def print_claims(console, source, claims):
         console.print(table)
 
 
-def result_cells(r):
-    """The cells of a result below the RESULTS."""
+def result_cells(r, accuracy=None):
+    """The cells of a result below the RESULTS; `accuracy` is that on other images than the test images."""
     norm = f"{r.norm:.2f}" if r.norm < 1e4 else f"{r.norm:.0e}"
-    return percent(r.train), percent(r.test), percent(r.noise), percent(r.zeros / r.size), norm
+    return (
+        percent(r.train),
+        percent(r.test if accuracy is None else accuracy),
+        percent(r.noise),
+        percent(r.zeros / r.size),
+        norm,
+    )
 
 
 # -- Handwritten digits -----------------------------------------------------------------------------------------------
@@ -74,22 +80,39 @@ def comparison(results, data):
     return Group(table, *map(paragraph, notes))
 
 
-def sweep(results, fits):
+def sweep(penalty, trials, fits):
     """The table of one penalty's strengths."""
-    title = f"Strength of {results[0].penalty} (accuracies and shares in %)"
-    table = make_table(title, (), ("l1", "l2", *RESULTS), ("fit",))
-    for r, fit in zip(results, fits):
-        strengths = (f"{s:.1e}" if s else "-" for s in (r.l1, r.l2))
-        table.add_row(*strengths, *result_cells(r), Text(fit, style=FITS[fit]))
+    title = f"Strength of {penalty} (accuracies and shares in %)"
+    columns = "l1", "l2", "train", "valid.", "valid.\nloss", *RESULTS[2:]
+    table = make_table(title, (), columns, ("fit",))
+    for t, fit in zip(trials, fits):
+        train, validation, *others = result_cells(t, t.validation)
+        table.add_row(*strength_cells(t), train, validation, f"{t.loss:.2f}", *others, Text(fit, style=FITS[fit]))
     return table
+
+
+def strength_cells(r):
+    """The cells of l1 and l2."""
+    return [f"{s:.1e}" if s else "-" for s in (r.l1, r.l2)]
 
 
 def fits_explained():
     """The meaning of the last column of a sweep."""
     return paragraph(
-        "best: highest test accuracy. good: within two standard errors of the best. overfits: lower test accuracy, but "
-        "higher training accuracy than the best. underfits: lower test accuracy and no higher training accuracy."
+        "valid.: accuracy on training images that were held out for validation; their labels are corrupted, too. The "
+        "test images are not used. best: lowest validation loss (cross-entropy). good: a loss within one standard "
+        "error of the best. overfits: a higher loss, but higher training accuracy than the best. underfits: a higher "
+        "loss and no higher training accuracy."
     )
+
+
+def chosen(results):
+    """The table of networks with the chosen strengths."""
+    title = "Chosen by validation, trained on all training images, tested once"
+    table = make_table(title, ("penalty",), ("l1", "l2", *RESULTS))
+    for r in results:
+        table.add_row(r.penalty, *strength_cells(r), *result_cells(r))
+    return table
 
 
 # -- Optimizers -------------------------------------------------------------------------------------------------------

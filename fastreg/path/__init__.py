@@ -5,9 +5,15 @@ estimators with a choice of their own strength use the same grid and the same ru
 
     strengths.py    alpha_max, and the grid below it
     rules.py        the choice from a table of scores: the minimum, and one standard error
+    run.py          sweep: a train function at each strength and fold
+    table.py        its result
+    checkpoint.py   its file; states.py: what a state may consist of
+    progress.py     its bar
 """
 
 from fastreg.path.rules import choose, mean_and_standard_error
+from fastreg.path.run import sweep
 from fastreg.path.strengths import alpha_max, grid
+from fastreg.path.table import SweepTable
 
-__all__ = ["alpha_max", "choose", "grid", "mean_and_standard_error"]
+__all__ = ["SweepTable", "alpha_max", "choose", "grid", "mean_and_standard_error", "sweep"]

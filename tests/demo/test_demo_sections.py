@@ -67,20 +67,48 @@ def test_corrupted_labels_are_wrong_and_their_number_is_the_requested_one(sectio
 
 
 @pytest.mark.parametrize(
-    ("train_and_test", "expected"),
+    ("train_and_loss", "expected"),
     [
-        (((0.99, 0.80), (0.80, 0.97), (0.10, 0.10)), ["overfits", "best", "underfits"]),
-        (((0.99, 0.97), (0.80, 0.965), (0.10, 0.10)), ["best", "good", "underfits"]),
-        (((0.50, 0.50), (0.60, 0.60), (0.70, 0.70)), ["underfits", "underfits", "best"]),
+        (((0.99, 1.3), (0.80, 1.0), (0.10, 2.3)), ["overfits", "best", "underfits"]),
+        (((0.99, 1.0), (0.80, 1.1), (0.10, 1.11)), ["best", "good", "underfits"]),
+        (((0.50, 1.9), (0.60, 1.8), (0.70, 1.0)), ["underfits", "underfits", "best"]),
+        (((0.99, np.inf), (0.80, 1.0), (0.80, 1.0)), ["overfits", "good", "best"]),
     ],
 )
-def test_fits_are_classified_by_accuracies(sections, train_and_test, expected):
-    results = [SimpleNamespace(train=a, test=b) for a, b in train_and_test]
-    assert sections.digits.classify_fits(results) == expected
+def test_fits_are_classified_by_validation_losses(sections, train_and_loss, expected):
+    trials = [SimpleNamespace(l1=0.0, l2=i, train=a, loss=b, error=0.1) for i, (a, b) in enumerate(train_and_loss, 1)]
+    assert sections.digits.classify_fits(trials) == expected
+
+
+def test_a_sweep_holds_out_training_images_and_does_not_see_the_test_images(sections, monkeypatch):
+    from fastreg.demo import Settings
+
+    digits, settings = sections.digits, Settings(epochs=2)
+    data = digits.load(settings)
+    parts = digits.hold_out(data, settings)
+    assert len(parts.y) + len(parts.y_test) == len(data.y)
+    together = np.concatenate([parts.x, parts.x_test])
+    assert np.array_equal(np.sort(together, axis=0), np.sort(data.x, axis=0))
+    images = [{row.tobytes() for row in part.x[part.corrupted]} for part in (parts, data)]
+    assert images[0] < images[1]
+    assert 0.15 < len(parts.corrupted) / len(parts.y) < 0.25
+    hidden = digits.Digits(data.x, data.y, data.corrupted, None, None)
+    monkeypatch.setattr(digits, "STRENGTHS", np.array([1e-3, 0.1]))
+    amounts = []
+    table = digits.sweep(hidden, settings, "l1-proximal", amounts.append)
+    assert sum(amounts) == 4
+    weak, strong = digits.trials_of(table)
+    assert (weak.l1, strong.l1, weak.l2) == (1e-3, 0.1, 0.0)
+    assert weak.loss < strong.loss == pytest.approx(np.log(10), rel=0.01)
+    assert strong.zeros > weak.zeros
+    assert weak.size == strong.size == 17024
+    result = digits.evaluate_chosen(data, settings, "l1-proximal", table, amounts.append)
+    assert (result.l1, table.best()) == (1e-3, 1e-3)
+    assert result.test > 0.5
 
 
 def test_claims_about_strengths_can_fail(sections):
-    results = [SimpleNamespace(test=t) for t in (0.9, 0.95, 0.1)]
+    results = [SimpleNamespace(loss=x) for x in (1.3, 1.0, 2.3)]
     fits = {"l2": ["overfits", "best", "underfits"], "l1-proximal": ["good", "best", "underfits"]}
     claims = sections.claims.swept(dict.fromkeys(fits, results), fits)
     assert [claim.holds for claim in claims] == [True, False]
