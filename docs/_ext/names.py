@@ -3,7 +3,7 @@
 import inspect
 import re
 
-MODULES = ("fastreg", "fastreg.linear", "fastreg.torch", "fastreg.convert")
+MODULES = ("fastreg", "fastreg.linear", "fastreg.path", "fastreg.torch", "fastreg.convert")
 # Members that are not fastreg's own, or have no meaning apart from their class: scikit-learn's set_..._request methods,
 # settings that stand in the groups, fields of named tuples, constants.
 OTHER_KINDS = {"RequestMethod", "GroupSetting", "_tuplegetter", "NoneType"}

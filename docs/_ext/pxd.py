@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from docutils.parsers.rst import Directive
-from public import parse
+from public import escaped, parse
 
 import fastreg
 
@@ -37,11 +37,6 @@ class Pxd(Directive):
             lines += [f".. _{self.arguments[0]}-{name}:", "", f".. describe:: {signature}", ""]
             lines += [f"   {escaped(line)}" for line in doc.splitlines()] + [""]
         return parse(self, lines)
-
-
-def escaped(line):
-    """A line of plain text as reStructuredText."""
-    return re.sub(r"([*|\\_`])", r"\\\1", line)
 
 
 def setup(app):

@@ -109,10 +109,11 @@ frame.style.height = "800px";
   for (const page of pages) for (const width of widths) {
     frame.style.width = width + "px";
     await new Promise(done => { frame.onload = done; frame.src = page; });
+    await frame.contentWindow.MathJax?.startup?.promise;
     const root = frame.contentDocument.documentElement;
     const edge = root.clientWidth + 1;  // what scrolls by itself may go beyond it
     const wide = [...root.querySelectorAll("article *")].find(x => x.getBoundingClientRect().right > edge &&
-      !x.closest("pre, .table-wrapper, .math-block, dt"));
+      !x.closest("pre, .table-wrapper, div.math, dt"));
     result[page + " at " + width] = [root.scrollWidth - root.clientWidth, wide ? wide.outerHTML.slice(0, 80) : null];
   }
   document.getElementById("result").textContent = JSON.stringify(result);
