@@ -63,7 +63,7 @@ class StreamingBase(Results, Fitting):
 
     def _strengths(self, stream):
         """The strengths l1, l2 and l21."""
-        l1, l2 = from_sklearn(self.alpha, self.l1_ratio)
+        l1, l2 = from_sklearn(*self._strength())
         return (0.0, l2, l1) if self._is_grouped(stream) else (l1, l2, 0.0)
 
     def _is_grouped(self, stream):

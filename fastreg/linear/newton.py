@@ -22,6 +22,7 @@ ROUNDS = 50  # of that at most, in an iteration
 ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
 LARGEST_SYSTEM = 400  # weights that are solved for together, at most
 LARGEST_WORK = 2e9  # multiplications of one such system, at most
+LARGEST_SHARE = 100  # the same, for each value of these features in sparse samples
 SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more than the features
 SHORTEST = 2.0**-30  # step along the line
 NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
@@ -136,7 +137,7 @@ class Objective:
         return value if value == value else inf
 
 
-def minimise(objective, w, b, reference, tol, max_iter):
+def minimise(objective, w, b, reference, tol, max_iter, exact=False):
     """Weights and intercepts near the minimum: (w, b, iterations, whether it has converged).
 
     It has when an iteration with exact second derivatives, or two iterations, take off less than `tol` of what has been
@@ -152,8 +153,10 @@ def minimise(objective, w, b, reference, tol, max_iter):
         The objective of a model without features.
     tol : float
     max_iter : int
+    exact : bool
+        Whether the first iteration has the exact second derivatives: for a start that is near the minimum.
     """
-    penalty, exact, settled = objective.penalty, False, False
+    penalty, exact, settled = objective.penalty, exact and objective.is_smooth, False
     margins = objective.margins(w, b)
     loss, slopes, curvatures = objective.derivatives(margins, exact)
     value = loss + penalty(w)
@@ -226,6 +229,9 @@ def solve_together(model, columns, penalty):
         active = np.flatnonzero(w)
         n = len(active)
         is_large = n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK or n * samples > max(columns.data.size, SMALL)
+        if columns.indices is not None:  # sweeps over few values are cheaper
+            values = (columns.starts[active + 1] - columns.starts[active]).sum()
+            is_large = is_large or n * n * samples > LARGEST_SHARE * values
         if n == 0 or is_large:
             continue
         x, h, total = columns.dense(active, samples), model.curvatures[:, c], model.total[c]
