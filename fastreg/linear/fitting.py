@@ -37,11 +37,10 @@ class Fitting(Parameters):
 
     def _fit(self, x, targets, weights, columns, offsets=None, given=(None, None)):
         """Train a new stream, or with warm_start a copy of the present one; from a given coef_ and intercept_."""
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
+        self._check_some_weight(weights)
         if self.warm_start and hasattr(self, "_stream"):
             self._stream = self._warm_stream(x, columns)
-            x = self._cast(x)
+            x = self._cast(x, self._stream.dtype)
         else:
             self._stream = self._new_stream(x, columns)
             if self._is_sparse:
@@ -65,6 +64,10 @@ class Fitting(Parameters):
         if not self._is_finite():
             raise DivergenceError
         self._compare_with_constant(x, targets, weights, offsets, task, constants)
+
+    def _check_some_weight(self, weights, where=""):
+        if weights is not None and not weights.any():
+            raise ValueError(f"sample_weight, class_weight: expected some positive sample weights{where}, got all zero")
 
     def _is_polished(self):
         """Whether the Newton method follows: not where the user wants a certain number or kind of steps."""
@@ -130,7 +133,7 @@ class Fitting(Parameters):
         stream = self._stream
         if not self._is_finite():
             stream = self._stream = self._new_stream(x, stream.shape[1])
-        objective = self._objective(x, targets, shares, offsets)
+        objective = self._objective(x, targets, shares, offsets, self._strengths(stream))
         w, b = stream.coef().T.astype(float), stream.intercept().astype(float)
         reference, constant = self._best_constant(objective, constants)
         if reference < objective(w, b):
@@ -152,13 +155,11 @@ class Fitting(Parameters):
             self._warn(f"max_iter: the objective was still falling after {self.max_iter} iterations; increase max_iter")
         self._place(w, b, self.max_iter - left)
 
-    def _objective(self, x, targets, shares, offsets):
+    def _objective(self, x, targets, shares, offsets, strengths):
         """The Objective of samples, whose weights `shares` add up to 1."""
-        stream = self._stream
-        factors = stream.factors_of(self.penalty_factor).array
-        penalty = Penalty(
-            *self._strengths(stream), None if factors is None else factors.astype(float), 0.0 if self.positive else -inf
-        )
+        factors = self._stream.factors_of(self.penalty_factor).array
+        low = 0.0 if self.positive else -inf
+        penalty = Penalty(*strengths, None if factors is None else factors.astype(float), low)
         name, parameter = self._loss_of_margins()
         loss = list(LOSSES).index(name), parameter
         return Objective(x, targets, shares, offsets, loss, penalty, self.fit_intercept)

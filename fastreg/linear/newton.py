@@ -66,6 +66,17 @@ def columns_of(x, weights, has_intercept):
     return Columns(data.ravel(), None, np.arange(x.shape[1] + 1) * x.shape[0], centres)
 
 
+def products(x, w, b):
+    """x·w + b in float64, (samples, classes)."""
+    if sparse.issparse(x) or x.dtype == float:
+        return np.ascontiguousarray(x @ w + b, float)
+    result = np.empty((len(x), len(b)))
+    for start in range(0, len(x), BLOCK):  # a copy of x in float64 would be large
+        part = slice(start, start + BLOCK)
+        np.matmul(x[part].astype(float), w, out=result[part])
+    return result + b
+
+
 class Penalty(NamedTuple):
     """The penalty of weights (features, classes)."""
 
@@ -113,14 +124,8 @@ class Objective:
         return self.loss[-1] == 0
 
     def products(self, w, b):
-        """x·w + b in float64, (samples, classes)."""
-        if sparse.issparse(self.x) or self.x.dtype == float:
-            return np.ascontiguousarray(self.x @ w + b, float)
-        products = np.empty((len(self.x), len(b)))
-        for start in range(0, len(self.x), BLOCK):  # a copy of x in float64 would be large
-            part = slice(start, start + BLOCK)
-            np.matmul(self.x[part].astype(float), w, out=products[part])
-        return products + b
+        """x·w + b, (samples, classes)."""
+        return products(self.x, w, b)
 
     def margins(self, w, b):
         """The products and offsets."""

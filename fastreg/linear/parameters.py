@@ -38,7 +38,7 @@ class Parameters(BaseEstimator):
             if getattr(self, name) is not None:
                 self._check_number(name, 0, inf)
         for name, low in (("max_iter", 1), ("n_iter_no_change", 1), ("verbose", 0)):
-            x = getattr(self, name)
+            x = getattr(self, name, low)  # an estimator can lack one
             if not isinstance(x, Integral) or (low and isinstance(x, bool)) or x < low:
                 raise ValueError(f"{name}: expected an integer of at least {low}, got {x!r}")
         try:

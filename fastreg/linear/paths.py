@@ -64,17 +64,16 @@ def gradient(objective, w, b):
     return result + np.outer(centres, slopes.sum(axis=0))
 
 
-def null_model(objective, constants, tol, max_iter):
-    """The Solution without penalised features, and the objective of the best of these constants."""
-    zeros = np.zeros((objective.x.shape[1], len(constants[0])))
-    reference, constant = min(((objective(zeros, c), c) for c in constants), key=lambda pair: pair[0])
-    factors, start = objective.penalty.factors, Solution(zeros, constant.astype(float), 0, True)
+def null_model(objective, constant, reference, tol, max_iter):
+    """The Solution without penalised features; `reference` is the objective of the best constant."""
+    zeros = np.zeros((objective.x.shape[1], len(constant)))
+    factors = objective.penalty.factors
     if factors is None or factors.all():
-        return start, reference
+        return Solution(zeros, constant, 0, True)
     free = np.flatnonzero(factors == 0)
-    own, *rest = minimise(restricted(objective, free), zeros[free], start.b, reference, tol, max_iter)
+    own, *rest = minimise(restricted(objective, free), zeros[free], constant, reference, tol, max_iter)
     zeros[free] = own
-    return Solution(zeros, *rest), reference
+    return Solution(zeros, *rest)
 
 
 class Path:
@@ -88,14 +87,17 @@ class Path:
         The null model.
     reference : float
         The objective of a model without features.
+    widths : list
+        Of the parabolas in place of corners, one after the other.
     tol : float
         As for `minimise`.
     max_iter : int
         At each strength.
     """
 
-    def __init__(self, objective, start, reference, tol, max_iter):
-        self.objective, self.reference, self.tol, self.max_iter = copy(objective), reference, tol, max_iter
+    def __init__(self, objective, start, reference, widths, tol, max_iter):
+        self.objective, self.reference, self.widths = objective.smoothed(widths[-1]), reference, widths
+        self.tol, self.max_iter = tol, max_iter
         self.last, self.threshold = start, inf
         self.is_screened = len(start.w) > FEW
         if self.is_screened:
@@ -125,7 +127,12 @@ class Path:
         return self.last
 
     def _minimise(self, objective, w, b):
-        return Solution(*minimise(objective, w, b, self.reference, self.tol, self.max_iter, exact=True))
+        total, converged = 0, True
+        for width in self.widths:
+            smooth = objective.smoothed(width)
+            w, b, iterations, converged = minimise(smooth, w, b, self.reference, self.tol, self.max_iter, exact=True)
+            total += iterations
+        return Solution(w, b, total, converged)
 
     def _solve_screened(self, threshold):
         w, b = self.last[:2]
