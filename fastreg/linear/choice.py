@@ -26,6 +26,11 @@ class Choice(NamedTuple):
     spared: int | None  # the strongest one within a standard error of it
 
     @property
+    def lowest(self):
+        """The smallest mean loss."""
+        return self.means[self.ratio, self.least]
+
+    @property
     def strength(self):
         """Alpha and l1_ratio."""
         return float(self.alphas[self.ratio, self.chosen]), float(self.l1_ratios[self.ratio])

@@ -23,8 +23,8 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
     alphas : int or array, (S,), default 30
         The strengths to try, or their number. For :meth:`fit`, a number gives a geometric grid from the smallest
         strength at which all penalised weights are zero down to `eps` times that, for each share of L1; below
-        ``l1_ratio=0.001``, from the strength for 0.001, since L2 alone removes no weight. For :meth:`partial_fit`, which
-        does not know the data, it gives a geometric grid from 0.1 to 1e-6.
+        ``l1_ratio=0.001``, from the strength for 0.001, since L2 alone removes no weight. For :meth:`partial_fit`,
+        which does not know the data, it gives a geometric grid from 0.1 to 1e-6.
     l1_ratio : float or array, (R,), default 1.0
         The share of the L1 penalty, or several to try.
     eps : float, default 1e-3

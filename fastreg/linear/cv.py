@@ -102,9 +102,8 @@ class ChosenStrength:
         start = time.perf_counter()
         whole = Part(x, targets, np.ones(len(targets)) if weights is None else weights, offsets)
         search = Search(self, whole, columns)
-        report = (lambda *line: self._report(*line, time.perf_counter() - start)) if self.verbose else None
         folds = folds_of(self.cv, len(targets), targets, given, is_classifier(self))
-        self._choice, solutions = search.choose(folds, report)
+        self._choice, solutions = search.choose(folds)
         self._solution = solutions[self._choice.chosen]
         self._path = weights_of(((w.T, b) for w, b, *_ in solutions), self._stream.dtype)
         super()._fit(x, targets, weights, columns, offsets)
@@ -113,6 +112,11 @@ class ChosenStrength:
             self._warn(
                 f"max_iter: the objective was still falling after {self.max_iter} iterations at {search.unfinished}"
                 " strengths, over all folds; increase max_iter"
+            )
+        if self.verbose:
+            alpha, ratio = self._strength()
+            self._report(
+                f"alpha {alpha:.6g}, l1_ratio {ratio:g}", "mean loss", self._choice.lowest, time.perf_counter() - start
             )
 
     def _check_training_part(self, part, where):
@@ -137,10 +141,13 @@ class ChosenStrength:
 
     def _partial_fit(self, x, targets, weights, columns, offsets=None):
         """A pass of all strengths over the next batch; after `fit`, of the chosen one alone."""
-        progress = vars(self).get("_progress")
-        if progress is None and "_choice" in vars(self):
-            return super()._partial_fit(x, targets, weights, columns, offsets)
-        start = time.perf_counter()
+        if "_choice" in vars(self) and "_progress" not in vars(self):
+            super()._partial_fit(x, targets, weights, columns, offsets)
+        else:
+            self._partial_fit_all(x, targets, weights, columns, offsets)
+
+    def _partial_fit_all(self, x, targets, weights, columns, offsets):
+        start, progress = time.perf_counter(), vars(self).get("_progress")
         ratios = np.atleast_1d(np.asarray(self.l1_ratio, float))
         alphas = strengths_of(self.alphas, ratios)
         if self.group is not None and columns > 1:

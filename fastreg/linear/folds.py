@@ -99,7 +99,7 @@ class Search:
             self.unfinished += not solution.converged
             yield solution
 
-    def choose(self, folds, report):
+    def choose(self, folds):
         """The Choice, and the solutions on all samples at the strengths of the chosen share of L1."""
         model, weighted = self.model, (self.whole.weights != 1).any()
         problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
@@ -113,8 +113,6 @@ class Search:
             for r, ratio in enumerate(ratios):
                 for s, solution in enumerate(self.solutions(own, alphas[r], ratio)):
                     scores[r, s, k] = self.loss(judged, solution)
-            if report is not None:
-                report(f"fold {k}", "smallest mean loss", scores[:, :, k].min())
         fold_weights = np.array([self.whole.weights[test].sum() for _, test in folds]) if weighted else None
         choice = choice_of(ratios, alphas, scores, model.rule, fold_weights)
         return choice, list(self.solutions(problem, alphas[choice.ratio], ratios[choice.ratio]))

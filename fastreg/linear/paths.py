@@ -18,7 +18,6 @@ from fastreg.linear.newton import Columns, minimise
 
 FEW = 100  # features, up to which all are solved for
 SLACK = 1e-5  # relative, by which the derivative at a weight of zero may exceed the strength
-BLOCK = 1 << 22  # numbers of a dense matrix that are converted to float64 at a time
 
 
 class Solution(NamedTuple):
@@ -54,14 +53,7 @@ def gradient(objective, w, b):
     active = np.flatnonzero(w.any(axis=1))
     margins = restricted(objective, active).margins(w[active], b)
     _, slopes, _ = objective.derivatives(margins, True)
-    data, indices, starts, centres = objective.columns
-    if indices is not None:
-        return sparse.csr_matrix((data, indices, starts), (len(w), len(slopes))) @ slopes
-    x, result = data.reshape(len(w), len(slopes)), np.empty_like(w)
-    step = max(1, BLOCK // max(1, len(slopes)))
-    for k in range(0, len(x), step):
-        np.matmul(x[k : k + step].astype(float, copy=False), slopes, out=result[k : k + step])
-    return result + np.outer(centres, slopes.sum(axis=0))
+    return objective.columns.sums(slopes)
 
 
 def null_model(objective, constant, reference, tol, max_iter):
