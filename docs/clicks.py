@@ -24,7 +24,7 @@ FIELDS, PAIRS, VALUES, MATTER = 20, 10, 20_000, 5
 LEARNERS = {
     "fastreg": lambda alpha: StreamingClassifier(alpha=alpha, l1_ratio=1.0),
     "scikit-learn": lambda alpha: SGDClassifier(
-        loss="log_loss", penalty="l1", alpha=alpha, learning_rate="invscaling", eta0=1.0, power_t=0.3
+        loss="log_loss", penalty="l1", alpha=alpha, learning_rate="invscaling", eta0=1.0, power_t=0.3, random_state=0
     ),
 }
 
