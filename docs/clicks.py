@@ -6,8 +6,8 @@ The events are synthetic. Each has 20 categorical fields with values that follow
 hashed into 2²⁰ features. Whether it is a click depends on 5 fields alone; the others are noise. Each learner sees the
 same batches in the same order: it predicts a batch, and then learns it (progressive validation). Both minimise mean
 log-loss + alpha·‖w‖₁ with the same alpha. fastreg has its default settings. scikit-learn has the best of ten learning
-rates that were tried on these data: with its default rate, the loss is above that of a constant prediction. The times are
-CPU times of `partial_fit` alone. The learners alternate, so that other load on the machine affects both.
+rates that were tried on these data: with its default rate, the loss is above that of a constant prediction. The times
+are CPU times of `partial_fit` alone. The learners alternate, so that other load on the machine affects both.
 """
 
 import argparse
@@ -64,7 +64,9 @@ def learn(batches, alpha):
             model.partial_fit(x, y, classes=[0, 1])
             seconds[name] += time.process_time() - start
     later = len(batches) // 2
-    return [(name, seconds[name], np.mean(losses[name][later:]), np.count_nonzero(models[name].coef_)) for name in models]
+    return [
+        (name, seconds[name], np.mean(losses[name][later:]), np.count_nonzero(models[name].coef_)) for name in models
+    ]
 
 
 def picture(table, path):
