@@ -288,7 +288,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self : StreamingClassifier
         """
         snapshot = self._snapshot()
-        first = not hasattr(snapshot, "_stream")
+        first = not snapshot.__sklearn_is_fitted__()
         snapshot._partial_fit_labels(X, y, classes, sample_weight, first)
         return self._replace_with(snapshot) if first else self
 

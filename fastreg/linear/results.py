@@ -36,7 +36,7 @@ class Results(BaseEstimator):
         stream.place(intercept=intercept)
 
     def _fitted_stream(self, name, advice=""):
-        stream = vars(self).get("_stream")
+        stream = getattr(self, "_stream", None)
         if stream is None:
             raise AttributeError(
                 f"{type(self).__name__} has no {name} before it is fitted{'; ' * bool(advice)}{advice}"
@@ -130,7 +130,7 @@ class Results(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if self._is_sparse:
-            state["_stream"] = state["_stream"].stored()
+            state["_stream"] = self._stream.stored()
         return state
 
     def __setstate__(self, state):
@@ -161,7 +161,7 @@ class Penalty:
         return self.model._penalty_of(self.model._fitted_stream("penalty"))
 
     def __repr__(self):
-        ratio = self.model.l1_ratio
+        ratio = self.model._strength()[1]
         return "elasticnet" if not isinstance(ratio, Real) or 0 < ratio < 1 else "l1" if ratio == 1 else "l2"
 
     def __eq__(self, other):
