@@ -21,7 +21,7 @@ MODULES += ["fastreg._boundary.config", "fastreg._boundary.lazy", "fastreg._boun
 def test_the_examples_of_a_module_run(name):
     if name.startswith("fastreg.torch"):
         pytest.importorskip("torch", reason="torch is not installed")
-    if name == "fastreg.path.table":
+    if name in ("fastreg.linear.cv", "fastreg.path.table"):
         pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module, globs={}, optionflags=doctest.NORMALIZE_WHITESPACE)
