@@ -1,4 +1,4 @@
-"""The examples in docstrings run as they stand."""
+"""The examples in docstrings run as they stand, pasted into a new session: with imports of their own."""
 
 import doctest
 import importlib
@@ -21,6 +21,8 @@ MODULES += ["fastreg._boundary.config", "fastreg._boundary.lazy", "fastreg._boun
 def test_the_examples_of_a_module_run(name):
     if name.startswith("fastreg.torch"):
         pytest.importorskip("torch", reason="torch is not installed")
+    if name in ("fastreg.linear.cv", "fastreg.path.table"):
+        pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    failed, _ = doctest.testmod(module, globs={}, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0

@@ -5,8 +5,8 @@ import re
 
 MODULES = ("fastreg", "fastreg.linear", "fastreg.path", "fastreg.torch", "fastreg.convert")
 # Members that are not fastreg's own, or have no meaning apart from their class: scikit-learn's set_..._request methods,
-# settings that stand in the groups, fields of named tuples, constants.
-OTHER_KINDS = {"RequestMethod", "GroupSetting", "_tuplegetter", "NoneType"}
+# settings that stand in the groups, fields of named tuples.
+OTHER_KINDS = {"RequestMethod", "GroupSetting", "_tuplegetter"}
 CALLED_BY_TORCH = {"forward", "extra_repr"}
 
 
@@ -31,8 +31,10 @@ def members(kind, documented=()):
 
 
 def is_documented(name, x):
-    """Whether a member belongs into the reference."""
-    return not name.startswith("_") and type(x).__name__ not in OTHER_KINDS and bool(inspect.getdoc(x))
+    """Whether a member belongs into the reference: a method or a property, no default value of a field."""
+    if name.startswith("_") or type(x).__name__ in OTHER_KINDS:
+        return False
+    return hasattr(type(x), "__get__") and bool(inspect.getdoc(x))
 
 
 def without_examples(module):

@@ -188,5 +188,11 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
         Returns
         -------
         bytes : int
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingClassifierCV
+        >>> StreamingClassifierCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 100_000_000
+        True
         """
         return self._required_memory(n_features, 1 if n_classes == 2 else n_classes, dtype)

@@ -294,6 +294,16 @@ class ChosenStrength:
         -------
         ax : matplotlib Axes
             That of the losses.
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> from sklearn.datasets import load_diabetes
+        >>> from fastreg.linear import StreamingRegressorCV
+        >>> matplotlib.use("agg")  # for this example: no window
+        >>> model = StreamingRegressorCV(alphas=[1.0, 0.1, 0.01]).fit(*load_diabetes(return_X_y=True))
+        >>> model.plot_path().get_ylabel()
+        'loss'
         """
         from fastreg.linear.path_plot import draw
 

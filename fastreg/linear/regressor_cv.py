@@ -118,5 +118,11 @@ class StreamingRegressorCV(ChosenStrength, StreamingRegressor):
         Returns
         -------
         bytes : int
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressorCV
+        >>> StreamingRegressorCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 100_000_000
+        True
         """
         return self._required_memory(n_features, 1, dtype)

@@ -1,7 +1,7 @@
 """Every block of Python in the README and on the pages of the site runs as it stands, pasted alone into a new session.
 
-A block that needs a library that is not installed is skipped: .ci/tests runs those of torch. Pages with {code-cell}s
-are notebooks: each build of the site runs them.
+A block that needs a library that is not installed is skipped: .ci/tests runs those of torch. Blocks of Cython are
+translated. Pages with {code-cell}s are notebooks: each build of the site runs them, and .ci/docs tests its links.
 """
 
 import doctest
@@ -13,13 +13,15 @@ import pytest
 from cases import SOURCE
 
 OPTIONAL = ("torch", "sklearn", "scipy", "matplotlib", "ml_dtypes", "joblib", "pandas")
-FENCE = re.compile(r"^( *)```(python|pycon)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+TEXTS = [path for path in (SOURCE / "README.md", SOURCE / "fastreg" / "README.md") if path.exists()]
+TEXTS += sorted((SOURCE / "docs").rglob("*.md"))
+FENCE = re.compile(r"^( *)```(python|pycon|cython)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks():
     """Every block with its page, its language and its line."""
-    for path in [SOURCE / "README.md", *sorted((SOURCE / "docs").rglob("*.md"))]:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for path in TEXTS:
+        text = path.read_text(encoding="utf-8")
         for match in FENCE.finditer(text):
             line = text[: match.start()].count("\n") + 2
             code = re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE)
@@ -51,11 +53,23 @@ def test_a_block_runs_as_it_stands(path, language, line, code, needed, tmp_path,
     if language == "pycon":
         example = doctest.DocTestParser().get_doctest(code, {}, path.name, str(path), line - 1)
         assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0
+    elif language == "cython":
+        run_file(tmp_path / "block.pyx", code, "-m", "cython", "-I", str(SOURCE))
     elif "__main__" in code:  # it starts processes, which read the file again
-        script = tmp_path / "block.py"
-        script.write_text(code, encoding="utf-8")
-        done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+        run_file(tmp_path / "block.py", code)
     else:
         padded = "\n" * (line - 1) + code  # so that a traceback shows the line of the page
         exec(compile(padded, str(path), "exec"), {"__name__": "__main__"})
+
+
+def run_file(path, code, *arguments):
+    path.write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, *arguments, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_links_to_files_hold(path):
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    assert [link for link in links if not (path.parent / link.partition("#")[0]).exists()] == []
