@@ -51,7 +51,7 @@ def network_training():
     from fastreg.demo.network import Network, softmax, train
 
     x, y = load_digits(return_X_y=True)
-    x, y = x[:300] / 16, y[:300]
+    x, y = x[:200] / 16, y[:200]
 
     def train_network(strength, fold, state):
         rows, others = fold
@@ -59,7 +59,7 @@ def network_training():
         network = Network((64, 16, 10), rng)
         if state is not None:
             network.weights, network.biases = state["weights"], state["biases"]  # changed in place
-        for _ in train(network, x[rows], y[rows], epochs=4, rng=rng, lr=0.5, l1=strength):
+        for _ in train(network, x[rows], y[rows], epochs=3, rng=rng, lr=0.5, l1=strength):
             pass
         probabilities = softmax(network.forward(x[others])[1])[np.arange(len(others)), y[others]]
         zeros = sum(int(np.sum(w == 0)) for w in network.weights)

@@ -182,7 +182,7 @@ def test_every_public_name_is_an_update_a_penalty_an_optimizer_or_listed_here():
     functions = (
         set(fastreg.__all__)
         - optimizers
-        - {"clip_grad_norm", "convert", "get_num_threads", "reference", "set_num_threads", "show_config"}
+        - {"clip_grad_norm", "convert", "get_num_threads", "path", "reference", "set_num_threads", "show_config"}
     )
     assert functions == set(UPDATES) | set(PENALTIES) == set(NUMBERS)
     assert all(hasattr(reference, name) for name in functions)

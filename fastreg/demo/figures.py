@@ -13,7 +13,7 @@ UNITS = 12
 def strength(sweeps, fits, chosen):
     """Accuracy and sparsity against strength, one column for each penalty; over- and underfitting are shaded.
 
-    A star is the test accuracy of the network with the chosen strength, the only one that is tested.
+    A star is the test accuracy of the chosen network, the only one that is tested.
     """
     figure = Figure(figsize=(1 + 3.7 * len(sweeps), 6.2), layout="constrained")
     grid = figure.subplots(2, len(sweeps), sharex="col", sharey="row", squeeze=False, height_ratios=(3, 2))

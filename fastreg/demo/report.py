@@ -108,7 +108,7 @@ def fits_explained():
 
 def chosen(results):
     """The table of networks with the chosen strengths."""
-    title = "Chosen by validation, trained on all training images, tested once"
+    title = "Chosen by validation, and only then tested"
     table = make_table(title, ("penalty",), ("l1", "l2", *RESULTS))
     for r in results:
         table.add_row(r.penalty, *strength_cells(r), *result_cells(r))

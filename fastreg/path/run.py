@@ -229,12 +229,12 @@ def _in_workers(
     train: Train, parts: Sequence[Any], record: Record, rounds: list[list[Task]], warm: bool, n_jobs: Any
 ) -> Iterator[tuple[Task, Outcome]]:
     from joblib import Parallel, delayed
-    from joblib.parallel import get_active_backend
 
-    backend, _ = get_active_backend()
-    lazily = getattr(backend, "supports_return_generator", False)
-    options = {"return_as": "generator_unordered"} if lazily else {}
-    with Parallel(n_jobs=n_jobs, batch_size=1, **options) as parallel:
+    try:
+        context = Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+    except (TypeError, ValueError):  # joblib before 1.4, or a backend that gives results at the end of a round only
+        context = Parallel(n_jobs=n_jobs, batch_size=1)
+    with context as parallel:
         for tasks in rounds:
             failed: list[tuple[Task, BaseException]] = []
             calls = (delayed(_work)(train, task, parts[task.k], record.states[task.k], warm) for task in tasks)

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fastreg.path import alpha_max, choose, grid, mean_and_standard_error
 
@@ -157,6 +159,24 @@ def test_the_rule_takes_the_strongest_within_and_not_the_weakest():
     # a mean at exactly one standard error is within it
     assert choose([[3.0, 3.0], [1.0, 3.0]], "1se", [2.0, 1.0]) == 0
     assert choose([[3.0, np.nextafter(3.0, 4) + 1e-15], [1.0, 3.0]], "1se", [2.0, 1.0]) == 1
+
+
+@given(st.integers(2, 6), st.integers(2, 5), st.randoms(use_true_random=False))
+def test_the_rules_are_their_definitions(n, folds, random):
+    losses = np.array([[random.choice([0.0, 1.0, 1.5, 2.0, NAN]) for _ in range(folds)] for _ in range(n)])
+    strengths = np.array(random.sample([0.0, 0.1, 0.5, 1.0, 2.0, 3.0], n))
+    means = {s: row.mean() for s, row in zip(strengths, losses) if not np.isnan(row).any()}
+    if not means:
+        return
+    best = max(s for s in means if means[s] == min(means.values()))
+    row = losses[strengths == best][0]
+    error = np.sqrt(np.sum((row - row.mean()) ** 2) / (folds - 1) / folds)
+    assert strengths[choose(losses, "min", strengths)] == best
+    within = {s for s in means if means[s] <= means[best] + error + 1e-12}
+    surely = {s for s in means if means[s] <= means[best] + error - 1e-12 or s == best}
+    chosen = strengths[choose(losses, "1se", strengths)]
+    assert max(surely) <= chosen <= max(within)
+    assert chosen >= best
 
 
 def test_ties_go_to_the_strongest():

@@ -191,6 +191,14 @@ def test_a_table_draws_itself(strengths):
     assert (single.get_xlabel(), single.get_ylabel(), len(single.collections)) == ("strength", "loss", 0)
 
 
+def test_a_table_makes_a_figure_of_its_own():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    ax = sweep(chain, STRENGTHS, folds=FOLDS, greater_is_better=True).plot()
+    assert ax.get_ylabel() == "score"
+    pyplot.close(ax.figure)
+
+
 @pytest.mark.parametrize(("wanted", "lines"), [(True, 4), (None, 0), (False, 0)])
 def test_progress_without_a_terminal(wanted, lines, capsys):
     sweep(chain, [1.0, 0.5], folds=2, progress=wanted)
