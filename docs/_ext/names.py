@@ -25,9 +25,13 @@ def entries(module):
 def members(kind, documented=()):
     """The public members of a class, also of bases in fastreg, but not those that it shares with a documented base."""
     bases = [base for base in kind.__mro__ if base.__module__.startswith("fastreg")]
-    shared = {name for base in bases[1:] if base in documented for name in dir(base) if name not in vars(kind)}
+    others = [base for base in bases[1:] if base in documented]
     found = [name for base in reversed(bases) for name, x in vars(base).items() if is_documented(name, x)]
-    return [name for name in dict.fromkeys(found) if name not in shared]
+
+    def is_shared(name):
+        return any(inspect.getattr_static(kind, name) is inspect.getattr_static(base, name, None) for base in others)
+
+    return [name for name in dict.fromkeys(found) if not is_shared(name)]
 
 
 def is_documented(name, x):

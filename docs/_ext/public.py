@@ -17,6 +17,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from names import entries
+from sphinx.util.nodes import make_refnode
 
 
 class Public(Directive):
@@ -83,7 +84,21 @@ def hide_internal(app, what, name, x, options, arguments, result):
     return ("", result) if what == "class" and "use one of the subclasses" in (x.__doc__ or "") else None
 
 
+def find_in_bases(app, env, node, content):
+    """The method that a docstring means by its bare name, if it is described at a base of the class."""
+    module, kind = node.get("py:module"), node.get("py:class")
+    if node.get("reftype") != "meth" or not kind:
+        return None
+    domain, target = env.get_domain("py"), node["reftarget"].rpartition(".")[2]
+    for base in getattr(importlib.import_module(module), kind).__mro__[1:]:
+        name = f"{module}.{base.__name__}.{target}"
+        if name in domain.objects:
+            return make_refnode(app.builder, node["refdoc"], *domain.objects[name][:2], content, name)
+    return None
+
+
 def setup(app):
     app.add_directive("public", Public)
+    app.connect("missing-reference", find_in_bases)
     app.connect("autodoc-process-signature", hide_internal)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -63,7 +63,7 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
     progressive_loss_, progressive_standard_error_ : ndarray, (S,) or (R, S)
         The same after :meth:`partial_fit`: the weighted mean of the losses of all samples so far, each before it was
         learnt. The standard errors are those of the means, not of differences between strengths (not paired).
-    coef_path_, intercept_path_ : ndarray, (S, *coef_.shape) and (S, *intercept_.shape)
+    coef_path_, intercept_path_ : ndarray, of shape ``(S, *coef_.shape)`` and ``(S, *intercept_.shape)``
         The models of all strengths with the chosen share of L1, trained on all samples. After :meth:`sparsify`,
         `coef_path_` is a CSR matrix, (S·classes, features).
     nonzero_path_ : ndarray, (S,)

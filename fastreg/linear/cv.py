@@ -246,7 +246,7 @@ class ChosenStrength:
 
     @property
     def coef_path_(self):
-        """The weights at each strength of the chosen share of L1, (S, *coef_.shape).
+        """The weights at each strength of the chosen share of L1, of shape ``(S, *coef_.shape)``.
 
         After :meth:`sparsify` a CSR matrix (S·classes, features).
         """
@@ -258,7 +258,7 @@ class ChosenStrength:
 
     @property
     def intercept_path_(self):
-        """The intercepts at these strengths, (S, *intercept_.shape)."""
+        """The intercepts at these strengths, of shape ``(S, *intercept_.shape)``."""
         return self._weights_path("intercept_path_").intercepts.copy()
 
     @property
