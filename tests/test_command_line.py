@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 import fastreg
 from fastreg.__main__ import main
+from fastreg._boundary.config import describe_threads
 
 EXTRAS = {"demo": ("sklearn", "matplotlib", "rich"), "bench": ("matplotlib", "rich")}
 LIBRARIES = ("matplotlib", "rich", "scipy", "sklearn")
@@ -163,3 +165,36 @@ def test_config_prints_the_output_of_show_config(capsys):
     printed = capsys.readouterr().out
     fastreg.show_config()
     assert printed == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("number", "origin", "processors", "expected"),
+    [
+        (
+            1,
+            None,
+            2,
+            "up to 1 (the default; FASTREG_NUM_THREADS or set_num_threads changes it; this process may run on 2 ",
+        ),
+        (2, "set_num_threads", 4, "up to 2 (set by set_num_threads; this process may run on 4 processors)"),
+        (
+            8,
+            "FASTREG_NUM_THREADS",
+            1,
+            "up to 1 (8 set by FASTREG_NUM_THREADS, but this process may run on 1 processor)",
+        ),
+    ],
+)
+def test_the_configuration_tells_how_many_threads_are_used(number, origin, processors, expected):
+    assert describe_threads(number, origin, processors).startswith(expected)
+
+
+def test_importing_sources_that_are_not_built_tells_how_to_build_them(tmp_path):
+    source = Path(fastreg.__file__).parent
+    compiled = shutil.ignore_patterns("*.so", "*.pyd", "__pycache__", "*.pyx", "*.pxi")
+    shutil.copytree(source, tmp_path / "fastreg", ignore=compiled)
+    code = "import fastreg"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ImportError: fastreg: expected its compiled modules in" in done.stderr
+    assert "python -m pip install -e ." in done.stderr

@@ -14,8 +14,7 @@ from fastreg._boundary import threads as _threads
 
 def config():
     """The configuration as a dict from heading to text."""
-    threads, usable = _threads.get_num_threads(), _threads.available()
-    origin = f"set by {_threads.origin()}" if _threads.origin() else f"the default; {_threads.VARIABLE} is not used"
+    _threads.available.cache_clear()  # the affinity of the process may have changed
     disabled = sorted(dispatch.disabled())
     return {
         "fastreg": fastreg.__version__ + warning_of_namesake(),
@@ -25,9 +24,18 @@ def config():
         "flags": dispatch.module.flags,
         "instruction sets available": ", ".join(dispatch.available()),
         "instruction set chosen": dispatch.name,
-        "threads": f"{threads} ({origin}) of {usable} usable",
+        "threads": describe_threads(_threads.get_num_threads(), _threads.origin(), _threads.available()),
         "disabled": f"{', '.join(disabled)} (by {dispatch.VARIABLE})" if disabled else "none",
     }
+
+
+def describe_threads(number, origin, processors):
+    """How many threads a large array uses: the number as it was set, but no more than there are processors."""
+    source = f"set by {origin}" if origin else f"the default; {_threads.VARIABLE} or set_num_threads changes it"
+    used, of = min(number, processors), f"this process may run on {processors} processor{'s' * (processors > 1)}"
+    if used < number:
+        return f"up to {used} ({number} {source}, but {of})"
+    return f"up to {used} ({source}; {of})"
 
 
 def warning_of_namesake():

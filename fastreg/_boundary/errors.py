@@ -12,6 +12,7 @@ from inspect import signature
 import numpy as np
 
 from fastreg._boundary.bfloat16 import BITS, dtype_name, is_bfloat16
+from fastreg._boundary.keywords import advice
 
 BUFFERS = "a NumPy array or a buffer that can be used without a copy (memoryview, array.array, CPU torch tensor)"
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -326,5 +327,5 @@ def bad_call(function, args, kwargs):
     try:
         signature(function).bind(*args, **kwargs)
     except TypeError as error:
-        return TypeError(f"{function.__name__}() {error}")
+        return TypeError(f"{function.__name__}() {error}{advice(kwargs, signature(function).parameters)}")
     return TypeError(f"{function.__name__}(): expected arguments that match {signature(function)}, got others")

@@ -13,13 +13,17 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class ReportConsole(Console):
-    """A rich console that prints text literally and measures the time since its creation."""
+    """A rich console that prints text literally and measures the time since its creation.
+
+    `rows` collects what a report repeats in a table at its end.
+    """
 
     def __init__(self):
         if hasattr(sys.stdout, "reconfigure"):  # a caller may have replaced it by any other stream
             sys.stdout.reconfigure(errors="replace")
         super().__init__(highlight=False, markup=False, emoji=False)
         self.start = time.perf_counter()
+        self.rows = []
 
     @contextmanager
     def progress(self, total):

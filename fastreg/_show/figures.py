@@ -5,6 +5,7 @@ colours are those of Okabe and Ito, which colour-blind readers can distinguish; 
 """
 
 import os
+from textwrap import wrap
 
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#777777"
 
@@ -14,6 +15,21 @@ def style_axes(axes):
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+CAPTION_LINE = 0.19  # inches
+CAPTION_LETTERS = 15.0  # in an inch
+
+
+def add_caption(figure, text):
+    """Write below the picture what to see in it; the figure grows by the lines of the text."""
+    width, height = figure.get_size_inches()
+    lines = wrap(text, int(CAPTION_LETTERS * width))
+    room = CAPTION_LINE * (len(lines) + 0.8)
+    figure.set_size_inches(width, height + room)
+    figure.get_layout_engine().set(rect=(0, room / (height + room), 1, height / (height + room)))
+    left, top = 0.15 / width, (room - 0.4 * CAPTION_LINE) / (height + room)
+    figure.text(left, top, "\n".join(lines), va="top", fontsize=9, linespacing=1.25).set_in_layout(False)
 
 
 def save(figure, path):

@@ -84,6 +84,18 @@ DIRECTIONS = {
 ADAPTIVE = ("Adagrad", "RMSprop", "Adam", "AMSGrad")
 
 
+def rule_names():
+    """The names of all rules as text."""
+    plain = ", ".join(case.name for case in CASES if case.direction == "Plain")
+    by_modes = {}
+    for direction in DIRECTIONS:
+        if direction != "Plain":
+            modes = tuple(dict.fromkeys(case.mode for case in CASES if case.direction == direction))
+            by_modes.setdefault(modes, []).append(f"{direction}:")
+    others = "; ".join(f"after {', '.join(names)} with {', '.join(modes)}" for modes, names in by_modes.items())
+    return f"one of {plain}, or one of these {others}"
+
+
 class Case(NamedTuple):
     """One rule. Its name is that of the registry; a direction other than Plain precedes it, followed by a colon."""
 
@@ -98,7 +110,7 @@ class Case(NamedTuple):
         penalty, _, mode = rule.partition("-")
         case = cls(direction or "Plain", penalty, mode)
         if case not in CASES:
-            raise ValueError(f"expected a rule such as 'elastic_net-proximal' or 'Adam:l2-decoupled', got {name!r}")
+            raise ValueError(f"expected {rule_names()}, got {name!r}")
         return case
 
     @property

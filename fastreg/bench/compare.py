@@ -6,7 +6,9 @@ memory holds only one set of arrays and jax's copy.
 """
 
 import gc
+import sys
 import time
+from importlib.util import find_spec
 
 from fastreg._boundary import config as _config
 from fastreg.bench import SettingError, cases, machine, measure, peers
@@ -31,6 +33,26 @@ def validate(settings):
                 check(name)
             except ValueError as error:
                 raise SettingError(f"argument {option}: {error}") from error
+    if settings.peers and (missing := not_installed(settings.peers)):
+        print(
+            f"not installed: {', '.join(missing)}; python -m pip install {' '.join(missing.values())}", file=sys.stderr
+        )
+        if len(missing) == len(settings.peers):
+            raise SettingError(f"argument --peer: expected a peer that is installed, got {', '.join(missing)}")
+
+
+def not_installed(names):
+    """The peers of this selection that need a module that is not installed, and the name of its distribution."""
+    modules = {name: peers.PEERS[name].module for name in names if name in peers.PEERS}
+    return {name: module for name, module in modules.items() if module != "compiler" and not is_installed(module)}
+
+
+def is_installed(module):
+    """Whether a module can be found; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent is missing, or the module is blocked
+        return False
 
 
 def check_peer(name):

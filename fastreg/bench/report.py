@@ -10,6 +10,7 @@ from fastreg._show.tables import count, duration, heading, make_table, paragraph
 
 COLOURS = {"faster": "green", "slower": "bold red", "tie": "yellow"}
 MARKS = {"faster": "", "slower": "!", "tie": "~"}
+NOT_INSTALLED = " is not installed"
 MULTITHREADED = 1.3  # the report marks peers with this ratio of processor time to elapsed time, or more
 STYLES = {  # colours repeat, so markers and dashes distinguish the peers
     "axpy": (GREY, "", "--"),
@@ -58,15 +59,25 @@ def tables(result):
 
 
 def skipped(result):
-    """What was not measured, one line for each implementation, size and reason."""
-    groups = {}
-    for entry in result["skipped"]:
-        groups.setdefault((entry["implementation"], entry["size"], entry["reason"]), []).append(entry["rule"])
+    """What was not measured: one line for all that is not installed, and one for each other reason."""
+    missing, groups = {}, {}
     number = len({entry["rule"] for entry in result["results"] + result["skipped"]})
-    for (name, size, reason), rules in groups.items():
+    for entry in result["skipped"]:
+        name, reason = entry["implementation"], entry["reason"]
+        if reason.endswith(NOT_INSTALLED):
+            missing[name] = reason.removesuffix(NOT_INSTALLED)
+        else:
+            groups.setdefault((reason, entry["size"]), {}).setdefault(name, []).append(entry["rule"])
+    if missing:
+        modules = " ".join(dict.fromkeys(missing.values()))
+        yield Text(f"Not installed: {', '.join(missing)} (python -m pip install {modules}).")
+    for (reason, size), by_name in groups.items():
         with_size = f" with {count(size)} weights" if size else ""
-        for_rules = f" for {', '.join(rules)}" if len(rules) < number else ""
-        yield Text(f"Not measured: {name or 'all implementations'}{with_size}{for_rules} ({reason}).")
+        names = ", ".join(
+            (name or "all implementations") + (f" for {', '.join(rules)}" if len(rules) < number else "")
+            for name, rules in by_name.items()
+        )
+        yield Text(f"Not measured{with_size}: {names} ({reason}).")
 
 
 def facts(title, entries):

@@ -5,9 +5,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from fastreg._show.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, style_axes
+from fastreg._show.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, add_caption, style_axes
 
 UNITS = 12
+ZERO = "#56B497"  # a colour that the maps of the weights do not have
 
 
 def strength(sweeps, fits, chosen):
@@ -24,7 +25,9 @@ def strength(sweeps, fits, chosen):
             ("validation", "validation accuracy", {"color": GREEN, "marker": "s"}),
             ("noise", "corrupted labels reproduced", {"color": VERMILION, "marker": "^", "linestyle": ":"}),
         ):
-            above.plot(x, [getattr(r, name) for r in results], label=label, markersize=4.5, **style)
+            accuracies = [getattr(r, name) for r in results]
+            if np.isfinite(accuracies).any():  # without corrupted labels there is no noise
+                above.plot(x, accuracies, label=label, markersize=4.5, **style)
         star = {"color": ORANGE, "marker": "*", "markersize": 13, "linestyle": ""}
         above.plot([final.l1 or final.l2], [final.test], label="test accuracy, chosen", **star)
         below.plot(x, [r.zeros / r.size for r in results], color=BLUE, marker="o", markersize=4.5, label="exact zeros")
@@ -41,6 +44,19 @@ def strength(sweeps, fits, chosen):
     grid[1, 0].set_ylabel("share of exact zeros;\nnorm relative to the first one")
     grid[0, 0].legend(loc="center left", frameon=True, fontsize=8)
     grid[1, 0].legend(loc="center left", frameon=True, fontsize=8)
+    found = {fit for column in fits.values() for fit in column}
+    shaded = {
+        "overfits": "Light grey: too weak, better than the best on training images, and worse on validation images.",
+        "underfits": "Dark grey: too strong, worse on both.",
+    }
+    notes = ["Star: the strength with the lowest validation loss, tested at the end."]
+    notes += [text for name, text in shaded.items() if name in found]
+    if "overfits" not in found:
+        notes.append("No strength overfits here, so even the weakest is good enough.")
+    notes.append(
+        "Below: L1 and elastic net make more and more weights exactly zero; L2 shrinks them and makes none zero."
+    )
+    add_caption(figure, " ".join(notes))
     return figure
 
 
@@ -83,6 +99,11 @@ def histograms(results):
     rows[0].legend(loc="upper center", bbox_to_anchor=(0.5, 1.32), ncols=2, frameon=False, fontsize=9)
     rows[-1].set_xlabel("weight (outermost bins include all larger magnitudes)")
     figure.supylabel("number of weights", fontsize=10)
+    add_caption(
+        figure,
+        "The orange bar counts weights that are exactly zero. Only proximal steps with L1 have it: the textbook rule "
+        "and L2 move weights close to zero, but not onto it.",
+    )
     return figure
 
 
@@ -90,18 +111,25 @@ def first_layer(results):
     """The weights of the first-layer units with the largest norms, each unit as an image of 8×8 pixels."""
     figure = Figure(figsize=(0.78 * UNITS + 1.9, 0.84 * len(results) + 0.7), layout="constrained")
     grid = figure.subplots(len(results), UNITS, squeeze=False)
+    colours = colormaps["PuOr"].with_extremes(bad=ZERO)
     for row, r in zip(grid, results):
         w = r.weights[0]
         largest = np.argsort(-np.linalg.norm(w, axis=0))[:UNITS]
         limit = np.abs(w[:, largest]).max() or 1.0
         for axes, unit in zip(row, largest):
-            image = axes.imshow(w[:, unit].reshape(8, 8), cmap="PuOr", vmin=-limit, vmax=limit)
+            weights = np.ma.masked_equal(w[:, unit], 0).reshape(8, 8)
+            image = axes.imshow(weights, cmap=colours, vmin=-limit, vmax=limit)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color("#cccccc")
         row[0].set_ylabel(r.penalty, rotation=0, ha="right", va="center", fontsize=9)
         bar = figure.colorbar(image, ax=row, fraction=0.012, pad=0.008, ticks=[-limit, 0, limit], format="%.2g")
         bar.ax.tick_params(labelsize=7)
     figure.suptitle(f"First-layer weights of the {UNITS} units with the largest norm, each as 8×8 pixels", fontsize=11)
+    add_caption(
+        figure,
+        "Green: exactly zero. White: nearly zero, but not zero. The textbook rule of L1 has white pixels only. "
+        "Proximal L1 and the elastic net have green ones: removed pixels, and units of which all weights are removed.",
+    )
     return figure
 
 
@@ -130,7 +158,12 @@ def optimizers(histories):
     grid[0, -1].legend(loc="lower right", fontsize=9)
     grid[1, 0].set(ylabel="exact zeros", ylim=(-0.02, 1.02))
     lines = below.get_legend_handles_labels()
-    figure.legend(*lines, title="exact zeros", loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    figure.legend(*lines, title="exact zeros", loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+    add_caption(
+        figure,
+        "Above: both modes learn nearly the same. Below: only the proximal mode (solid, dotted blue) makes weights "
+        "exactly zero. With Adam, weights of blank pixels, which have no gradient, are zero from the first step on.",
+    )
     return figure
 
 
@@ -162,6 +195,11 @@ def pruning(pruned, data):
         axes.set(xlabel=f"units of hidden layer {layer}, sorted by norm", ylim=(-0.03 * axes.get_ylim()[1], None))
         axes.legend(fontsize=9)
     below.axes[0].set_ylabel("norm of a unit's outgoing weights\n(dots: removed)")
+    add_caption(
+        figure,
+        "The group lasso removes whole pixels (orange squares that are not ×) and whole units (dots). L1 has as many "
+        "weights left, but they lie in more pixels and more units.",
+    )
     return figure
 
 
@@ -182,6 +220,12 @@ def correlated(lasso, net):
     figure.axes[0].set_ylabel("weight of its copy")
     figure.suptitle("Weights of the diabetes features and of their copies", fontsize=11)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
+    add_caption(
+        figure,
+        "Each point is a feature and its copy. With L1, points of different starts lie apart, on the same falling "
+        "diagonal: only the sum of the two weights is determined. With the elastic net all starts agree on equal "
+        "weights.",
+    )
     return figure
 
 
@@ -204,5 +248,10 @@ def streaming(results, documents):
     below.set(ylabel="test accuracy", ylim=(best - 0.25, best + 0.01), xlabel="documents seen")
     below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     figure.suptitle(f"Classification of docstrings of {' and '.join(documents.packages)} with L1", fontsize=11)
-    figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9, frameon=False)
+    add_caption(
+        figure,
+        "Hollow markers: after a single call with all documents. For fastreg they continue the line of the "
+        "mini-batches. For scikit-learn they lie far below: mini-batches lose its sparsity.",
+    )
     return figure

@@ -41,7 +41,7 @@ def result_cells(r, accuracy=None):
 
 def digits_intro(data, settings):
     """The task and the settings."""
-    noise = "No label is corrupted."
+    noise = "No label is corrupted, so there is hardly any noise to learn. The tables show what a penalty does then."
     if len(data.corrupted):
         noise = (
             f"{len(data.corrupted)} training labels ({settings.label_noise:.0%}) are corrupted: each is replaced by "

@@ -12,6 +12,7 @@ from fastreg import reference
 from fastreg._boundary.checks import guard
 from fastreg._boundary.errors import DTYPES, bad_gamma
 from fastreg._boundary.functions import penalty_value
+from fastreg._boundary.keywords import answering
 from fastreg._boundary.lazy import Lazy
 from fastreg.optimizers.bounds import lazy_bounds
 from fastreg.optimizers.factors import check_products, largest_factor, split_factor
@@ -30,6 +31,11 @@ class LazyOptimizer(Lazy):
     _direction: type  # a tuple of fastreg.reference
     _state_names: tuple[str, ...] = ()
     _squares: str | None = None  # the state that sums squared gradients
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = answering(cls.__init__)
 
     def __init__(self, w, settings, bounds, penalty_factor):
         w = as_weights(w, "w")

@@ -30,7 +30,9 @@ class Adagrad(Optimizer):
     If the gradient of a coordinate has always been zero, its step size is lr/(√a + eps), where a is the initial
     accumulator value. With a = 0, the proximal mode usually sets such a weight to zero at the first step. That is the
     right minimiser, but it is no feature selection, and it can remove the units of a network that were inactive for the
-    whole first batch. A callable l1 that is zero during the first epoch avoids this.
+    whole first batch. A callable l1 that is zero during the first epoch avoids this, such as
+    ``l1=lambda t: 0.0 if t < 100 else 1e-3``; so does a positive initial accumulator value, or penalty_factor=0 for
+    these weights. A :class:`fastreg.NoGradientWarning` tells how many weights the first step removed.
 
     References
     ----------

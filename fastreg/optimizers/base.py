@@ -14,13 +14,15 @@ from fastreg import reference
 from fastreg._boundary import errors
 from fastreg._boundary.bfloat16 import as_float32
 from fastreg._boundary.checks import guard
+from fastreg._boundary.keywords import answering
 from fastreg._boundary.tensors import Tensors
 from fastreg.optimizers.bounds import checked_pair, split_bounds
 from fastreg.optimizers.factors import split_factors
 from fastreg.optimizers.group_axis import obstacle_to_groups, split_axes
-from fastreg.optimizers.groups import Group, GroupSetting
+from fastreg.optimizers.groups import Group, bad_attribute
+from fastreg.optimizers.notices import may_remove, nonzero_masks, tell_no_zeros, tell_removed
 from fastreg.optimizers.params import Layout, as_weights, split_by_group, split_groups
-from fastreg.optimizers.settings import CHECKS, StepSettings, nonfinite_policy, thread_count
+from fastreg.optimizers.settings import StepSettings, nonfinite_policy, thread_count
 from fastreg.optimizers.state import StateDict
 from fastreg.optimizers.values import Values
 
@@ -114,6 +116,7 @@ class Optimizer(StepSettings, Values, StateDict):
     _modes_reason = ""  # why the others have none
     _squares: str | None = None  # the state that sums squared gradients, or averages them
     _is_built_on_lr = False  # whether the state must be changed together with lr
+    _may_remove = False  # whether the next step may remove weights because they have no gradient
     _initial_settings = ("initial_accumulator_value", "warm_start")  # only the initial state depends on them
 
     def __init__(self, params, settings, bounds, group_axis, penalty_factor, on_nonfinite, threads):
@@ -139,6 +142,9 @@ class Optimizer(StepSettings, Values, StateDict):
             "_known": tuple(settings),
         }
         self._assemble(attributes, parts)
+        settings = [group._settings for group in self.param_groups]
+        self._may_remove = may_remove(self._squares, settings)
+        tell_no_zeros(type(self).__name__, self._modes, [(g._settings, g._has_bounds) for g in self.param_groups])
 
     def _assemble(self, attributes, parts, restored=None):
         """Build the groups and their tensors from weights, settings and factors by group, then replace all at once.
@@ -201,6 +207,8 @@ class Optimizer(StepSettings, Values, StateDict):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = answering(cls.__init__)
         if "_directions" in vars(cls):
             (cls._modes,) = {reference.MODES_OF[name] for name in cls._directions}
 
@@ -278,7 +286,20 @@ class Optimizer(StepSettings, Values, StateDict):
         (array([0.5, 1. ]), array([0.]))
         """
         flat = None if grads is None else self._flatten(grads)
+        if self._may_remove:
+            return self._first_step(flat)
+        return self._tensors.step(flat, self._plan, self._on_nonfinite, self._threads)
+
+    def _first_step(self, flat):
+        """A step, and a warning if it removed weights because they had no gradient."""
+        weights = [w for group in self.param_groups for w in group.weights]
+        before = nonzero_masks(weights) if self.completed == 0 else None
         self._tensors.step(flat, self._plan, self._on_nonfinite, self._threads)
+        if self.completed:
+            self._may_remove = False
+            if before is not None:
+                squares = [state[self._squares] for state in self.state.values()]
+                tell_removed(type(self).__name__, before, weights, squares)
 
     def _plan(self, k, settings, completed, fresh):
         return self.param_groups[k].plan(settings, completed, fresh)
@@ -327,11 +348,14 @@ class Optimizer(StepSettings, Values, StateDict):
         fields = [self._state_names(group._settings) for group in self.param_groups for _ in group.range]
         return {n: dict(zip(f, s)) for n, f, s in zip(self._tensors.names, fields, self._tensors.states)}
 
+    def __getattr__(self, name):
+        raise bad_attribute(name) or AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name, value):
+        error = bad_attribute(name)
+        if error is not None:
+            raise error
+        super().__setattr__(name, value)
+
     def __repr__(self):
         return f"{type(self).__name__}({len(self._tensors.names)} tensors, {self.completed} steps)"
-
-
-for key in CHECKS:
-    setattr(Optimizer, key, GroupSetting(key))
-for key in ("bounds", "group_axis", "penalty_factor"):
-    setattr(Optimizer, key, GroupSetting(key, "fixed at construction"))

@@ -12,8 +12,9 @@ import numpy as np
 
 from fastreg import reference
 from fastreg._boundary import errors
+from fastreg._boundary.keywords import advice
 from fastreg.optimizers.factors import check_products, largest_factor
-from fastreg.optimizers.settings import SCHEDULES, checked_settings, evaluate_schedules
+from fastreg.optimizers.settings import CHECKS, SCHEDULES, checked_settings, evaluate_schedules
 
 NOT_IN_GROUPS = {  # words for settings that are known, but not here
     "on_nonfinite": "of the whole optimizer, not of a group",
@@ -70,7 +71,8 @@ class Group(MutableMapping):
         unknown = changes.keys() - self._known
         if unknown:
             name, known = min(unknown, key=str), ", ".join(self._known)
-            raise TypeError(f"{name}: {NOT_IN_GROUPS.get(name, f'no setting of a group; those are {known}')}")
+            text = NOT_IN_GROUPS.get(name, f"no setting of a group; those are {known}{advice([name], self._known)}")
+            raise TypeError(f"{name}: {text}")
         checked = settings | checked_settings(changes, self._float32)
         self._optimizer._check(checked)
         if self._has_bounds and checked["gamma"] < inf:
@@ -147,20 +149,17 @@ class Group(MutableMapping):
         return f"Group({self.stop - self.start} tensors, {settings})"
 
 
-class GroupSetting:
-    """In place of an attribute of the optimizer with the name of a setting: an error that says where the setting is.
+FIXED = ("bounds", "group_axis", "penalty_factor")
 
-    Without it, ``optimizer.lr = 0.01`` would make an attribute that nothing reads.
+
+def bad_attribute(name):
+    """The error for an attribute of the optimizer with the name of a setting, which says where the setting is, or None.
+
+    Without it, ``optimizer.lr = 0.01`` would make an attribute that nothing reads. A descriptor for each setting would
+    do the same, but would show the settings of all optimizers in the help of each.
     """
-
-    def __init__(self, name, instead=None):
-        self.name = name
-        self.text = instead or f"a setting of the groups; see optimizer.param_groups[0][{name!r}]"
-
-    def __get__(self, optimizer, owner=None):
-        if optimizer is None:
-            return self
-        raise AttributeError(f"{self.name}: {self.text}")
-
-    def __set__(self, optimizer, value):
-        self.__get__(optimizer)
+    if name in FIXED:
+        return AttributeError(f"{name}: fixed at construction")
+    if name in CHECKS:
+        return AttributeError(f"{name}: a setting of the groups; see optimizer.param_groups[0][{name!r}]")
+    return None

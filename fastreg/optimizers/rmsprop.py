@@ -25,7 +25,10 @@ class RMSprop(Optimizer):
 
     Notes
     -----
-    If the gradient of a coordinate has always been zero, its step size is lr/eps: see :class:`Adagrad`.
+    If the gradient of a coordinate has always been zero, its step size is lr/eps, which is enormous. The proximal mode
+    sets such a weight to zero at the first step, and a :class:`fastreg.NoGradientWarning` tells how many there were. To
+    keep them, give a callable l1 that is zero during the first epoch, or penalty_factor=0 for them: see
+    :class:`Adagrad`.
 
     References
     ----------

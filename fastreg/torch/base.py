@@ -12,6 +12,7 @@ import torch
 from fastreg import reference
 from fastreg._boundary.errors import parameter_name
 from fastreg._boundary.torch_step import Stepper
+from fastreg.optimizers.notices import tell_no_zeros
 from fastreg.optimizers.settings import StepSettings
 from fastreg.torch.loading import Loading
 from fastreg.torch.plans import (
@@ -132,6 +133,8 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         self._renew()
         self._skipped, self.on_nonfinite, self.threads = 0, on_nonfinite, threads
         super().__init__(params, with_l2(defaults, l2))
+        groups = [(group, group.get("bounds") is not None) for group in self.param_groups]
+        tell_no_zeros(type(self).__name__, self._rule._modes, groups)
 
     def _renew(self):
         self._stepper, self._checked = Stepper(torch), []

@@ -11,7 +11,7 @@ from optimizer_cases import DIRECTIONS
 import fastreg
 from fastreg.__main__ import main
 from fastreg._registry import OPTIMIZERS, RULES
-from fastreg.bench import cases, machine, measure, peers
+from fastreg.bench import cases, compare, machine, measure, peers
 
 TINY = ["--sizes", "1,100", "--seconds", "0.1", "--rule", "elastic_net-proximal"]
 WITHOUT_COMPILERS = ["--peer", "NumPy", "--peer", "NumPy out=", "--peer", "axpy", "--peer", "C loop"]
@@ -175,6 +175,49 @@ def test_skipped_peers_are_reported(capsys):
     (skipped,) = result["skipped"]
     assert skipped["implementation"] == "torch"
     assert skipped["reason"] in ("torch is not installed", "torch.optim has no such rule")
+
+
+def test_an_unknown_rule_is_answered_with_all_rules(capsys):
+    with pytest.raises(SystemExit):
+        main(["bench", *TINY, "--rule", "l3-proximal", "--json"])
+    printed = capsys.readouterr().err
+    for name in ("l1-subgradient", "elastic_net-proximal", "Adam:", "AMSGrad:", "after Lion: with decoupled"):
+        assert name in printed
+    assert "got 'l3-proximal'" in printed
+
+
+def test_a_named_peer_that_is_not_installed_is_told_before_the_measurement(capsys, monkeypatch):
+    assert not compare.is_installed("a_module_that_nobody_has.part")
+    assert compare.is_installed("json")
+    monkeypatch.setattr(compare, "is_installed", lambda module: module != "numba")
+    monkeypatch.setattr(compare, "run", lambda settings, progress: pytest.fail("measured"))
+    with pytest.raises(SystemExit):
+        main(["bench", *TINY, "--peer", "numba", "--json"])
+    printed = capsys.readouterr().err
+    assert "not installed: numba; python -m pip install numba" in printed
+    assert "argument --peer: expected a peer that is installed, got numba" in printed
+    monkeypatch.setattr(compare, "run", lambda settings, progress: {"results": []})
+    assert main(["bench", *TINY, "--peer", "numba", "--peer", "NumPy", "--json"]) == 0
+    assert "not installed: numba" in capsys.readouterr().err
+
+
+def test_what_is_not_measured_is_one_line_for_each_reason():
+    pytest.importorskip("matplotlib")
+    from fastreg.bench import report
+
+    def skip(rule, name, reason, size=None):
+        return {"rule": rule, "implementation": name, "size": size, "reason": reason}
+
+    rules = "a", "b"
+    skipped = [skip(r, n, f"{m} is not installed") for r in rules for n, m in (("x", "m"), ("y", "m"), ("z", "n"))]
+    skipped += [skip("a", "p", "no such rule"), skip("b", "p", "no such rule"), skip("a", "q", "no such rule")]
+    skipped += [skip(r, None, "too large", 10**8) for r in rules]
+    lines = [line.plain for line in report.skipped({"results": [], "skipped": skipped})]
+    assert lines == [
+        "Not installed: x, y, z (python -m pip install m n).",
+        "Not measured: p, q for a (no such rule).",
+        "Not measured with 1e8 weights: all implementations (too large).",
+    ]
 
 
 def test_sizes_beyond_memory_are_skipped(capsys, monkeypatch):
