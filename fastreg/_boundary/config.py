@@ -59,6 +59,14 @@ def show_config():
 
     The environment variable ``FASTREG_DISABLE_CPU_FEATURES`` lists instruction sets that fastreg must not use, for
     example ``AVX2``, separated by commas or spaces. It is read at import. Results have the same bits on all of them.
+
+    Examples
+    --------
+    >>> import fastreg
+    >>> fastreg.show_config()  # doctest: +ELLIPSIS
+    fastreg ...
+    instruction set chosen ...
+    disabled ...
     """
     entries = config()
     width = max(map(len, entries))

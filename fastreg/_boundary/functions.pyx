@@ -2,7 +2,7 @@
 
 The update functions take their arguments by METH_FASTCALL, not by `def`: under the stable ABI of Python 3.11, a `def`
 of Cython packs them into a tuple and a dict, which doubles the time of a call (Call in benchmarks/suite/updates.py).
-Docstrings and signatures come from reference/functions.py.
+Docstrings and signatures come from reference/: functions.py, value_functions.py.
 """
 from cpython.object cimport PyCFunction, PyObject
 from cpython.tuple cimport PyTuple_Size

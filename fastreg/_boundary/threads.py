@@ -74,6 +74,15 @@ def set_num_threads(n):
     The default applies to the update functions, the values of the penalties, :func:`clip_grad_norm`, and optimizers
     with `threads` None. Only arrays of several megabytes use more than one thread, since smaller ones gain nothing.
     Results have the same bits with any number of threads.
+
+    Examples
+    --------
+    >>> import fastreg
+    >>> before = fastreg.get_num_threads()
+    >>> fastreg.set_num_threads(2)
+    >>> fastreg.get_num_threads()
+    2
+    >>> fastreg.set_num_threads(before)
     """
     global _default
     setting = count("n", n), "set_num_threads"
@@ -88,6 +97,13 @@ def get_num_threads():
     -------
     int
         The number as it was set. Fewer threads are used if the process may run on fewer processors.
+
+    Examples
+    --------
+    >>> import fastreg
+    >>> fastreg.set_num_threads(1)
+    >>> fastreg.get_num_threads()
+    1
     """
     return _default[0]
 

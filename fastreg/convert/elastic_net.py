@@ -26,6 +26,7 @@ def from_glmnet(lambda_: float, alpha: float = 1.0) -> Strengths:
 
     Examples
     --------
+    >>> from fastreg.convert import from_glmnet
     >>> from_glmnet(lambda_=0.5, alpha=0.75)
     Strengths(l1=0.375, l2=0.125)
     """
@@ -61,6 +62,7 @@ def from_vowpal_wabbit(l1: float = 0.0, l2: float = 0.0) -> Strengths:
 
     Examples
     --------
+    >>> from fastreg.convert import from_vowpal_wabbit
     >>> from_vowpal_wabbit(l1=0.5, l2=0.25).scaled(0.5)
     Strengths(l1=0.25, l2=0.125)
     """

@@ -25,6 +25,7 @@ def from_torch(weight_decay: float) -> Strengths:
 
     Examples
     --------
+    >>> from fastreg.convert import from_torch
     >>> from_torch(weight_decay=0.01)
     Strengths(l1=0.0, l2=0.01)
     """
@@ -51,6 +52,7 @@ def from_keras(l1: float = 0.0, l2: float = 0.0) -> Strengths:
 
     Examples
     --------
+    >>> from fastreg.convert import from_keras
     >>> from_keras(l1=0.01, l2=0.02)
     Strengths(l1=0.01, l2=0.04)
     """
@@ -80,6 +82,7 @@ def from_keras_ftrl(l1_regularization_strength: float = 0.0, l2_regularization_s
 
     Examples
     --------
+    >>> from fastreg.convert import from_keras_ftrl
     >>> from_keras_ftrl(l1_regularization_strength=0.01, l2_regularization_strength=0.02)
     Strengths(l1=0.01, l2=0.04)
     """

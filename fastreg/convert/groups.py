@@ -35,6 +35,7 @@ def from_adelie(lmda: float, sizes: float | Iterable[float], alpha: float = 1.0)
 
     Examples
     --------
+    >>> from fastreg.convert import from_adelie
     >>> from_adelie(lmda=0.5, sizes=[1, 4, 9], alpha=0.75)
     GroupStrengths(l1=0.0, l2=0.125, l21=0.375, penalty_factor=[1.0, 2.0, 3.0])
     >>> from_adelie(lmda=0.5, sizes=4)
@@ -71,6 +72,7 @@ def from_grpreg(lambda_: float, sizes: float | Iterable[float], alpha: float = 1
 
     Examples
     --------
+    >>> from fastreg.convert import from_grpreg
     >>> from_grpreg(lambda_=0.5, sizes=[1, 4])
     GroupStrengths(l1=0.0, l2=0.0, l21=0.5, penalty_factor=[1.0, 2.0])
     """
@@ -105,6 +107,7 @@ def from_sgl(lambda_: float, alpha: float, sizes: float | Iterable[float]) -> Gr
 
     Examples
     --------
+    >>> from fastreg.convert import from_sgl
     >>> from_sgl(lambda_=0.5, alpha=0.25, sizes=4)
     GroupStrengths(l1=0.125, l2=0.0, l21=0.75, penalty_factor=None)
 
@@ -146,6 +149,7 @@ def from_group_lasso(group_reg: float, l1_reg: float, sizes: float | Iterable[fl
 
     Examples
     --------
+    >>> from fastreg.convert import from_group_lasso
     >>> from_group_lasso(group_reg=0.5, l1_reg=0.0, sizes=[1, 4])
     GroupStrengths(l1=0.0, l2=0.0, l21=1.0, penalty_factor=[1.0, 2.0])
     """
@@ -181,6 +185,7 @@ def from_skglm_groups(
 
     Examples
     --------
+    >>> from fastreg.convert import from_skglm_groups
     >>> from_skglm_groups(alpha=0.5, weights=[1.0, 2.0])
     GroupStrengths(l1=0.0, l2=0.0, l21=0.5, penalty_factor=[1.0, 2.0])
     """

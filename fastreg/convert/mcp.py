@@ -33,6 +33,7 @@ def from_ncvreg(lambda_: float, gamma: float = 3.0, alpha: float = 1.0) -> MCPSt
 
     Examples
     --------
+    >>> from fastreg.convert import from_ncvreg
     >>> from_ncvreg(lambda_=0.5, gamma=4.0)
     MCPStrengths(l1=0.5, l2=0.0, gamma=4.0)
     """
@@ -66,6 +67,7 @@ def from_skglm_mcp(alpha: float, gamma: float = 3.0) -> MCPStrengths:
 
     Examples
     --------
+    >>> from fastreg.convert import from_skglm_mcp
     >>> from_skglm_mcp(alpha=0.5, gamma=4.0)
     MCPStrengths(l1=0.5, l2=0.0, gamma=4.0)
     """

@@ -40,6 +40,7 @@ def from_sklearn(alpha: float, l1_ratio: float, positive: bool = False) -> Stren
 
     Examples
     --------
+    >>> from fastreg.convert import from_sklearn
     >>> from_sklearn(alpha=0.5, l1_ratio=0.75)
     Strengths(l1=0.375, l2=0.125)
     >>> from_sklearn(alpha=0.5, l1_ratio=1, positive=True)
@@ -74,6 +75,7 @@ def from_sklearn_multitask(alpha: float, l1_ratio: float = 1.0) -> GroupStrength
 
     Examples
     --------
+    >>> from fastreg.convert import from_sklearn_multitask
     >>> from_sklearn_multitask(alpha=0.5, l1_ratio=0.75)
     GroupStrengths(l1=0.0, l2=0.125, l21=0.375, penalty_factor=None)
     """
@@ -112,6 +114,7 @@ def from_sklearn_ridge(alpha: float, n_samples: float, positive: bool = False) -
 
     Examples
     --------
+    >>> from fastreg.convert import from_sklearn_ridge
     >>> from_sklearn_ridge(alpha=1.0, n_samples=50)
     Strengths(l1=0.0, l2=0.02)
     """
@@ -142,6 +145,7 @@ def from_sklearn_c(C: float, n_samples: float, l1_ratio: float = 0.0) -> Strengt
 
     Examples
     --------
+    >>> from fastreg.convert import from_sklearn_c
     >>> from_sklearn_c(C=0.5, n_samples=100)
     Strengths(l1=0.0, l2=0.02)
     """

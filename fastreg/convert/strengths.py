@@ -77,7 +77,14 @@ class BoundedStrengths(NamedTuple):
     bounds: tuple[float, float]
 
     def scaled(self, factor: float) -> "BoundedStrengths":
-        """Both strengths times a factor, as :meth:`Strengths.scaled`; the bounds remain."""
+        """Both strengths times a factor, as :meth:`Strengths.scaled`; the bounds remain.
+
+        Examples
+        --------
+        >>> from fastreg.convert import BoundedStrengths
+        >>> BoundedStrengths(l1=0.5, l2=0.25, bounds=(0.0, 1.0)).scaled(2)
+        BoundedStrengths(l1=1.0, l2=0.5, bounds=(0.0, 1.0))
+        """
         return _times(self, factor)
 
 
@@ -146,7 +153,14 @@ class GroupStrengths(NamedTuple):
     penalty_factor: list[float] | None = None
 
     def scaled(self, factor: float) -> "GroupStrengths":
-        """The three strengths times a factor, as :meth:`Strengths.scaled`; penalty_factor remains."""
+        """The three strengths times a factor, as :meth:`Strengths.scaled`; penalty_factor remains.
+
+        Examples
+        --------
+        >>> from fastreg.convert import GroupStrengths
+        >>> GroupStrengths(l1=0.5, l2=0.25, l21=1.0).scaled(2)
+        GroupStrengths(l1=1.0, l2=0.5, l21=2.0, penalty_factor=None)
+        """
         return _times(self, factor)
 
 

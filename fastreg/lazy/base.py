@@ -101,6 +101,14 @@ class LazyOptimizer(Lazy):
         ------
         ImportError
             If SciPy is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> lazy = fastreg.LazySGD(np.array([0.0, 1.0, 0.0]), lr=0.1)
+        >>> lazy.to_csr().toarray(), lazy.to_csr().nnz
+        (array([[0., 1., 0.]]), 1)
         """
         try:
             from scipy.sparse import csr_matrix
@@ -115,17 +123,45 @@ class LazyOptimizer(Lazy):
         return result
 
     def zeros(self):
-        """The number of up-to-date weights that are exactly zero."""
+        """The number of up-to-date weights that are exactly zero.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> lazy = fastreg.LazySGD(np.array([0.02, 1.0, 0.0]), lr=0.1, l1=0.5)
+        >>> lazy.step(np.array([1]), np.array([1.0]))  # all weights of 0.05 or less are zero now
+        >>> lazy.zeros()
+        2
+        """
         return zero_count(self.weights())
 
     def penalty(self):
-        """The value of the penalty with the factors, at the up-to-date weights and the strengths of the next step."""
+        """The value of the penalty with the factors, at the up-to-date weights and the strengths of the next step.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> fastreg.LazySGD(np.array([1.0, -2.0]), lr=0.1, l1=0.5).penalty()
+        1.5
+        """
         return self._penalty_of(self.weights())
 
     def report(self):
         """Zeros, norm and penalty of the up-to-date weights, as one row "w": see :meth:`fastreg.Optimizer.report`.
 
         Weights, strengths and state are read one after the other: not while another thread makes steps.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> lazy = fastreg.LazySGD(np.array([3.0, -4.0, 0.0]), lr=0.1, l1=0.5)
+        >>> lazy.report()
+        tensor  size  zeros  share  untouched  norm  penalty
+        w          3      1  33.3%          -     5      3.5
+        total      3      1  33.3%          -     5      3.5
         """
         w, squares = self.weights(), self.state.get(self._squares)
         initial = self._own.get("initial_accumulator_value", 0)
@@ -144,6 +180,16 @@ class LazyOptimizer(Lazy):
 
         Save w, too, without a :meth:`flush`; resumed training then gives the same bits. ``np.savez(file, w=w,
         **lazy.state_dict())`` saves both.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> lazy = fastreg.LazyAdagrad(np.ones(2), lr=0.1, l1=0.5)
+        >>> lazy.step(np.array([0]), np.array([1.0]))
+        >>> saved = lazy.state_dict()
+        >>> saved["completed"], saved["sum"]
+        (1, array([1.1, 0.1]))
         """
         completed, clock, last, built_on, stamps, arrays, strengths = self._record()
         saved = {"optimizer": type(self).__name__, "completed": completed, "clock": clock, "last": last}
@@ -165,6 +211,17 @@ class LazyOptimizer(Lazy):
             If it is no mapping.
         ValueError
             If it belongs to another class, other weights or other settings, or cannot be a state at all.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> first = fastreg.LazySGD(np.ones(3), lr=0.1, l1=0.5)
+        >>> first.step(np.array([0]), np.array([1.0]))
+        >>> second = fastreg.LazySGD(first.w.copy(), lr=0.1, l1=0.5)
+        >>> second.load_state_dict(first.state_dict())
+        >>> second.weights()
+        array([0.85, 0.95, 0.95])
         """
         self._write(lambda: self._load(saved))
 

@@ -91,6 +91,18 @@ class LazySGD(LazyOptimizer):
     array([0.95, 0.95, 0.85, 0.95])
     >>> lazy.has_pending_penalty
     True
+    >>> lazy.weights(np.array([3]))
+    array([0.95])
+    >>> lazy.flush()
+    >>> w
+    array([0.95, 0.95, 0.85, 0.95])
+
+    Two steps in one call, as the rows of a CSR matrix, one with gradients of the weights 0 and 1, and one of 0:
+
+    >>> data, indices, indptr = np.array([1.0, 1.0, 0.5]), np.array([0, 1, 0]), np.array([0, 2, 3])
+    >>> lazy.step_csr(data, indices, indptr)
+    >>> lazy.weights(), lazy.completed
+    (array([0.7 , 0.75, 0.75, 0.85]), 3)
     """
 
     _direction = reference.Plain

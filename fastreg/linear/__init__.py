@@ -12,6 +12,8 @@ except ImportError as error:
     ) from error
 
 from fastreg.linear.classifier import StreamingClassifier
+from fastreg.linear.classifier_cv import StreamingClassifierCV
 from fastreg.linear.regressor import StreamingRegressor
+from fastreg.linear.regressor_cv import StreamingRegressorCV
 
-__all__ = ["StreamingClassifier", "StreamingRegressor"]
+__all__ = ["StreamingClassifier", "StreamingClassifierCV", "StreamingRegressor", "StreamingRegressorCV"]

@@ -53,26 +53,28 @@ class StreamingBase(Results, Fitting):
         return self
 
     def _task(self):
-        strengths = self._strengths(self._stream)
+        return self._task_of(self._stream, self._strengths(self._stream))
+
+    def _task_of(self, stream, strengths):
         return Task(
             self._rates, strengths, *self._loss_of_margins(),
             limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
-            factors=self._checked_factors(strengths[1]),
+            factors=self._checked_factors(stream, strengths[1]),
         )  # fmt: skip
 
-    def _strengths(self, stream):
-        """The strengths l1, l2 and l21."""
-        l1, l2 = from_sklearn(self.alpha, self.l1_ratio)
+    def _strengths(self, stream, strength=None):
+        """The strengths l1, l2 and l21, of the model or of another alpha and l1_ratio."""
+        l1, l2 = from_sklearn(*(self._strength() if strength is None else strength))
         return (0.0, l2, l1) if self._is_grouped(stream) else (l1, l2, 0.0)
 
     def _is_grouped(self, stream):
         """Whether the weights of a feature are a group; a single weight has the same penalty as without groups."""
         return self.group is not None and stream.shape[1] > 1
 
-    def _checked_factors(self, l2):
+    def _checked_factors(self, stream, l2):
         """The Factors, if they are valid for this optimizer."""
-        factors = self._stream.factors_of(self.penalty_factor)
+        factors = stream.factors_of(self.penalty_factor)
         if self.optimizer == "sgd" and l2 != 0 and factors.fraction is not None:
             raise ValueError(
                 "penalty_factor: expected only 0 and 1 with optimizer='sgd' and an L2 penalty, since pending L2"
@@ -110,25 +112,26 @@ class StreamingBase(Results, Fitting):
         if first:
             self._stream = self._new_stream(x, columns)
         else:
-            x = self._cast(x)
-            for name, first_value in (
-                ("optimizer", self._stream.optimizer),
-                ("fit_intercept", self._stream.has_intercept),
-                ("positive", self._stream.positive),
-            ):
-                if getattr(self, name) != first_value:
-                    raise ValueError(
-                        f"{name}: expected {first_value!r}, as in the first call, got {getattr(self, name)!r}"
-                    )
+            x = self._cast(x, self._stream.dtype)
+            self._check_same(self._stream)
         samples = Samples(x, offsets)
         order, weights = stream_order(len(samples), weights)
         loss = self._learn(samples, order, targets, weights, self._task(), private=first)
         if self.verbose:
             self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
 
-    def _cast(self, x):
+    def _check_same(self, stream):
+        """Check the parameters that the first call of partial_fit has settled."""
+        for name, first_value in (
+            ("optimizer", stream.optimizer),
+            ("fit_intercept", stream.has_intercept),
+            ("positive", stream.positive),
+        ):
+            if getattr(self, name) != first_value:
+                raise ValueError(f"{name}: expected {first_value!r}, as in the first call, got {getattr(self, name)!r}")
+
+    def _cast(self, x, dtype):
         """The samples in the dtype of the first call."""
-        dtype = self._stream.dtype
         if x.dtype == dtype:
             return x
         with np.errstate(over="ignore"):
@@ -187,6 +190,15 @@ class StreamingBase(Results, Fitting):
 
         `untouched` counts the weights that never had a gradient, such as those of features without a value; None for
         "sgd", which has no state that tells.
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressor
+        >>> x, y = [[1.0, 0.0], [0.0, 1.0]], [3.0, 0.0]
+        >>> StreamingRegressor(alpha=0.25, l1_ratio=1.0, fit_intercept=False).fit(x, y).report()
+        tensor  size  zeros  share  untouched  norm  penalty
+        coef_      2      1  50.0%          1   2.5    0.625
+        total      2      1  50.0%          1   2.5    0.625
         """
         stream = self._fitted_stream("report").copy()  # weights and state of the same moment
         coef = stream.coef()

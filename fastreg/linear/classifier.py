@@ -187,7 +187,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
 
     >>> x = np.random.default_rng(0).standard_normal((200, 4))
     >>> model = StreamingClassifier(alpha=0.1, l1_ratio=1.0, group="features")
-    >>> model = model.partial_fit(x, x[:, :3].argmax(axis=1), classes=[0, 1, 2])
+    >>> model = model.fit(x, x[:, :3].argmax(axis=1))
     >>> (model.coef_ == 0).all(axis=0).tolist()
     [False, False, False, True]
     """
@@ -288,7 +288,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self : StreamingClassifier
         """
         snapshot = self._snapshot()
-        first = not hasattr(snapshot, "_stream")
+        first = not snapshot.__sklearn_is_fitted__()
         snapshot._partial_fit_labels(X, y, classes, sample_weight, first)
         return self._replace_with(snapshot) if first else self
 

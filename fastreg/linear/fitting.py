@@ -37,11 +37,10 @@ class Fitting(Parameters):
 
     def _fit(self, x, targets, weights, columns, offsets=None, given=(None, None)):
         """Train a new stream, or with warm_start a copy of the present one; from a given coef_ and intercept_."""
-        if weights is not None and not weights.any():
-            raise ValueError("sample_weight, class_weight: expected some positive sample weights, got all zero")
+        self._check_some_weight(weights)
         if self.warm_start and hasattr(self, "_stream"):
             self._stream = self._warm_stream(x, columns)
-            x = self._cast(x)
+            x = self._cast(x, self._stream.dtype)
         else:
             self._stream = self._new_stream(x, columns)
             if self._is_sparse:
@@ -65,6 +64,10 @@ class Fitting(Parameters):
         if not self._is_finite():
             raise DivergenceError
         self._compare_with_constant(x, targets, weights, offsets, task, constants)
+
+    def _check_some_weight(self, weights, where=""):
+        if weights is not None and not weights.any():
+            raise ValueError(f"sample_weight, class_weight: expected some positive sample weights{where}, got all zero")
 
     def _is_polished(self):
         """Whether the Newton method follows: not where the user wants a certain number or kind of steps."""
@@ -130,28 +133,16 @@ class Fitting(Parameters):
         stream = self._stream
         if not self._is_finite():
             stream = self._stream = self._new_stream(x, stream.shape[1])
-        factors = stream.factors_of(self.penalty_factor).array
-        penalty = Penalty(
-            *self._strengths(stream), None if factors is None else factors.astype(float), 0.0 if self.positive else -inf
-        )
-        name, parameter = self._loss_of_margins()
-        objective = Objective(
-            x, targets, shares, offsets, (list(LOSSES).index(name), parameter), penalty, self.fit_intercept
-        )
+        objective = self._objective(x, targets, shares, offsets, self._strengths(stream))
         w, b = stream.coef().T.astype(float), stream.intercept().astype(float)
-        reference, constant = min(((objective(np.zeros_like(w), c), c) for c in constants), key=lambda pair: pair[0])
-        if not np.isfinite(reference):
-            raise ValueError(
-                f"y: expected targets for which a constant prediction has a finite mean loss, got {reference}"
-                f" with loss={self.loss!r}"
-            )
+        reference, constant = self._best_constant(objective, constants)
         if reference < objective(w, b):
-            w, b = np.zeros_like(w), constant.astype(float)
-        widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
-        accuracy, left, converged = CORNERED.get(name, ACCURACY), self.max_iter - epochs, True
+            w, b = np.zeros_like(w), constant
+        widths, accuracy = self._widths(reference)
+        left, converged = self.max_iter - epochs, True
         for width in widths:
             smooth = objective.smoothed(width)
-            w, b, iterations, converged = minimise(smooth, w, b, reference, accuracy * self.tol, left)
+            w, b, iterations, converged = minimise(smooth, w, b, reference, accuracy, left)
             left -= iterations
             if self.verbose:
                 self._stream.place(w.T, b)
@@ -162,11 +153,41 @@ class Fitting(Parameters):
                 break
         if not converged:
             self._warn(f"max_iter: the objective was still falling after {self.max_iter} iterations; increase max_iter")
+        self._place(w, b, self.max_iter - left)
+
+    def _objective(self, x, targets, shares, offsets, strengths):
+        """The Objective of samples, whose weights `shares` add up to 1."""
+        factors = self._stream.factors_of(self.penalty_factor).array
+        low = 0.0 if self.positive else -inf
+        penalty = Penalty(*strengths, None if factors is None else factors.astype(float), low)
+        name, parameter = self._loss_of_margins()
+        loss = list(LOSSES).index(name), parameter
+        return Objective(x, targets, shares, offsets, loss, penalty, self.fit_intercept)
+
+    def _best_constant(self, objective, constants):
+        """The objective of the best of these intercepts without features, and that intercept."""
+        zeros = np.zeros((objective.x.shape[1], len(constants[0])))
+        reference, constant = min(((objective(zeros, c), c) for c in constants), key=lambda pair: pair[0])
+        if not np.isfinite(reference):
+            raise ValueError(
+                f"y: expected targets for which a constant prediction has a finite mean loss, got {reference}"
+                f" with loss={self.loss!r}"
+            )
+        return reference, constant.astype(float)
+
+    def _widths(self, reference):
+        """The widths of the parabolas in place of corners, one after the other, and the tolerance of `minimise`."""
+        name = self._loss_of_margins()[0]
+        widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
+        return widths, CORNERED.get(name, ACCURACY) * self.tol
+
+    def _place(self, w, b, epochs):
+        """Makes these the weights (features, columns) and intercepts of the stream."""
         with np.errstate(over="ignore"):
-            w, b = w.T.astype(stream.dtype), b.astype(stream.dtype)
+            w, b = w.T.astype(self._stream.dtype), b.astype(self._stream.dtype)
         if not (np.isfinite(w).all() and np.isfinite(b).all()):
             raise DivergenceError
-        stream.place(w, b, epochs=self.max_iter - left)
+        self._stream.place(w, b, epochs=epochs)
 
     def _compare_with_constant(self, x, targets, weights, offsets, task, constants):
         """Warn if a constant prediction has a smaller loss: then fit has not converged."""

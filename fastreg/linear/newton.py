@@ -12,21 +12,27 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from fastreg._boundary.descent import Descent, derivatives
+from fastreg.linear import softmax
 from fastreg.linear.factors import penalty_of
 from fastreg.reference import ElasticNet
+from fastreg.reference.losses import LOSSES
 
 SWEEPS = 5  # of coordinate descent on the weights that are not zero, before all are looked at again
 ROUNDS = 50  # of that at most, in an iteration
 ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
 LARGEST_SYSTEM = 400  # weights that are solved for together, at most
-LARGEST_WORK = 2e9  # multiplications of one such system, at most
+LARGEST_WORK = 4e9  # multiplications of one such system, at most
+LARGEST_SHARE = 100  # the same, for each value of these features in sparse samples
 SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more than the features
+SINGULAR = 1e-5  # pivot of a Cholesky factor, below which the system counts as singular
 SHORTEST = 2.0**-30  # step along the line
 NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
 ROUNDING = 1e-15  # relative, of the objective
 LARGEST = 1e150  # feature: sums of squares must not overflow
+MULTINOMIAL = list(LOSSES).index("multinomial")
 BLOCK = 1 << 12  # samples that are converted to float64 at a time
 
 
@@ -44,6 +50,17 @@ class Columns(NamedTuple):
             return self.data.reshape(-1, samples)[features].T.astype(float)
         parts = sparse.csc_matrix((self.data, self.indices, self.starts), (samples, len(self.starts) - 1))
         return parts[:, features].toarray().astype(float)
+
+    def sums(self, slopes):
+        """Σ slope·x over the samples, (features, classes): the derivatives of the mean loss by the weights."""
+        features, samples = len(self.centres), len(slopes)
+        if self.indices is not None:
+            return sparse.csr_matrix((self.data, self.indices, self.starts), (features, samples)) @ slopes
+        x, result = self.data.reshape(features, samples), np.empty((features, slopes.shape[1]))
+        step = max(1, SMALL // max(1, samples))  # a copy of all in float64 would be large
+        for k in range(0, features, step):
+            np.matmul(x[k : k + step].astype(float, copy=False), slopes, out=result[k : k + step])
+        return result + np.outer(self.centres, slopes.sum(axis=0))
 
 
 def columns_of(x, weights, has_intercept):
@@ -68,6 +85,17 @@ def columns_of(x, weights, has_intercept):
     data = np.empty(x.shape[::-1], x.dtype)
     np.subtract(x.T, centres[:, None], out=data, casting="same_kind")
     return Columns(data.ravel(), None, np.arange(x.shape[1] + 1) * x.shape[0], centres)
+
+
+def products(x, w, b):
+    """x·w + b in float64, (samples, classes)."""
+    if sparse.issparse(x) or x.dtype == float:
+        return np.ascontiguousarray(x @ w + b, float)
+    result = np.empty((len(x), len(b)))
+    for start in range(0, len(x), BLOCK):  # a copy of x in float64 would be large
+        part = slice(start, start + BLOCK)
+        np.matmul(x[part].astype(float), w, out=result[part])
+    return result + b
 
 
 class Penalty(NamedTuple):
@@ -112,19 +140,18 @@ class Objective:
         return new
 
     @property
+    def is_joint(self):
+        """Whether the second derivatives mix the classes, and the penalty does not."""
+        return self.loss[0] == MULTINOMIAL and not self.penalty.l21
+
+    @property
     def is_smooth(self):
         """Whether the exact second derivatives say much: a parabola in the place of a corner is narrow."""
         return self.loss[-1] == 0
 
     def products(self, w, b):
-        """x·w + b in float64, (samples, classes)."""
-        if sparse.issparse(self.x) or self.x.dtype == float:
-            return np.ascontiguousarray(self.x @ w + b, float)
-        products = np.empty((len(self.x), len(b)))
-        for start in range(0, len(self.x), BLOCK):  # a copy of x in float64 would be large
-            part = slice(start, start + BLOCK)
-            np.matmul(self.x[part].astype(float), w, out=products[part])
-        return products + b
+        """x·w + b, (samples, classes)."""
+        return products(self.x, w, b)
 
     def margins(self, w, b):
         """The products and offsets."""
@@ -141,7 +168,7 @@ class Objective:
         return value if value == value else inf
 
 
-def minimise(objective, w, b, reference, tol, max_iter):
+def minimise(objective, w, b, reference, tol, max_iter, exact=False):
     """Weights and intercepts near the minimum: (w, b, iterations, whether it has converged).
 
     It has when an iteration with exact second derivatives, or two iterations, take off less than `tol` of what has been
@@ -157,14 +184,18 @@ def minimise(objective, w, b, reference, tol, max_iter):
         The objective of a model without features.
     tol : float
     max_iter : int
+    exact : bool
+        Whether the first iteration has the exact second derivatives: for a start that is near the minimum.
     """
-    penalty, exact, settled = objective.penalty, False, False
+    penalty, settled, joint = objective.penalty, False, objective.is_joint
+    exact = (exact or joint) and objective.is_smooth
     margins = objective.margins(w, b)
     loss, slopes, curvatures = objective.derivatives(margins, exact)
     value = loss + penalty(w)
     for iteration in range(1, max_iter + 1):
         least = max(tol * (reference - value), ROUNDING * abs(value))
-        change, shift = direction(objective, w, slopes, curvatures, 0.1 * least)
+        found = joint_direction(objective, w, margins, slopes, 0.1 * least) if joint and exact else None
+        change, shift = direction(objective, w, slopes, curvatures, 0.1 * least) if found is None else found
         moved = objective.products(change, shift)
         expected = (slopes * moved).sum() + penalty(w + change) - penalty(w)
         length = 1.0
@@ -180,7 +211,7 @@ def minimise(objective, w, b, reference, tol, max_iter):
         was_settled, settled = settled, fall <= least and (length in (0, 1) or -expected <= least)
         if settled and (was_settled or (exact and length)):
             return w, b, iteration, True
-        is_near = settled or (length == 1 and fall <= NEAR * (reference - value))
+        is_near = settled or joint or (length == 1 and fall <= NEAR * (reference - value))
         before, exact = exact, objective.is_smooth and is_near and not (settled and exact)
         loss, slopes, curvatures = found if length and exact == before else objective.derivatives(margins, exact)
         value = loss + penalty(w)
@@ -197,6 +228,31 @@ def direction(objective, w, slopes, curvatures, least):
     descend(model, columns, penalty, least)
     change = model.weights - w
     return change, model.shift - columns.centres @ change
+
+
+def joint_direction(objective, w, margins, slopes, least):
+    """The same for a loss that mixes the classes, with its exact second derivatives; None if there are too many."""
+    columns, penalty = objective.columns, objective.penalty
+    gradient, total = columns.sums(slopes), slopes.sum(axis=0)
+    pairs = softmax.movable(w, gradient, penalty)
+    classes, features = np.nonzero(pairs.T)  # by class
+    n = len(features)
+    if n == 0 or n * n * len(slopes) > LARGEST_WORK:
+        return None
+    gradient -= np.outer(columns.centres, total)
+    system = softmax.system(objective, pairs, margins, gradient.T[pairs.T], total)
+    if system is None:
+        return None
+    lower, first, shift_of = system
+    samples = Columns(np.ascontiguousarray(lower).ravel(), None, np.arange(n + 1) * n, np.zeros(n))
+    residuals = np.ascontiguousarray(solve_triangular(lower, first, lower=True)[:, np.newaxis])
+    own = penalty._replace(factors=None if penalty.factors is None else penalty.factors[features])
+    start = w[features, classes][:, np.newaxis]
+    model = Descent(*samples[:3], residuals, np.ones((n, 1)), start.copy(), own[:3], own.factors, own.low, False)
+    descend(model, samples, own, least)
+    moved, change = (model.weights - start)[:, 0], np.zeros_like(w)
+    change[features, classes] = moved
+    return change, shift_of(moved) - columns.centres @ change
 
 
 def descend(model, columns, penalty, least):
@@ -217,6 +273,17 @@ def descend(model, columns, penalty, least):
             break
 
 
+def solved(matrix, right):
+    """The solution of a system with a unit diagonal, the shortest one if it is singular."""
+    try:
+        factor = cho_factor(matrix)
+    except np.linalg.LinAlgError:
+        factor = None
+    if factor is None or factor[0].diagonal().min() < SINGULAR:
+        return np.linalg.lstsq(matrix, right, rcond=1e-13)[0]
+    return cho_solve(factor, right)
+
+
 def solve_together(model, columns, penalty):
     """Moves all weights that are not zero to the minimum for their signs, as far as no sign changes.
 
@@ -231,6 +298,9 @@ def solve_together(model, columns, penalty):
         active = np.flatnonzero(w)
         n = len(active)
         is_large = n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK or n * samples > max(columns.data.size, SMALL)
+        if columns.indices is not None:  # sweeps over few values are cheaper
+            values = (columns.starts[active + 1] - columns.starts[active]).sum()
+            is_large = is_large or n * n * samples > LARGEST_SHARE * values
         if n == 0 or is_large:
             continue
         x, h, total = columns.dense(active, samples), model.curvatures[:, c], model.total[c]
@@ -246,7 +316,7 @@ def solve_together(model, columns, penalty):
             continue
         size = np.sqrt(matrix.diagonal())
         size[size == 0] = 1
-        step = -np.linalg.lstsq(matrix / np.outer(size, size), slope / size, rcond=1e-13)[0] / size
+        step = -solved(matrix / np.outer(size, size), slope / size) / size
         crossing = np.where(own * step < 0, -own / np.where(step == 0, 1, step), np.inf)
         k = crossing.argmin()
         length = min(1.0, crossing[k])

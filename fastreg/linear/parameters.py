@@ -31,14 +31,14 @@ class Parameters(BaseEstimator):
             self._check_choice("group", ("features",), "None or ")
         if not callable(self.learning_rate):
             self._check_choice("learning_rate", ("auto", "constant", "invscaling", "optimal"))
-        for name, low, high in (("alpha", 0, inf), ("l1_ratio", 0, 1), ("power_t", 0, inf)):
-            self._check_number(name, low, high)
+        self._check_strength()
+        self._check_number("power_t", 0, inf)
         self._check_loss_parameters()
         for name in ("eta0", "tol"):
             if getattr(self, name) is not None:
                 self._check_number(name, 0, inf)
         for name, low in (("max_iter", 1), ("n_iter_no_change", 1), ("verbose", 0)):
-            x = getattr(self, name)
+            x = getattr(self, name, low)  # an estimator can lack one
             if not isinstance(x, Integral) or (low and isinstance(x, bool)) or x < low:
                 raise ValueError(f"{name}: expected an integer of at least {low}, got {x!r}")
         try:
@@ -49,8 +49,6 @@ class Parameters(BaseEstimator):
             ) from None
         if self.eta0 is not None and (self.eta0 == 0 or 1 / float(self.eta0) > MAX_FLOAT):
             raise ValueError(f"eta0: expected a positive number that has a finite inverse, got {self.eta0!r}")
-        if self._schedule() == "optimal" and self.alpha == 0:
-            raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
         if self.group is not None and self.optimizer == "adagrad":
             raise ValueError(
                 "group: expected None with optimizer='adagrad', since the weights of a feature differ in step size, so"
@@ -61,6 +59,16 @@ class Parameters(BaseEstimator):
                 f"learning_rate: expected 'auto' or 'constant' with optimizer={self.optimizer!r}, which adapts its step"
                 f" sizes, got {self.learning_rate!r}"
             )
+
+    def _check_strength(self):
+        self._check_number("alpha", 0, inf)
+        self._check_number("l1_ratio", 0, 1)
+        if self._schedule() == "optimal" and self.alpha == 0:
+            raise ValueError("alpha: expected a positive number with learning_rate='optimal', got 0")
+
+    def _strength(self):
+        """The strength of the penalty, and the share of L1."""
+        return self.alpha, self.l1_ratio
 
     def _check_loss_parameters(self):
         """The regressor has some."""
@@ -96,9 +104,10 @@ class Parameters(BaseEstimator):
                 )
             return np.array(rates, float)
         if schedule == "optimal":
-            weight = self.alpha**-0.25  # a typical weight, in L. Bottou's heuristic
+            alpha = self._strength()[0]
+            weight = alpha**-0.25  # a typical weight, in L. Bottou's heuristic
             first = weight / max(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
-            return 1 / (self.alpha * steps + 1 / first)
+            return 1 / (alpha * steps + 1 / first)
         first = 0.01 if self.eta0 is None else self.eta0
         return first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
 

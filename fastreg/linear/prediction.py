@@ -20,6 +20,13 @@ class Prediction:
         Returns
         -------
         margins : ndarray, (samples,) for two classes, otherwise (samples, classes)
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingClassifier
+        >>> model = StreamingClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> (model.decision_function([[-2.0], [0.5]]) > 0).tolist()
+        [False, True]
         """
         return self._margins(X)
 
@@ -34,6 +41,13 @@ class Prediction:
         -------
         labels : ndarray, (samples,)
             With the dtype of `classes_`.
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingClassifier
+        >>> model = StreamingClassifier().fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict([[-2.0], [0.5]]).tolist()
+        ['no', 'yes']
         """
         snapshot = self._snapshot()
         margins = snapshot._margins(X)
@@ -62,6 +76,13 @@ class Prediction:
         Returns
         -------
         probabilities : ndarray, (samples, classes)
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingClassifier
+        >>> model = StreamingClassifier(alpha=0.1).fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_proba([[0.0], [1.0]]).round(2).tolist()
+        [[0.5, 0.5], [0.16, 0.84]]
         """
         snapshot = self._snapshot()
         margins, loss = snapshot._margins(X), snapshot.loss
@@ -90,6 +111,13 @@ class Prediction:
         Returns
         -------
         logarithms : ndarray, (samples, classes)
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingClassifier
+        >>> model = StreamingClassifier(alpha=0.1).fit([[-1.0], [1.0]], ["no", "yes"])
+        >>> model.predict_log_proba([[0.0]]).round(2).tolist()
+        [[-0.69, -0.69]]
         """
         snapshot = self._snapshot()
         if snapshot.loss == "modified_huber":  # a probability can be 0

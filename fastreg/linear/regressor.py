@@ -208,7 +208,7 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         self : StreamingRegressor
         """
         snapshot = self._snapshot()
-        first = not hasattr(snapshot, "_stream")
+        first = not snapshot.__sklearn_is_fitted__()
         x, targets, weights = snapshot._validate(X, y, sample_weight, reset=first)
         snapshot._partial_fit(x, targets, weights, 1, snapshot._numbers(offset, x, "offset"))
         return self._replace_with(snapshot) if first else self

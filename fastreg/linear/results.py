@@ -36,7 +36,7 @@ class Results(BaseEstimator):
         stream.place(intercept=intercept)
 
     def _fitted_stream(self, name, advice=""):
-        stream = vars(self).get("_stream")
+        stream = getattr(self, "_stream", None)
         if stream is None:
             raise AttributeError(
                 f"{type(self).__name__} has no {name} before it is fitted{'; ' * bool(advice)}{advice}"
@@ -59,6 +59,15 @@ class Results(BaseEstimator):
         Returns
         -------
         self : the estimator
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastreg.linear import StreamingRegressor
+        >>> x = np.eye(3)
+        >>> model = StreamingRegressor(alpha=0.1, l1_ratio=1.0, fit_intercept=False).fit(x, [2.0, 0.0, 0.0])
+        >>> model.sparsify().coef_.nnz, model.predict(x).round(2).tolist()
+        (1, [1.7, 0.0, 0.0])
         """
         check_is_fitted(self)
         if not self._is_sparse:
@@ -71,6 +80,13 @@ class Results(BaseEstimator):
         Returns
         -------
         self : the estimator
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressor
+        >>> model = StreamingRegressor(alpha=0.1, l1_ratio=1.0).fit([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]).sparsify()
+        >>> model.densify().coef_
+        array([0., 0.])
         """
         check_is_fitted(self)
         if self._is_sparse:
@@ -78,7 +94,15 @@ class Results(BaseEstimator):
         return self
 
     def zeros(self):
-        """The number of weights in `coef_` that are exactly zero."""
+        """The number of weights in `coef_` that are exactly zero.
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressor
+        >>> x, y = [[1.0, 0.0], [0.0, 1.0]], [3.0, 0.0]
+        >>> StreamingRegressor(alpha=0.1, l1_ratio=1.0, fit_intercept=False).fit(x, y).zeros()
+        1
+        """
         stream = self._fitted_stream("zeros")
         if self._is_sparse:
             return stream.shape[0] * stream.shape[1] - stream.sparse_coef().nnz
@@ -90,6 +114,14 @@ class Results(BaseEstimator):
 
         It compares equal to its name in scikit-learn, "l1", "l2" or "elasticnet". An elastic net with an L1 part also
         equals "l1", so that :class:`sklearn.feature_selection.SelectFromModel` keeps the weights that are not zero.
+
+        Examples
+        --------
+        >>> from fastreg.linear import StreamingRegressor
+        >>> model = StreamingRegressor(alpha=0.5, l1_ratio=1.0).fit([[1.0, 0.0], [0.0, 1.0]], [3.0, 0.0])
+        >>> model.coef_ = [1.0, -2.0]
+        >>> model.penalty(), model.penalty == "l1"
+        (1.5, True)
         """
         return Penalty(self)
 
@@ -98,7 +130,7 @@ class Results(BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         if self._is_sparse:
-            state["_stream"] = state["_stream"].stored()
+            state["_stream"] = self._stream.stored()
         return state
 
     def __setstate__(self, state):
@@ -129,7 +161,7 @@ class Penalty:
         return self.model._penalty_of(self.model._fitted_stream("penalty"))
 
     def __repr__(self):
-        ratio = self.model.l1_ratio
+        ratio = self.model._strength()[1]
         return "elasticnet" if not isinstance(ratio, Real) or 0 < ratio < 1 else "l1" if ratio == 1 else "l2"
 
     def __eq__(self, other):

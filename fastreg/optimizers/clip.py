@@ -28,8 +28,8 @@ def clip_grad_norm(grads, max_norm):
 
     Notes
     -----
-    The rule is that of torch.nn.utils.clip_grad_norm_: gradients are multiplied by min(1, max_norm/(norm + 1e-6)). A
-    NaN in one of them therefore makes all of them NaN, and an infinite norm multiplies all of them by 0.
+    The rule is that of :func:`torch.nn.utils.clip_grad_norm_`: gradients are multiplied by min(1, max_norm/(norm +
+    1e-6)). A NaN in one of them therefore makes all of them NaN, and an infinite norm multiplies all of them by 0.
 
     References
     ----------

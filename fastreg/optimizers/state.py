@@ -24,6 +24,16 @@ class StateDict:
         ``np.savez(file, **opt.state_dict())`` stores it and ``opt.load_state_dict(np.load(file))`` loads it. It does
         not contain the weights, bounds, group_axis, penalty_factor, on_nonfinite and settings that are callables. An
         optimizer that is to load it must be constructed with them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> optimizer = fastreg.SGD(np.ones(2), lr=0.1, momentum=0.9)
+        >>> optimizer.step(np.array([1.0, 2.0]))
+        >>> saved = optimizer.state_dict()
+        >>> int(saved["completed"]), saved["tensor.0.momentum_buffer"]
+        (1, array([1., 2.]))
         """
         return save(self)
 
@@ -43,6 +53,19 @@ class StateDict:
         ValueError
             If it belongs to another optimizer or to other tensors, if its settings need another state, or if a setting
             was a callable and is a number here. Nothing is changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> first = fastreg.SGD(np.ones(2), lr=0.1, momentum=0.9)
+        >>> first.step(np.array([1.0, 2.0]))
+        >>> second = fastreg.SGD(first.params.copy(), lr=0.1, momentum=0.9)
+        >>> second.load_state_dict(first.state_dict())
+        >>> for optimizer in (first, second):
+        ...     optimizer.step(np.array([1.0, 0.0]))
+        >>> (first.params == second.params).all(), second.completed
+        (np.True_, 2)
         """
         self._tensors.write("load_state_dict", lambda: load(self, saved))
 

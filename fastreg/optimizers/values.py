@@ -19,6 +19,14 @@ class Values:
         ----------
         by : {None, "group", "tensor"}
             The total as a float, a list of floats by group, or a dict by name of tensor.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> optimizer = fastreg.SGD({"W": np.array([1.0, -2.0]), "b": np.ones(1)}, lr=0.1, l1=0.5)
+        >>> optimizer.penalty(), optimizer.penalty(by="tensor")
+        (2.0, {'W': 1.5, 'b': 0.5})
         """
         return summed(penalties(self), by, *self._parts())
 
@@ -29,6 +37,14 @@ class Values:
         ----------
         by : {None, "group", "tensor"}
             The total as an int, a list of ints by group, or a dict by name of tensor.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastreg
+        >>> optimizer = fastreg.SGD({"W": np.array([0.0, -2.0]), "b": np.zeros(1)}, lr=0.1, l1=0.5)
+        >>> optimizer.zeros(), optimizer.zeros(by="tensor")
+        (2, {'W': 1, 'b': 1})
         """
         return summed(zero_counts(self), by, *self._parts())
 

@@ -39,6 +39,7 @@ def mean_and_standard_error(scores: ArrayLike, fold_weights: ArrayLike | None = 
 
     Examples
     --------
+    >>> from fastreg.path import mean_and_standard_error
     >>> mean, standard_error = mean_and_standard_error([[1.0, 3.0], [2.0, 2.0]])
     >>> mean.tolist(), standard_error.tolist()
     ([2.0, 2.0], [1.0, 0.0])
@@ -105,6 +106,7 @@ def choose(
 
     Examples
     --------
+    >>> from fastreg.path import choose
     >>> losses = [[4.0, 6.0], [2.0, 2.5], [1.0, 3.0], [2.5, 3.5]]
     >>> strengths = [1.0, 0.1, 0.01, 0.001]
     >>> choose(losses, "min", strengths), choose(losses, "1se", strengths)

@@ -123,6 +123,8 @@ def sweep(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastreg.path import sweep
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(60, 8)), rng.normal(size=60)
     >>> y += X[:, 0]

@@ -49,6 +49,8 @@ def alpha_max(gradient: ArrayLike, l1_ratio: float = 1.0, penalty_factor: ArrayL
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from fastreg.path import alpha_max
     >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), np.array([1.0, 2.0, 3.0])
     >>> alpha_max(x.T @ (y.mean() - y) / 3)  # of the mean squared loss ½(y − p)², with an intercept
     0.3333333333333333
@@ -109,6 +111,7 @@ def grid(alpha_max: float, n_alphas: int = 30, eps: float = 1e-3) -> NDArray[np.
 
     Examples
     --------
+    >>> from fastreg.path import grid
     >>> grid(8.0, 4, eps=1 / 8).round(12).tolist()
     [8.0, 4.0, 2.0, 1.0]
     """

@@ -21,6 +21,25 @@ class SweepTable:
         What train reported beside the score, by name; NaN where it reported nothing.
     greater_is_better : bool
         False: scores are losses.
+
+    Examples
+    --------
+    A table as :func:`sweep` returns it, with the losses of three strengths on two folds:
+
+    >>> import numpy as np
+    >>> from fastreg.path import SweepTable
+    >>> table = SweepTable(np.array([1.0, 0.1, 0.01]), np.array([[3.0, 4.0], [1.0, 2.0], [1.25, 1.5]]))
+    >>> table
+    strength   loss  std. error
+           1    3.5         0.5
+         0.1    1.5         0.5  1se
+        0.01  1.375        0.12  min
+    >>> table.best(), table.best("1se"), table.choose("1se")
+    (0.01, 0.1, 1)
+    >>> table.mean, table.standard_error
+    (array([3.5  , 1.5  , 1.375]), array([0.5  , 0.5  , 0.125]))
+    >>> table.to_dict()["score"]
+    array([3.  , 4.  , 1.  , 2.  , 1.25, 1.5 ])
     """
 
     strengths: Floats
@@ -67,6 +86,16 @@ class SweepTable:
         Returns
         -------
         matplotlib Axes
+
+        Examples
+        --------
+        >>> import matplotlib
+        >>> import numpy as np
+        >>> from fastreg.path import SweepTable
+        >>> matplotlib.use("agg")  # for this example: no window
+        >>> axes = SweepTable(np.array([1.0, 0.1]), np.array([[3.0], [1.0]])).plot()
+        >>> axes.get_xlabel(), axes.get_ylabel()
+        ('strength', 'loss')
         """
         if ax is None:
             import matplotlib.pyplot as plt

@@ -11,4 +11,5 @@ from fastreg.reference.penalties import *  # noqa: F403
 from fastreg.reference.rules import *  # noqa: F403
 from fastreg.reference.scalars import *  # noqa: F403
 from fastreg.reference.tables import *  # noqa: F403
+from fastreg.reference.value_functions import *  # noqa: F403
 from fastreg.reference.values import *  # noqa: F403

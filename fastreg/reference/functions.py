@@ -1,15 +1,14 @@
-"""The public functions in plain NumPy, with the docstrings and signatures of the compiled ones, which take them here.
+"""The public updates in plain NumPy, with the docstrings and signatures of the compiled ones, which take them here.
 
 They check only that `mode`, `theta` and `gamma` fit together.
 """
 
 import numpy as np
 
-from fastreg.reference.groups import group_step, group_sum
+from fastreg.reference.groups import group_step
 from fastreg.reference.penalties import LARGEST, ElasticNet, penalty_with, without_l1
 from fastreg.reference.rules import MODES, Plain, Truncated, step
 from fastreg.reference.tables import MODES_OF
-from fastreg.reference.values import penalty_sum
 
 inf = float("inf")
 
@@ -59,6 +58,15 @@ def l1_update(w, grad, lr, l1, *, gamma=inf, mode="subgradient", theta=inf):
     ----------
     R. Tibshirani, "Regression shrinkage and selection via the lasso", JRSS B 58 (1996).
     J. Langford, L. Li, T. Zhang, "Sparse online learning via truncated gradient", JMLR 10 (2009).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w, grad = np.array([1.0, 0.03, -1.0]), np.array([0.0, 0.0, 2.0])
+    >>> fastreg.l1_update(w, grad, lr=0.1, l1=0.5, mode="proximal")
+    >>> w
+    array([ 0.95,  0.  , -1.15])
     """
     _update(w, grad, lr, l1, 0.0, gamma, mode, theta)
 
@@ -95,6 +103,15 @@ def l2_update(w, grad, lr, l2, *, mode="subgradient"):
     References
     ----------
     A. Hoerl, R. Kennard, "Ridge regression: biased estimation for nonorthogonal problems", Technometrics 12 (1970).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastreg
+    >>> w = np.array([1.0, -2.0, 0.0])
+    >>> fastreg.l2_update(w, np.array([0.0, 0.0, 1.0]), lr=0.1, l2=0.5)
+    >>> w
+    array([ 0.95, -1.9 , -0.1 ])
     """
     _update(w, grad, lr, 0.0, l2, inf, mode, inf)
 
@@ -154,10 +171,19 @@ def elastic_net_update(w, grad, lr, l1, l2, *, gamma=inf, mode="subgradient", th
 
     Examples
     --------
-    MCP sets small weights to zero as L1 does, and leaves large ones unshrunk:
+    The same step with the penalty in the gradient, and with its proximal operator:
 
     >>> import numpy as np
     >>> import fastreg
+    >>> for mode in ("subgradient", "proximal"):
+    ...     w, zero = np.array([0.05, 0.2, 5.0]), np.zeros(3)
+    ...     fastreg.elastic_net_update(w, zero, lr=0.1, l1=1.0, l2=0.0, mode=mode)
+    ...     print(mode, w.round(3))
+    subgradient [-0.05  0.1   4.9 ]
+    proximal [0.  0.1 4.9]
+
+    MCP sets small weights to zero as L1 does, and leaves large ones unshrunk:
+
     >>> w, zero = np.array([0.05, 0.2, 5.0]), np.zeros(3)
     >>> fastreg.elastic_net_update(w, zero, 0.1, 1.0, 0.0, gamma=3.0, mode="proximal")
     >>> w.round(3)
@@ -219,108 +245,6 @@ def group_update(w, grad, lr, l1, l2, l21, group_axis):
     """
     with np.errstate(all="ignore"):
         w[...] = group_step(Plain(lr), without_l1(ElasticNet(l1, l2)), l21, group_axis, w, grad)
-
-
-def l1_penalty(w, l1, *, gamma=inf):
-    """The L1 penalty l1·‖w‖₁ of the weights, a float accumulated in float64.
-
-    Parameters
-    ----------
-    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
-    l1 : float
-        Strength: finite, not negative. Zero gives 0.0 whatever the weights.
-    gamma : float, default inf
-        Positive; where it is finite, the value of MCP (see :func:`elastic_net_update`).
-
-    Returns
-    -------
-    float
-        The same bits on every machine: the order of the additions is fixed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`l1_update`.
-    """
-    return penalty_sum(penalty_with(l1, 0.0, gamma), w)
-
-
-def l2_penalty(w, l2):
-    """The L2 penalty l2/2·‖w‖₂² of the weights, a float accumulated in float64.
-
-    Parameters
-    ----------
-    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
-    l2 : float
-        Strength: finite, not negative. Zero gives 0.0 whatever the weights.
-
-    Returns
-    -------
-    float
-        The same bits on every machine: the order of the additions is fixed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`l1_update`.
-    """
-    return penalty_sum(ElasticNet(0.0, l2), w)
-
-
-def elastic_net_penalty(w, l1, l2, *, gamma=inf):
-    """The elastic-net penalty l1·‖w‖₁ + l2/2·‖w‖₂² of the weights, a float accumulated in float64.
-
-    Parameters
-    ----------
-    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
-    l1, l2 : float
-        Strengths: finite, not negative. A strength of zero adds nothing, whatever the weights.
-    gamma : float, default inf
-        Positive; where it is finite, MCP takes the place of l1·‖w‖₁ (see :func:`elastic_net_update`).
-
-    Returns
-    -------
-    float
-        The same bits on every machine: the order of the additions is fixed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`l1_update`.
-    """
-    return penalty_sum(penalty_with(l1, l2, gamma), w)
-
-
-def group_penalty(w, l1, l2, l21, group_axis):
-    """The penalty l1·‖w‖₁ + l2/2·‖w‖₂² + l21·Σ‖group‖₂ of the weights, a float accumulated in float64.
-
-    Parameters
-    ----------
-    w : ndarray or buffer, float32, float64 or bfloat16, any shape, contiguous in C or Fortran order
-    l1, l2, l21 : float
-        Strengths: finite, not negative. A strength of zero adds nothing, whatever the weights.
-    group_axis : int or None
-        The axis of which each index is a group; None: all weights are one group.
-
-    Returns
-    -------
-    float
-        The same bits on every machine: the order of the additions is fixed.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As :func:`group_update`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import fastreg
-    >>> fastreg.group_penalty(np.array([[3.0, 4.0], [0.0, 0.0]]), 0.0, 0.0, 2.0, group_axis=0)
-    10.0
-    """
-    value = elastic_net_penalty(w, l1, l2)
-    return value + group_sum(l21, group_axis, w) if l21 != 0 else value
 
 
 def _update(w, grad, lr, l1, l2, gamma, mode, theta):

@@ -68,7 +68,18 @@ class Adagrad(Optimizer):
                 self.state[p]["sum"] = new_tensor(p, as_number(group["initial_accumulator_value"]))
 
     def share_memory(self):
-        """Move the sums of squares into shared memory, for several processes."""
+        """Move the sums of squares into shared memory, for several processes.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from fastreg.torch import Adagrad
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = Adagrad([w], lr=0.1)
+        >>> optimizer.share_memory()
+        >>> optimizer.state[w]["sum"].is_shared()
+        True
+        """
         for state in self.state.values():
             state["sum"].share_memory_()
 

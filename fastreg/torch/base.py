@@ -84,6 +84,35 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     The state of bfloat16 parameters is float32. `optimizer.load_state_dict` copies; it takes files of torch.optim's
     class of the same name, and torch.optim's class takes ours. Settings that such a file lacks keep their values. An
     infinite weight becomes NaN unless the mode is proximal and there is a penalty.
+
+    Examples
+    --------
+    Only the first group is penalised, and its strength changes between steps:
+
+    >>> import torch
+    >>> from fastreg.torch import SGD
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> _ = torch.nn.init.constant_(layer.weight, 1.0)
+    >>> _ = torch.nn.init.zeros_(layer.bias)
+    >>> optimizer = SGD([{"params": [layer.weight], "l1": 0.5}, {"params": [layer.bias]}], lr=0.1)
+    >>> layer(torch.tensor([0.0, 1.0])).sum().backward()
+    >>> optimizer.step()
+    >>> layer.weight.detach(), layer.bias.detach()
+    (tensor([[0.9500, 0.8500]]), tensor([-0.1000]))
+    >>> optimizer.param_groups[0]["l1"] = 20.0
+    >>> optimizer.step()
+    >>> optimizer.zeros(), optimizer.penalty(by="group")
+    (2, [0.0, 0.0])
+
+    With the state, training goes on in a copy:
+
+    >>> other = SGD([{"params": [layer.weight], "l1": 0.5}, {"params": [layer.bias]}], lr=0.1)
+    >>> other.load_state_dict(optimizer.state_dict())
+    >>> other.param_groups[0]["l1"]
+    20.0
+    >>> other.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))], "lr": 0.01})
+    >>> [group["lr"] for group in other.param_groups]
+    [0.1, 0.1, 0.01]
     """
 
     _rule: ClassVar[type]  # in fastreg.optimizers

@@ -299,6 +299,13 @@ class LazyEmbedding(LazyRows):
             [0.3500, 0.3500],
             [0.0000, 0.0000],
             [0.0000, 0.0000]])
+    >>> embedding.zeros(), round(embedding.penalty(), 4)
+    (6, 0.7)
+    >>> saved = embedding.state_dict(), embedding.optimizer_state_dict()
+    >>> other = LazyEmbedding.from_pretrained(saved[0]["weight"], lr=0.1, l1=1.0)
+    >>> other.load_optimizer_state_dict(saved[1])
+    >>> other.lazy.completed
+    2
     """
 
     @classmethod
@@ -307,7 +314,7 @@ class LazyEmbedding(LazyRows):
         return cls(*embeddings.shape, _weight=embeddings, **settings)
 
     def forward(self, input):
-        """The rows of `input`, a tensor of int32 or int64 of any shape, as a tensor of shape (*input.shape, width)."""
+        """The rows of `input`, int32 or int64 of any shape, as a tensor of shape ``(*input.shape, width)``."""
         return self._gather(input, "input", True)[0].clone()  # the leaf itself could not be changed in place
 
 

@@ -41,6 +41,21 @@ class LazyEmbeddingBag(LazyRows):
     >>> bag.step()
     >>> bag.weight[:, 0]
     tensor([0.8500, 0.8500, 0.9500, 0.9500, 0.9500])
+    >>> bag
+    LazyEmbeddingBag(5, 2, optimizer='sgd', mode='sum')
+    >>> bag.report()
+    tensor  size  zeros  share  untouched   norm  penalty
+    w         10      0   0.0%          -  2.882     4.55
+    total     10      0   0.0%          -  2.882     4.55
+
+    Gradients that no step has applied can be dropped. Evaluation begins with rows that are up to date:
+
+    >>> bag(torch.tensor([[0, 1]])).sum().backward()
+    >>> bag.zero_grad()
+    >>> bag.step()  # without a gradient, nothing happens
+    >>> _ = bag.train(False)  # as bag.eval() and bag.flush() do
+    >>> bag.weight[:, 0]
+    tensor([0.8500, 0.8500, 0.9500, 0.9500, 0.9500])
     """
 
     def __init__(

@@ -1,0 +1,125 @@
+"""Layer 5, cross-validation: the losses of all strengths on the folds, and the path on all samples.
+
+The folds are made once, so that all strengths are compared on the same samples. One path for each fold and share of L1:
+see paths.py.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from fastreg._boundary.linear import mean_loss
+from fastreg.linear.choice import choice_of
+from fastreg.linear.newton import products
+from fastreg.linear.paths import Path, gradient, null_model
+from fastreg.path import alpha_max, grid
+from fastreg.reference.losses import LOSSES
+
+LEAST_RATIO = 1e-3  # share of L1 that gives alpha_max for smaller ones, too, as in glmnet
+NOTHING = 1e-15  # alpha_max where no feature has a gradient, as with a constant target
+
+
+class Part(NamedTuple):
+    """Samples of a set of data; `weights` are not None."""
+
+    x: object
+    targets: np.ndarray
+    weights: np.ndarray
+    offsets: np.ndarray | None
+
+    def of(self, rows):
+        """These samples alone."""
+        offsets = None if self.offsets is None else self.offsets[rows]
+        return Part(self.x[rows], self.targets[rows], self.weights[rows], offsets)
+
+
+def folds_of(cv, count, targets, groups, is_classifier):
+    """Pairs of indices, of the training and the test samples."""
+    splitter = check_cv(cv, targets, classifier=is_classifier)
+    folds = []
+    for k, pair in enumerate(splitter.split(np.zeros(count), targets, groups)):
+        train, test = (np.arange(count)[np.asarray(rows)] for rows in pair)
+        if not (len(train) and len(test)):
+            raise ValueError(f"cv: expected training and test samples in each fold, got none in fold {k}")
+        folds.append((train, test))
+    if not folds:
+        raise ValueError("cv: expected at least one fold, got none")
+    return folds
+
+
+class Search:
+    """The search for the strength of a model of StreamingBase.
+
+    Parameters
+    ----------
+    model : estimator
+        With a new `_stream`.
+    whole : Part
+        All samples.
+    columns : int
+    """
+
+    def __init__(self, model, whole, columns):
+        self.model, self.whole, self.columns = model, whole, columns
+        name, self.parameter = model._loss_of_margins()
+        self.code = list(LOSSES).index(name)
+        self.unfinished = 0  # strengths at which a path has stopped at max_iter
+
+    def problem(self, part, where=""):
+        """The arguments of a Path through the solutions for these samples."""
+        model = self.model
+        model._check_some_weight(part.weights, where)
+        constants = model._constants(*part[1:], self.columns)
+        objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
+        reference, constant = model._best_constant(objective, constants)
+        widths, tol = model._widths(reference)
+        smooth = objective.smoothed(widths[-1])
+        return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
+
+    def alphas(self, problem, ratio):
+        """The strengths to try, strongest first."""
+        model = self.model
+        if not isinstance(model.alphas, int | np.integer):
+            return np.unique(np.asarray(model.alphas, float))[::-1]
+        objective, start, *_ = problem
+        slopes = gradient(objective, *start[:2])
+        factors = objective.penalty.factors
+        if objective.penalty.low == 0:
+            slopes = np.minimum(slopes, 0)
+        sizes = np.linalg.norm(slopes, axis=1) if model._is_grouped(model._stream) else np.abs(slopes).max(axis=1)
+        largest = alpha_max(sizes, max(float(ratio), LEAST_RATIO), factors)
+        return grid(largest or NOTHING, model.alphas, model.eps)
+
+    def solutions(self, problem, alphas, ratio):
+        """The Solution at each strength."""
+        path = Path(*problem, self.model.max_iter)
+        for alpha in alphas:
+            solution = path.to(self.model._strengths(self.model._stream, (alpha, ratio)))
+            self.unfinished += not solution.converged
+            yield solution
+
+    def choose(self, folds):
+        """The Choice, and the solutions on all samples at the strengths of the chosen share of L1."""
+        model, weighted = self.model, (self.whole.weights != 1).any()
+        problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
+        alphas = np.array([self.alphas(problem, ratio) for ratio in ratios])
+        scores = np.empty((*alphas.shape, len(folds)))
+        for k, (train, test) in enumerate(folds):
+            part = self.whole.of(train)
+            model._check_training_part(part, f"in the training part of fold {k}")
+            own, judged = self.problem(part, f" in the training part of fold {k}"), self.whole.of(test)
+            model._check_some_weight(judged.weights, f" in the test part of fold {k}")
+            for r, ratio in enumerate(ratios):
+                for s, solution in enumerate(self.solutions(own, alphas[r], ratio)):
+                    scores[r, s, k] = self.loss(judged, solution)
+        fold_weights = np.array([self.whole.weights[test].sum() for _, test in folds]) if weighted else None
+        choice = choice_of(ratios, alphas, scores, model.rule, fold_weights)
+        return choice, list(self.solutions(problem, alphas[choice.ratio], ratios[choice.ratio]))
+
+    def loss(self, part, solution):
+        """The mean loss of these samples."""
+        margins = products(part.x, *solution[:2])
+        if part.offsets is not None:
+            margins += part.offsets[:, np.newaxis]
+        return mean_loss(margins, part.targets, part.weights, self.code, self.parameter)
