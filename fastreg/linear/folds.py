@@ -17,6 +17,7 @@ from fastreg.path import alpha_max, grid
 from fastreg.reference.losses import LOSSES
 
 LEAST_RATIO = 1e-3  # share of L1 that gives alpha_max for smaller ones, too, as in glmnet
+IN_FOLDS = 100.0  # times the tolerance of fit: the losses on the test parts are as good as with less
 NOTHING = 1e-15  # alpha_max where no feature has a gradient, as with a constant target
 
 
@@ -66,14 +67,15 @@ class Search:
         self.code = list(LOSSES).index(name)
         self.unfinished = 0  # strengths at which a path has stopped at max_iter
 
-    def problem(self, part, where=""):
-        """The arguments of a Path through the solutions for these samples."""
+    def problem(self, part, where="", accuracy=1.0):
+        """The arguments of a Path through the solutions for these samples, with this times the tolerance of `fit`."""
         model = self.model
         model._check_some_weight(part.weights, where)
         constants = model._constants(*part[1:], self.columns)
         objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
+        tol *= accuracy
         smooth = objective.smoothed(widths[-1])
         return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
 
@@ -108,7 +110,7 @@ class Search:
         for k, (train, test) in enumerate(folds):
             part = self.whole.of(train)
             model._check_training_part(part, f"in the training part of fold {k}")
-            own, judged = self.problem(part, f" in the training part of fold {k}"), self.whole.of(test)
+            own, judged = self.problem(part, f" in the training part of fold {k}", IN_FOLDS), self.whole.of(test)
             model._check_some_weight(judged.weights, f" in the test part of fold {k}")
             for r, ratio in enumerate(ratios):
                 for s, solution in enumerate(self.solutions(own, alphas[r], ratio)):

@@ -70,9 +70,7 @@ class StrengthStream:
         task = task._replace(strengths=(1.0, 1.0, 0.0))
         if private:
             return self._shared._learn_in_chunks(samples, order, targets, weights, task, epochs)
-        return self._shared.learner.learn(
-            lambda: self._shared._prepare(samples, order, targets, weights, task, epochs)
-        )
+        return self._shared.learner.learn(lambda: self._shared._prepare(samples, order, targets, weights, task, epochs))
 
     # Progressive validation
 
