@@ -11,6 +11,7 @@ from sklearn.model_selection import check_cv
 
 from fastreg._boundary.linear import mean_loss
 from fastreg.linear.choice import choice_of
+from fastreg.linear.labels import short
 from fastreg.linear.newton import products
 from fastreg.linear.paths import Path, gradient, null_model
 from fastreg.path import alpha_max, grid
@@ -35,12 +36,21 @@ class Part(NamedTuple):
         return Part(self.x[rows], self.targets[rows], self.weights[rows], offsets)
 
 
+def rows_of(given, count):
+    """Indices or a mask as indices of so many samples."""
+    rows = np.asarray(given)
+    try:
+        return np.arange(count)[rows if rows.size else []]
+    except IndexError as error:
+        raise ValueError(f"cv: expected indices of {count} samples, got {short(given)}; {error}") from None
+
+
 def folds_of(cv, count, targets, groups, is_classifier):
     """Pairs of indices, of the training and the test samples."""
     splitter = check_cv(cv, targets, classifier=is_classifier)
     folds = []
     for k, pair in enumerate(splitter.split(np.zeros(count), targets, groups)):
-        train, test = (np.arange(count)[np.asarray(rows)] for rows in pair)
+        train, test = (rows_of(rows, count) for rows in pair)
         if not (len(train) and len(test)):
             raise ValueError(f"cv: expected training and test samples in each fold, got none in fold {k}")
         folds.append((train, test))
@@ -75,7 +85,7 @@ class Search:
         objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
-        tol *= accuracy
+        tol *= accuracy if len(widths) == 1 else 1  # that of losses with corners is rough as it is
         smooth = objective.smoothed(widths[-1])
         return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
 
