@@ -19,6 +19,7 @@ from fastreg.reference.losses import LOSSES
 
 LEAST_RATIO = 1e-3  # share of L1 that gives alpha_max for smaller ones, too, as in glmnet
 IN_FOLDS = 100.0  # times the tolerance of fit: the losses on the test parts are as good as with less
+ROUNDING = 1e-10  # relative, of derivatives: the first strength of a grid leaves nothing
 NOTHING = 1e-15  # alpha_max where no feature has a gradient, as with a constant target
 
 
@@ -101,7 +102,7 @@ class Search:
             slopes = np.minimum(slopes, 0)
         sizes = np.linalg.norm(slopes, axis=1) if model._is_grouped(model._stream) else np.abs(slopes).max(axis=1)
         largest = alpha_max(sizes, max(float(ratio), LEAST_RATIO), factors)
-        return grid(largest or NOTHING, model.alphas, model.eps)
+        return grid(largest * (1 + ROUNDING) or NOTHING, model.alphas, model.eps)
 
     def solutions(self, problem, alphas, ratio):
         """The Solution at each strength."""
