@@ -6,7 +6,7 @@ def keep(arrays):
     return guard(arrays)
 
 
-cdef int point_to(Batch* batch, samples, int type_num) except -1:
+cdef int point_to(Batch* batch, object samples, int type_num) except -1:
     """Fills the batch with checked samples, with values of NumPy's type `type_num`."""
     cdef ndarray indices = samples.indices, starts = samples.starts
     cdef Py_ssize_t entries

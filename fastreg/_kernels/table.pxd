@@ -190,6 +190,36 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     Py_ssize_t longest
     double total               # the sum of the losses is added here
 
+cdef enum:
+    VECTOR = 8  # strengths that are worked on together
+
+cdef struct Progress:  # progressive validation: each strength predicts a sample before it learns it
+    double* means              # by strength, of the losses
+    double* firsts             # and what standard_errors needs, see progressive.pxi
+    double* seconds            # by pair of strengths
+    double* errors             # two numbers for each strength, to work with
+    double weight              # the sum of the weights of the samples, and of their squares
+    double squares
+    double first               # the weight of the first sample, as long as all have the same, then NaN
+    long long count            # of samples
+
+cdef struct Columns:  # a linear model at many strengths that learn together
+    Rows t                     # by row, column and strength; width is the number of columns, the strengths are `lanes`
+    Py_ssize_t count           # of strengths
+    Py_ssize_t lanes           # the same and what is left over up to a multiple of VECTOR, where l1 and l2 are 0
+    const double* l1           # by strength, of a step; for FTRL times the number of the step
+    const double* l2
+    void* last_l1              # by strength, in the dtype of the weights: of the last step
+    void* last_l2
+    char* records              # by row
+    char* inverses             # by row, for PLAIN: the stamps by strength, first inverse, then total
+    double* clock              # for PLAIN, four arrays by strength: product, inverse, total, compensation
+    double* next               # and those after the step under way
+    double* sums               # of margins: four for each column and strength, to work with
+    double* losses             # by strength: of the sample
+    double* totals             # by strength: the sum of the losses is added here
+    Progress progress
+
 cdef struct Quadratic:  # what stands for a loss near the present weights: slopes and curvatures of samples, by classes
     DType dtype
     const void* data           # the samples' values by features
@@ -231,3 +261,6 @@ cdef struct Kernels:
     void (*pass_panel)(const Task* t, void* memory, Py_ssize_t panel) noexcept nogil
     bint (*end_pass)(const Task* t, void* memory) noexcept nogil  # after all panels; whether another pass follows
     void (*descent)(Quadratic* q) noexcept nogil
+    void (*strengths_learn)(Columns* v, const Batch* batch, const Schedule* schedule, Learning* learning) noexcept nogil
+    void (*strengths_flush)(Columns* v) noexcept nogil
+    void (*strengths_read)(const Columns* v, Py_ssize_t first, Py_ssize_t count, void* out) noexcept nogil

@@ -6,7 +6,7 @@ gives every direction × mode × penalty × factor × dtype. No formula and, the
 Python object.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, NAN, sqrt
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
@@ -36,10 +36,14 @@ include "lazy_steps.pxi"
 include "linear.pxi"
 include "lazy_types.pxi"
 include "descent.pxi"
+include "progressive.pxi"
+include "linear_strengths.pxi"
+include "strength_types.pxi"
 
 cdef Kernels table = Kernels(
     &update, &with_direction, &penalty, &group_values, &scale, &finite, &survey, &lazy_step, &lazy_flush, &lazy_read,
-    &linear_learn, &passes_size, &pass_panel, &end_pass, &descent,
+    &linear_learn, &passes_size, &pass_panel, &end_pass, &descent, &strengths_learn, &strengths_flush,
+    &strengths_read,
 )
 kernels = PyCapsule_New(&table, CAPSULE, NULL)
 

@@ -47,7 +47,8 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
         only.
     optimizer, penalty_factor, group, learning_rate, eta0, power_t, fit_intercept, positive, verbose
         As for :class:`StreamingClassifier`. `optimizer` and the learning rate are those of :meth:`partial_fit`, where
-        `learning_rate` "auto" of "sgd" is "invscaling" with the limit, and where `group` needs two classes.
+        `learning_rate` "auto" of "sgd" is "invscaling" with the limit; "optimal", which depends on the strength, is
+        not allowed. With more than two classes, `group` is for :meth:`fit` only.
 
     Attributes
     ----------

@@ -29,6 +29,9 @@ class ChosenStrength:
 
     shuffle, random_state, warm_start, polish = True, None, False, True  # no parameters here
     _default_schedule = "invscaling"  # the same for all strengths
+    _progress = None  # the Progress, on a stream
+    _choice = None  # the Choice of `fit`
+    _path = None  # the Weights of `fit`
 
     # Parameters
 
@@ -36,6 +39,8 @@ class ChosenStrength:
         self._check_choice("rule", RULES)
         if not isinstance(self.eps, float | np.floating) or not 0 < self.eps < 1:
             raise ValueError(f"eps: expected a number between 0 and 1, got {self.eps!r}")
+        if self._schedule() == "optimal":
+            raise ValueError("learning_rate: expected one that does not depend on the strength, got 'optimal'")
         if self.tol is None:
             raise ValueError("tol: expected a finite number from 0, got None")
         if isinstance(self.alphas, int | np.integer):
@@ -55,8 +60,8 @@ class ChosenStrength:
 
     def _found(self):
         """The Choice; None before there is one."""
-        progress = vars(self).get("_progress")
-        return vars(self).get("_choice") if progress is None else progress.choice(self.rule)
+        progress = self._progress
+        return self._choice if progress is None else progress.choice(self.rule)
 
     def _fitted(self, name):
         found = self._found()
@@ -66,9 +71,8 @@ class ChosenStrength:
 
     @property
     def _stream(self):
-        progress = vars(self).get("_progress")
-        if progress is not None:
-            return progress.single(self.rule)
+        if self._progress is not None:
+            return self._progress.single(self.rule)
         try:
             return vars(self)["_stream"]
         except KeyError:
@@ -79,25 +83,25 @@ class ChosenStrength:
         vars(self)["_stream"] = stream
 
     def _fitted_stream(self, name, advice=""):
-        if advice and "_progress" in vars(self):
+        if advice and self._progress is not None:
             raise AttributeError(f"{name}: cannot be set while all strengths are trained on a stream")
         return super()._fitted_stream(name, advice)
 
     def __getstate__(self):
         state = super().__getstate__()
-        if self._is_sparse and state.pop("_progress", None) is not None:  # a file of the chosen model alone
-            state["_choice"] = self._found()
+        if self._is_sparse and self._progress is not None:  # a file of the chosen model alone
+            state |= {"_choice": self._found(), "_path": None, "_progress": None}
         return state
 
     def __sklearn_is_fitted__(self):
-        return not vars(self).keys().isdisjoint(("_progress", "_choice"))
+        return self._progress is not None or self._choice is not None
 
     # Training
 
     def _fit(self, x, targets, weights, columns, offsets=None, given=None):
         """Chooses the strength, and trains at it; `given` are the groups of the samples."""
         self._check_some_weight(weights)
-        vars(self).pop("_progress", None)
+        self._progress = None
         self._stream = self._new_stream(x, columns)
         start = time.perf_counter()
         whole = Part(x, targets, np.ones(len(targets)) if weights is None else weights, offsets)
@@ -141,22 +145,17 @@ class ChosenStrength:
 
     def _partial_fit(self, x, targets, weights, columns, offsets=None):
         """A pass of all strengths over the next batch; after `fit`, of the chosen one alone."""
-        if "_choice" in vars(self) and "_progress" not in vars(self):
+        if self._choice is not None and self._progress is None:
             super()._partial_fit(x, targets, weights, columns, offsets)
         else:
             self._partial_fit_all(x, targets, weights, columns, offsets)
 
     def _partial_fit_all(self, x, targets, weights, columns, offsets):
-        start, progress = time.perf_counter(), vars(self).get("_progress")
+        start, progress = time.perf_counter(), self._progress
         ratios = np.atleast_1d(np.asarray(self.l1_ratio, float))
         alphas = strengths_of(self.alphas, ratios)
         if self.group is not None and columns > 1:
             raise ValueError(f"group: expected None with partial_fit at many strengths, got {self.group!r}")
-        if self._schedule() == "optimal":
-            raise ValueError(
-                "learning_rate: expected one that does not depend on the strength with partial_fit at many strengths,"
-                " got 'optimal'"
-            )
         if progress is None:
             strengths = [from_sklearn(alpha, ratio) for own, ratio in zip(alphas, ratios) for alpha in own.tolist()]
             arguments = x.shape[1], columns, x.dtype, self.optimizer, self.fit_intercept, self.positive
@@ -169,7 +168,7 @@ class ChosenStrength:
         samples, stream = Samples(x, offsets), progress.stream
         order, weights = stream_order(len(samples), weights)
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
-        totals = stream.learn(samples, order, targets, weights, task)
+        totals = stream.learn(samples, order, targets, weights, task) if len(order) else np.zeros(1)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
@@ -236,13 +235,12 @@ class ChosenStrength:
         return array.copy() if np.ndim(self.l1_ratio) else array[0].copy()
 
     def _weights_path(self, name):
-        found, progress = self._fitted(name), vars(self).get("_progress")
-        if progress is not None:
-            return progress.weights(found.ratio)
-        path = vars(self).get("_path")
-        if path is None:
+        found = self._fitted(name)
+        if self._progress is not None:
+            return self._progress.weights(found.ratio)
+        if self._path is None:
             raise AttributeError(f"{type(self).__name__} from a file of a sparsified stream has no {name}")
-        return path
+        return self._path
 
     @property
     def coef_path_(self):

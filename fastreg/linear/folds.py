@@ -11,12 +11,15 @@ from sklearn.model_selection import check_cv
 
 from fastreg._boundary.linear import mean_loss
 from fastreg.linear.choice import choice_of
+from fastreg.linear.labels import short
 from fastreg.linear.newton import products
 from fastreg.linear.paths import Path, gradient, null_model
 from fastreg.path import alpha_max, grid
 from fastreg.reference.losses import LOSSES
 
 LEAST_RATIO = 1e-3  # share of L1 that gives alpha_max for smaller ones, too, as in glmnet
+IN_FOLDS = 100.0  # times the tolerance of fit: the losses on the test parts are as good as with less
+ROUNDING = 1e-10  # relative, of derivatives: the first strength of a grid leaves nothing
 NOTHING = 1e-15  # alpha_max where no feature has a gradient, as with a constant target
 
 
@@ -34,12 +37,21 @@ class Part(NamedTuple):
         return Part(self.x[rows], self.targets[rows], self.weights[rows], offsets)
 
 
+def rows_of(given, count):
+    """Indices or a mask as indices of so many samples."""
+    rows = np.asarray(given)
+    try:
+        return np.arange(count)[rows if rows.size else []]
+    except IndexError as error:
+        raise ValueError(f"cv: expected indices of {count} samples, got {short(given)}; {error}") from None
+
+
 def folds_of(cv, count, targets, groups, is_classifier):
     """Pairs of indices, of the training and the test samples."""
     splitter = check_cv(cv, targets, classifier=is_classifier)
     folds = []
     for k, pair in enumerate(splitter.split(np.zeros(count), targets, groups)):
-        train, test = (np.arange(count)[np.asarray(rows)] for rows in pair)
+        train, test = (rows_of(rows, count) for rows in pair)
         if not (len(train) and len(test)):
             raise ValueError(f"cv: expected training and test samples in each fold, got none in fold {k}")
         folds.append((train, test))
@@ -66,14 +78,15 @@ class Search:
         self.code = list(LOSSES).index(name)
         self.unfinished = 0  # strengths at which a path has stopped at max_iter
 
-    def problem(self, part, where=""):
-        """The arguments of a Path through the solutions for these samples."""
+    def problem(self, part, where="", accuracy=1.0):
+        """The arguments of a Path through the solutions for these samples, with this times the tolerance of `fit`."""
         model = self.model
         model._check_some_weight(part.weights, where)
         constants = model._constants(*part[1:], self.columns)
         objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
+        tol *= accuracy if len(widths) == 1 else 1  # that of losses with corners is rough as it is
         smooth = objective.smoothed(widths[-1])
         return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
 
@@ -89,7 +102,7 @@ class Search:
             slopes = np.minimum(slopes, 0)
         sizes = np.linalg.norm(slopes, axis=1) if model._is_grouped(model._stream) else np.abs(slopes).max(axis=1)
         largest = alpha_max(sizes, max(float(ratio), LEAST_RATIO), factors)
-        return grid(largest or NOTHING, model.alphas, model.eps)
+        return grid(largest * (1 + ROUNDING) or NOTHING, model.alphas, model.eps)
 
     def solutions(self, problem, alphas, ratio):
         """The Solution at each strength."""
@@ -108,7 +121,7 @@ class Search:
         for k, (train, test) in enumerate(folds):
             part = self.whole.of(train)
             model._check_training_part(part, f"in the training part of fold {k}")
-            own, judged = self.problem(part, f" in the training part of fold {k}"), self.whole.of(test)
+            own, judged = self.problem(part, f" in the training part of fold {k}", IN_FOLDS), self.whole.of(test)
             model._check_some_weight(judged.weights, f" in the test part of fold {k}")
             for r, ratio in enumerate(ratios):
                 for s, solution in enumerate(self.solutions(own, alphas[r], ratio)):

@@ -23,7 +23,7 @@ from fastreg.reference.losses import LOSSES
 SWEEPS = 5  # of coordinate descent on the weights that are not zero, before all are looked at again
 ROUNDS = 50  # of that at most, in an iteration
 ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
-LARGEST_SYSTEM = 400  # weights that are solved for together, at most
+LARGEST_SYSTEM = 1000  # weights that are solved for together, at most
 LARGEST_WORK = 4e9  # multiplications of one such system, at most
 LARGEST_SHARE = 100  # the same, for each value of these features in sparse samples
 SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more than the features
@@ -237,7 +237,8 @@ def joint_direction(objective, w, margins, slopes, least):
     pairs = softmax.movable(w, gradient, penalty)
     classes, features = np.nonzero(pairs.T)  # by class
     n = len(features)
-    if n == 0 or n * n * len(slopes) > LARGEST_WORK:
+    is_large = n * n * len(slopes) > LARGEST_WORK or n * len(slopes) > 4 * max(columns.data.size, SMALL)
+    if n == 0 or is_large:
         return None
     gradient -= np.outer(columns.centres, total)
     system = softmax.system(objective, pairs, margins, gradient.T[pairs.T], total)

@@ -35,7 +35,7 @@ def draw(found, weights, ax=None):
     ax.set_ylabel("loss")
     ax.set_title(f"l1_ratio = {found.strength[1]:g}, chosen alpha = {found.strength[0]:.3g}")
     handles = [pair for panel in (ax, counts) for pair in zip(*panel.get_legend_handles_labels())]
-    ax.legend(*zip(*handles), fontsize="small")
+    ax.legend(*zip(*handles), fontsize="small", loc="upper center")
     if lower is None:
         ax.set_xlabel("alpha")
     else:

@@ -60,9 +60,9 @@ def null_model(objective, constant, reference, tol, max_iter):
     """The Solution without penalised features; `reference` is the objective of the best constant."""
     zeros = np.zeros((objective.x.shape[1], len(constant)))
     factors = objective.penalty.factors
-    if factors is None or factors.all():
+    free = np.zeros(0, np.intp) if factors is None else np.flatnonzero(factors == 0)
+    if len(free) == 0 and not objective.intercept:
         return Solution(zeros, constant, 0, True)
-    free = np.flatnonzero(factors == 0)
     own, *rest = minimise(restricted(objective, free), zeros[free], constant, reference, tol, max_iter)
     zeros[free] = own
     return Solution(zeros, *rest)

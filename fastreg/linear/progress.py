@@ -12,7 +12,10 @@ from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 
 LARGEST, LEAST_SHARE = 0.1, 1e-5  # of the strengths where only their number is given
-MEMORY_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+GROUPS = (  # limits of a container, and what it has taken
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def strengths_of(given, ratios):
@@ -27,11 +30,10 @@ def strengths_of(given, ratios):
 def available_memory():
     """The bytes that this process can still get, as far as the system says; infinite if it does not."""
     limits = [np.inf]
-    for name in MEMORY_FILES:
-        try:
-            limits.append(float(Path(name).read_text(encoding="ascii")))
-        except (OSError, ValueError):  # no such file, or "max"
-            continue
+    for names in GROUPS:
+        with suppress(OSError, ValueError):  # no such file, or "max"
+            limit, taken = (float(Path(name).read_text(encoding="ascii")) for name in names)
+            limits.append(limit - taken)
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         limits += [1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]

@@ -4,9 +4,14 @@ Each strength has the bits of a Stream of its own. Before a sample is learnt, al
 these losses, progressive validation (Blum, Kalai & Langford 1999), judges them in the first pass over the data.
 """
 
+from math import inf
+
 import numpy as np
 
-from fastreg.linear.factors import penalty_of
+from fastreg._boundary.linear import Learner, record_type
+from fastreg._boundary.strengths import StrengthLearner, lanes_of, new_records
+from fastreg._boundary.strengths import record_type as strengths_record_type
+from fastreg.linear.factors import NONE, check_products, penalty_of
 from fastreg.linear.stream import OPTIMIZERS, Stream
 
 
@@ -28,138 +33,162 @@ class StrengthStream:
     """
 
     def __init__(self, features, columns, strengths, dtype, optimizer, intercept, positive=False):
-        self.optimizer, self.positive = optimizer, bool(positive)
-        self.shape, self.dtype, self.has_intercept = (features, columns), np.dtype(dtype), bool(intercept)
-        self.strengths = checked_strengths(strengths)
-        self._streams = [
-            Stream(features, columns, dtype, optimizer, intercept, positive) for _ in range(len(self.strengths))
-        ]
-        count = len(self.strengths)
-        self._count, self._weight, self._squares = 0, 0.0, 0.0
-        self._means, self._firsts, self._seconds = np.zeros(count), np.zeros(count + 1), np.zeros((count + 1,) * 2)
+        self.strengths = checked_strengths(strengths, np.dtype(dtype))
+        self._shared = SharedStream(features, columns, dtype, optimizer, intercept, positive, self.strengths)
 
     @staticmethod
     def required_memory(features, columns, strengths, dtype, optimizer):
-        """The bytes that the weights of so many strengths, and their state, take."""
-        per_weight = (1 + len(OPTIMIZERS[optimizer].initial_state)) * np.dtype(dtype).itemsize
-        return features * strengths * (columns * per_weight + 16)
+        """The bytes that the weights at so many strengths take, with the state of their optimizer."""
+        direction = OPTIMIZERS[optimizer].direction
+        size = strengths_record_type(direction, np.dtype(dtype), columns, strengths).itemsize
+        return features * size + 8 * (lanes_of(strengths) + 1) * (lanes_of(strengths) + 17 + 10 * columns)
 
-    @property
-    def completed(self):
-        """The number of samples trained on."""
-        return self._streams[0].completed
+    # The settings and numbers that all strengths share
 
-    @property
-    def epochs(self):
-        """The number of epochs of the last call."""
-        return self._streams[0].epochs
-
-    @property
-    def scale(self):
-        """The mean size of the samples, updated when their number is a power of two."""
-        return self._streams[0].scale
+    shape = property(lambda self: self._shared.shape, doc="The numbers of features and of columns.")
+    dtype = property(lambda self: self._shared.dtype, doc="The dtype of the weights.")
+    optimizer = property(lambda self: self._shared.optimizer, doc="The name of the optimizer.")
+    has_intercept = property(lambda self: self._shared.has_intercept, doc="Whether there is an intercept.")
+    positive = property(lambda self: self._shared.positive, doc="Whether the weights cannot be negative.")
+    completed = property(lambda self: self._shared.completed, doc="The number of samples trained on.")
+    epochs = property(lambda self: self._shared.epochs, doc="The number of epochs of the last call.")
+    scale = property(lambda self: self._shared.scale, doc="See Stream.scale.")
 
     def factors_of(self, penalty_factor):
         """The checked penalty factors: see Stream.factors_of."""
-        return self._streams[0].factors_of(penalty_factor)
+        return self._shared.factors_of(penalty_factor)
 
     def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
-        """One step for each entry of `order`; returns for each strength the sum of the losses before the steps.
+        """One step for each entry of `order`; returns for each strength the sum of the losses before the steps, (S,).
 
-        A call completes or changes nothing; see Stream.learn. The l21 of the task is 0, and its l1 and l2 are not used.
+        A call completes or changes nothing. It cannot be interrupted, because a copy for that would take as much memory
+        again; with ``private=True`` it can be, between chunks, and then the caller discards the stream. The l1 and l2
+        of the task are not used, and its l21 is 0.
         """
         if task.strengths[2]:
             raise ValueError(f"strengths: expected no group lasso with many strengths, got l21 = {task.strengths[2]!r}")
-        new = self.copy()
-        totals = np.zeros(len(self.strengths))
-        for k in range(len(order)):
-            own = None if weights is None else weights[k : k + 1]
-            losses = [
-                stream.learn(samples, order[k : k + 1], targets, own, task._replace(strengths=(l1, l2, 0.0)), epochs)
-                for stream, (l1, l2) in zip(new._streams, self.strengths.tolist())
-            ]
-            totals += losses
-            new._judge(np.array(losses), 1.0 if own is None else own[0])
-        vars(self).update(vars(new))
-        return totals
-
-    def _judge(self, losses, weight):
-        """Add weighted losses of one sample, all but the last entry of the sums below, which belongs to no strength."""
-        if not weight > 0:
-            return
-        error = np.append(losses / weight - self._means, 0.0)
-        self._count, self._weight = self._count + 1, self._weight + weight
-        share = weight / self._weight
-        factor = share**2 * self._squares + (weight * (1 - share)) ** 2
-        errors = error[:, np.newaxis] - error
-        self._seconds += errors * (factor * errors - 2 * share * (self._firsts[:, np.newaxis] - self._firsts))
-        self._firsts += weight**2 * (1 - share) * error - share * self._squares * error
-        self._means += share * error[:-1]
-        self._squares += weight**2
+        task = task._replace(strengths=(1.0, 1.0, 0.0))
+        if private:
+            return self._shared._learn_in_chunks(samples, order, targets, weights, task, epochs)
+        return self._shared.learner.learn(lambda: self._shared._prepare(samples, order, targets, weights, task, epochs))
 
     # Progressive validation
 
     @property
     def counts(self):
         """The number of samples in the mean losses, and their total weight."""
-        return self._count, self._weight
+        (count, weight, _), *_ = self._shared.learner.judged()
+        return count, weight
 
     @property
     def mean_losses(self):
         """The weighted mean of the losses before each step, (S,); NaN before the first one."""
-        return self._means.copy() if self._count else np.full(len(self._means), np.nan)
+        (count, *_), means, _ = self._shared.learner.judged()
+        return means.copy() if count else np.full(len(means), np.nan)
 
     def standard_errors(self, reference=None):
         """The standard errors of the mean losses, (S,), or of their differences to that of strength `reference`.
 
-        Infinite until there are two samples. The losses of samples are independent as far as they are of the past.
+        Those of a weighted mean of independent samples, in proportion to √(Σ v²·(l − m)²)/Σ v. NaN before there are two
+        samples.
         """
-        if not self._count:
-            return np.full(len(self._means), np.nan)
-        left = 1 - self._squares / self._weight**2
-        squares = np.maximum(0, self._seconds[-1 if reference is None else reference, :-1])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.sqrt(squares / left) / self._weight if left > 0 else np.full(len(squares), np.inf)
+        (count, weight, squares), means, seconds = self._shared.learner.judged()
+        if count < 2:
+            return np.full(len(means), np.nan)
+        left = 1 - squares / weight**2  # the unbiased estimate; for equal weights 1 − 1/n
+        if reference is None:
+            sums = seconds[-1]
+        else:
+            sums = np.concatenate([seconds[reference, :reference], [0.0], seconds[reference + 1 : -1, reference]])
+        return np.sqrt(np.maximum(0, sums) / left) / weight
 
     # Weights
 
     def single(self, s):
         """The model at strength `s`, as a Stream with the same bits that goes on learning from here."""
-        return self._streams[s].copy()
+        return self._shared.single(s)
 
     def weights(self, s):
         """The weights at strength `s` after all pending penalties, (columns, features)."""
-        return self._streams[s].coef()
+        return self._shared.learner.weights(range(len(self.strengths))[s]).T
 
     def intercepts(self, s):
         """The intercept at strength `s`, (columns,); zero if there is none."""
-        return self._streams[s].intercept()
+        return self._shared.learner.intercepts(range(len(self.strengths))[s])
 
     def nonzeros(self):
         """The number of weights that are not zero, (S,)."""
-        return np.array([np.count_nonzero(self.weights(s)) for s in range(len(self.strengths))])
+        return self._shared.learner.nonzeros()
 
     def penalty(self, s):
         """The penalty of the weights at strength `s`, with the penalty factors of the last call."""
-        return penalty_of(self.weights(s), (*self.strengths[s].tolist(), 0.0), self._streams[s].learner.factors)
+        return penalty_of(self.weights(s), (*self.strengths[s].tolist(), 0.0), self._shared.learner.factors)
 
     def copy(self):
         """A consistent copy, even if another thread trains."""
         new = object.__new__(type(self))
-        vars(new).update(vars(self))
-        new._streams = [stream.copy() for stream in self._streams]
-        for name in ("_means", "_firsts", "_seconds"):
-            setattr(new, name, getattr(self, name).copy())
+        vars(new).update(vars(self), _shared=self._shared.copy())
         return new
 
 
-def checked_strengths(strengths):
-    """A read-only copy of strengths (S, 2); ValueError unless they are finite and not negative."""
+class SharedStream(Stream):
+    """What StrengthStream shares with Stream: learning rates, scales and checks of a call."""
+
+    def __init__(self, *settings):
+        *settings, self._strengths = settings
+        super().__init__(*settings)
+
+    def _new_learner(self, factors=None):
+        features, columns = self.shape
+        direction, initial_state, initial_stamp, _ = OPTIMIZERS[self.optimizer]
+        records = new_records(features, strengths_record_type(direction, self.dtype, columns, len(self._strengths)))
+        if "inverse" in records.dtype.names:
+            records["inverse"], records["total"] = initial_stamp
+        for name, x in zip("ab", initial_state):
+            if x:  # to write zeros would take memory for records that are never used
+                records[name] = x
+        shape = columns, lanes_of(len(self._strengths))
+        own = [np.full(shape, x, self.dtype) for x in (0.0, *initial_state)] if self.has_intercept else []
+        return StrengthLearner(records, direction, own, self._strengths, 0.0 if self.positive else -inf, factors)
+
+    def _prepare(self, samples, order, targets, weights, task, epochs):
+        prepared = super()._prepare(samples, order, targets, weights, task, epochs)
+        factor = prepared[5][1, -1]  # what l1 and l2 are multiplied by: see StrengthLearner.learn
+        with np.errstate(over="ignore"):  # checked here
+            check_products(self._strengths.max() * factor, task.factors.largest, self.dtype)
+        return prepared
+
+    def _learn_in_chunks(self, *args):
+        return super()._learn_in_chunks(*args)
+
+    def single(self, s):
+        """See StrengthStream."""
+        new = object.__new__(Stream)
+        state = {name: x for name, x in vars(self).items() if name not in ("_learner", "_strengths", "_factors")}
+        vars(new).update(state, _factors=NONE)
+        fields, intercept, record, numbers, factors = self.learner.state_of(range(len(self._strengths))[s])
+        direction = self.learner.direction
+        records = np.zeros(self.shape[0], record_type(direction, self.dtype, self.shape[1]))
+        for name in "wab":
+            if name in fields:
+                records[name] = fields[name]
+        if "inverse" in fields:
+            records["stamp"] = np.stack([fields["inverse"], fields["total"]], axis=1)
+        elif "stamp" in fields:
+            records["stamp"][:, 0] = fields["stamp"]
+        new._learner = Learner(records, direction, intercept, factors, low=0.0 if self.positive else -inf)
+        new._learner.restore_numbers(record, numbers)
+        return new
+
+
+def checked_strengths(strengths, dtype):
+    """A read-only copy of strengths (S, 2); ValueError unless the dtype can hold them, and they are not negative."""
     strengths = np.array(strengths, dtype=float)
     if strengths.ndim != 2 or strengths.shape[1] != 2 or not len(strengths):
         raise ValueError(f"strengths: expected an array of shape (S, 2), l1 and l2, got shape {strengths.shape}")
-    bad = ~(np.isfinite(strengths) & (strengths >= 0))
+    with np.errstate(over="ignore"):
+        bad = ~(np.isfinite(strengths.astype(dtype)) & (strengths >= 0))
     if bad.any():
-        raise ValueError(f"strengths: expected finite numbers, not negative, got {strengths[bad][0]!r}")
+        raise ValueError(f"strengths: expected finite {dtype} numbers, not negative, got {strengths[bad][0]!r}")
     strengths.flags.writeable = False
     return strengths

@@ -1,0 +1,186 @@
+"""The strength along a stream: single models at each strength, splits, the choice, files, and memory."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from linear_cases import LOSSES, OPTIMIZERS, data, is_classifier, make
+
+from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressorCV, progress
+
+ALPHAS = (0.3, 0.03, 0.003)
+
+
+def first(loss, y):
+    return {"classes": np.unique(y)} if is_classifier(loss) else {}
+
+
+def choosing(loss, **options):
+    kind = StreamingClassifierCV if is_classifier(loss) else StreamingRegressorCV
+    return kind(loss, **{"alphas": ALPHAS} | options)
+
+
+def trained(loss="log_loss", size=60, classes=2, **options):
+    x, y = data(loss, 60, 8, classes=classes)
+    model = choosing(loss, **options)
+    for k in range(0, 60, size):
+        model.partial_fit(x[k : k + size], y[k : k + size], **first(loss, y))
+    return model, x, y
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", ["log_loss", "multinomial", "squared_error", "poisson"])
+def test_each_strength_has_the_bits_of_a_single_model(loss, optimizer):
+    model, x, y = trained(loss, optimizer=optimizer, classes=3, size=20)
+    for alpha, coef, intercept in zip(ALPHAS, model.coef_path_, model.intercept_path_):
+        single = make(loss, optimizer, alpha=alpha, l1_ratio=1.0)
+        single._default_schedule = "invscaling"  # of "sgd"; that of the classifier depends on the strength
+        single.partial_fit(x, y, **first(loss, y))
+        assert single.coef_.tobytes() == coef.tobytes()
+        assert single.intercept_.tobytes() == intercept.tobytes()
+    assert (model.coef_ == model.coef_path_[ALPHAS.index(model.alpha_)]).all()
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_the_choice_does_not_depend_on_how_the_stream_is_split(size):
+    whole, own = trained()[0], trained(size=size)[0]
+    for name in ("coef_path_", "intercept_path_", "progressive_loss_", "progressive_standard_error_", "coef_"):
+        assert getattr(own, name).tobytes() == getattr(whole, name).tobytes()
+    assert own.alpha_ == whole.alpha_
+
+
+def test_the_progressive_loss_is_that_of_predictions_before_they_are_learnt():
+    x, y = data("log_loss", 60, 8)
+    weights = np.random.default_rng(0).integers(0, 4, 60).astype(float)
+    model = StreamingClassifierCV(alphas=ALPHAS)
+    model.partial_fit(x, y, classes=[0, 1], sample_weight=weights)
+    for s, alpha in enumerate(ALPHAS):
+        single, losses = StreamingClassifier(alpha=alpha, l1_ratio=1.0), np.full(60, np.log(2))
+        for k in range(60):
+            if k and weights[:k].any():
+                losses[k] = np.logaddexp(0, -(2.0 * y[k] - 1) * single.decision_function(x[k : k + 1])[0])
+            single.partial_fit(x[k : k + 1], y[k : k + 1], classes=[0, 1], sample_weight=weights[k : k + 1])
+        mean = np.average(losses, weights=weights)
+        assert model.progressive_loss_[s] == pytest.approx(mean)
+        share = weights / weights.sum()
+        error = np.sqrt((share**2 * (losses - mean) ** 2).sum() / (1 - (share**2).sum()))
+        assert model.progressive_standard_error_[s] == pytest.approx(error, rel=0.05)
+
+
+def test_rules_along_a_stream():
+    least, strong = trained(rule="min", alphas=8)[0], trained(rule="1se", alphas=8)[0]
+    loss, error = least.progressive_loss_, least.progressive_standard_error_
+    assert least.alphas_[[0, -1]].tolist() == pytest.approx([0.1, 1e-6])
+    assert least.alpha_ == least.alphas_[loss.argmin()]
+    within = loss <= loss.min() + error[loss.argmin()]
+    assert strong.alpha_ == strong.alphas_[within.argmax()] > least.alpha_
+    assert strong.set_params(rule="min").alpha_ == least.alpha_
+    assert not hasattr(least, "loss_path_")
+    assert hasattr(least, "path_")
+
+
+def test_several_shares_of_l1():
+    model = trained(l1_ratio=[0.5, 1.0])[0]
+    assert model.alphas_.shape == model.progressive_loss_.shape == (2, 3)
+    ratio, s = np.unravel_index(model.progressive_loss_.argmin(), (2, 3))
+    assert (model.l1_ratio_, model.alpha_) == ([0.5, 1.0][ratio], ALPHAS[s])
+    assert model.coef_path_.shape == (3, 1, 8)
+
+
+def test_copies_and_files_go_on_with_the_same_bits():
+    model, x, y = trained()
+    others = [pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    model.partial_fit(x, y)
+    for other in others:
+        other.partial_fit(x, y)
+        assert other.coef_path_.tobytes() == model.coef_path_.tobytes()
+        assert other.progressive_loss_.tobytes() == model.progressive_loss_.tobytes()
+
+
+def test_a_file_of_a_sparsified_model_has_the_chosen_strength_alone():
+    model, x, y = trained()
+    margins = model.decision_function(x)
+    other = pickle.loads(pickle.dumps(model.sparsify()))
+    assert (other.alpha_, other.decision_function(x).tolist()) == (model.alpha_, margins.tolist())
+    assert other.progressive_loss_.tolist() == model.progressive_loss_.tolist()
+    with pytest.raises(AttributeError, match="from a file of a sparsified stream has no coef_path_"):
+        _ = other.coef_path_
+    assert other.partial_fit(x, y).alpha_ == ALPHAS[model.alphas_.tolist().index(model.alpha_)]
+    model.partial_fit(x, y)  # the model itself goes on with all
+    assert model.coef_path_.shape == (3, 8)
+
+
+def test_fit_after_a_stream_is_a_new_model_and_the_other_way_round():
+    model, x, y = trained()
+    again = model.fit(x, y)
+    assert again.loss_path_.shape == (3, 5)
+    assert not hasattr(again, "progressive_loss_")
+    alpha = again.alpha_
+    assert again.partial_fit(x, y).alpha_ == alpha
+
+
+def test_the_model_of_the_moment_is_a_plain_one():
+    model, x, _ = trained(rule="1se")
+    assert model.predict_proba(x).shape == (60, 2)
+    assert model.report()["coef_"].zeros == model.zeros()
+    assert model.penalty() == pytest.approx(model.alpha_ * np.abs(model.coef_).sum())
+    with pytest.raises(AttributeError, match="coef_: cannot be set while all strengths are trained"):
+        model.coef_ = np.zeros((1, 8))
+    assert len(model.path_["alpha"]) == 3
+
+
+def test_memory_is_known_beforehand(monkeypatch):
+    x, y = data("log_loss", 60, 8)
+    small, large = (StreamingClassifierCV(alphas=n).required_memory(10**6) for n in (2, 40))
+    assert 0 < 4 * small < large
+    assert StreamingClassifierCV().required_memory(100, 5) > 3 * StreamingClassifierCV().required_memory(100, 2)
+    assert StreamingRegressorCV().required_memory(10**6, np.float32) < StreamingRegressorCV().required_memory(10**6)
+    model = StreamingClassifierCV(alphas=ALPHAS)
+    monkeypatch.setattr(progress, "available_memory", lambda: 100.0)
+    with pytest.raises(MemoryError, match=r"alphas: .* 1e-07 GB are left; 3 strengths of 8 features and 1 columns"):
+        model.partial_fit(x, y, classes=[0, 1])
+    assert not hasattr(model, "alpha_")
+    monkeypatch.undo()
+    assert 1e6 < progress.available_memory() < 1e15
+    assert model.partial_fit(x, y, classes=[0, 1]).alpha_ in ALPHAS
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alphas": [0.1]}, "alphas, l1_ratio: expected those of the first call"),
+        ({"l1_ratio": 0.5}, "alphas, l1_ratio: expected those of the first call"),
+        ({"optimizer": "sgd"}, "optimizer: expected 'ftrl', as in the first call, got 'sgd'"),
+        ({"positive": True}, "positive: expected False, as in the first call"),
+        ({"rule": "max"}, "rule: expected one of"),
+    ],
+)
+def test_parameters_that_change_along_the_stream(options, message):
+    model, x, y = trained()
+    before = model.coef_path_.tobytes()
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**options).partial_fit(x, y)
+    model.set_params(alphas=ALPHAS, l1_ratio=1.0, optimizer="ftrl", positive=False, rule="min")
+    assert model.coef_path_.tobytes() == before
+
+
+def test_groups_of_several_classes_are_refused():
+    x, y = data("multinomial", 60, 8, classes=3)
+    with pytest.raises(ValueError, match="group: expected None with partial_fit at many strengths"):
+        StreamingClassifierCV("multinomial", group="features").partial_fit(x, y, classes=np.unique(y))
+
+
+def test_before_the_first_sample_that_counts_the_strongest_strength_is_chosen():
+    x, y = data("log_loss", 60, 8)
+    model = StreamingClassifierCV(alphas=ALPHAS).partial_fit(x, y, classes=[0, 1], sample_weight=0.0)
+    assert model.alpha_ == ALPHAS[0]
+    assert np.isnan(model.progressive_loss_).all()
+    assert not model.coef_.any()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_losses(loss):
+    model, *_ = trained(loss)
+    assert np.isfinite(model.progressive_loss_).all()
+    assert model.alpha_ == ALPHAS[model.progressive_loss_.argmin()]
