@@ -61,5 +61,6 @@ mathjax = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static" / "
 html_static_path = ["_static", str(mathjax)]
 mathjax_path = mathjax.name
 html_css_files = ["site.css"]
+html_domain_indices = False  # the reference names its modules
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": False}

@@ -28,10 +28,10 @@ def members(kind, documented=()):
     others = [base for base in bases[1:] if base in documented]
     found = [name for base in reversed(bases) for name, x in vars(base).items() if is_documented(name, x)]
 
-    def is_shared(name):
-        return any(inspect.getattr_static(kind, name) is inspect.getattr_static(base, name, None) for base in others)
+    def own(base, name):  # torch wraps `step` of a class when it is first constructed
+        return inspect.unwrap(inspect.getattr_static(base, name, None))
 
-    return [name for name in dict.fromkeys(found) if not is_shared(name)]
+    return [name for name in dict.fromkeys(found) if not any(own(kind, name) is own(base, name) for base in others)]
 
 
 def is_documented(name, x):

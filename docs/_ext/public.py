@@ -79,9 +79,12 @@ def parse(directive, lines):
     return node.children
 
 
-def hide_internal(app, what, name, x, options, arguments, result):
-    """No signature for a class that is constructed only through its subclasses."""
-    return ("", result) if what == "class" and "use one of the subclasses" in (x.__doc__ or "") else None
+def adapt_signature(app, what, name, x, options, arguments, result):
+    """No signature for a class that is constructed only through its subclasses; inf as people write it."""
+    if what == "class" and "use one of the subclasses" in (x.__doc__ or ""):
+        return "", result
+    text = getattr(x, "__text_signature__", None) or ""
+    return (text.replace("1e999", "inf"), result) if "1e999" in text else None
 
 
 def find_in_bases(app, env, node, content):
@@ -100,5 +103,5 @@ def find_in_bases(app, env, node, content):
 def setup(app):
     app.add_directive("public", Public)
     app.connect("missing-reference", find_in_bases)
-    app.connect("autodoc-process-signature", hide_internal)
+    app.connect("autodoc-process-signature", adapt_signature, priority=400)  # before numpydoc
     return {"parallel_read_safe": True, "parallel_write_safe": True}

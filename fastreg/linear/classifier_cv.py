@@ -193,7 +193,7 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
         Examples
         --------
         >>> from fastreg.linear import StreamingClassifierCV
-        >>> StreamingClassifierCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 100_000_000
+        >>> StreamingClassifierCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 10**9
         True
         """
         return self._required_memory(n_features, 1 if n_classes == 2 else n_classes, dtype)

@@ -122,7 +122,7 @@ class StreamingRegressorCV(ChosenStrength, StreamingRegressor):
         Examples
         --------
         >>> from fastreg.linear import StreamingRegressorCV
-        >>> StreamingRegressorCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 100_000_000
+        >>> StreamingRegressorCV(alphas=[0.1, 0.01]).required_memory(n_features=1_000_000) < 10**9
         True
         """
         return self._required_memory(n_features, 1, dtype)

@@ -110,6 +110,11 @@ class Optimizer(StepSettings, Values, StateDict):
     (array([0.95, 0.95]), array([-0.1, -0.1]))
     >>> optimizer.penalty(by="group")
     [1.9, 0.0]
+    >>> grads = [[np.zeros((2, 2))], [np.ones(2)]]
+    >>> optimizer.bind(grads)  # from now on, step() uses what these arrays contain
+    >>> optimizer.step()
+    >>> bias
+    array([-0.2, -0.2])
     """
 
     _directions: ClassVar[dict[str, dict]] = {}  # by name in fastreg.reference: settings that select each
@@ -278,16 +283,6 @@ class Optimizer(StepSettings, Values, StateDict):
         ------
         TypeError, ValueError, FloatingPointError
             Before any weight or state is written.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import fastreg
-        >>> w, b = np.ones(2), np.zeros(1)
-        >>> optimizer = fastreg.SGD([w, b], lr=0.5)
-        >>> optimizer.step([np.array([1.0, 0.0]), None])
-        >>> w, b
-        (array([0.5, 1. ]), array([0.]))
         """
         flat = None if grads is None else self._flatten(grads)
         if self._may_remove:
@@ -316,19 +311,6 @@ class Optimizer(StepSettings, Values, StateDict):
         grads : the form of params
             Buffers. Before every step, write new gradients into them (``g[...] = ...``). They cannot be resized while
             they are bound, and they are not pickled. None unbinds them.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import fastreg
-        >>> w, grad = np.ones(2), np.zeros(2)
-        >>> optimizer = fastreg.SGD(w, lr=0.5)
-        >>> optimizer.bind(grad)
-        >>> for value in (1.0, 0.5):
-        ...     grad[...] = value
-        ...     optimizer.step()
-        >>> w
-        array([0.25, 0.25])
         """
         self._tensors.bind(None if grads is None else self._flatten(grads))
 

@@ -16,7 +16,7 @@ class Adagrad(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, differentiable, fused, l1, l2, l21, gamma, mode, theta, bounds, \
     group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
+        As for every :class:`fastreg.torch.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
         the penalty to the gradient, as torch does with weight_decay.
     lr_decay : float, default 0
         After t steps, the learning rate is lr/(1 + t·lr_decay).

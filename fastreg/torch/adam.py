@@ -18,7 +18,7 @@ class Adam(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, capturable, differentiable, fused, l1, l2, l21, gamma, mode, theta, \
     bounds, group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
+        As for every :class:`fastreg.torch.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
         the penalty to the gradient, as torch does with weight_decay.
     betas : pair of float, or of tensors with one element, default (0.9, 0.999)
         Decay rates of the mean and of the mean square, at least 0, below 1.

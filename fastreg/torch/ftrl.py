@@ -18,7 +18,7 @@ class FTRL(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, capturable, differentiable, fused, l1, l2, l21, gamma, bounds, \
     group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`. There is no mode: zeros are always exact.
+        As for every :class:`fastreg.torch.Optimizer`. There is no mode: zeros are always exact.
     beta : float, default 1.0
         McMahan's beta, added to the root of the sum of squares.
     initial_accumulator_value : float, default 0.0

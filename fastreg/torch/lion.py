@@ -14,7 +14,7 @@ class Lion(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, capturable, differentiable, fused, l1, l2, l21, gamma, mode, theta, \
     bounds, group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`, but the only mode is "decoupled": the others, and so a
+        As for every :class:`fastreg.torch.Optimizer`, but the only mode is "decoupled": the others, and so a
         finite gamma and l21, have no meaning for moves of a fixed length.
     betas : pair of float, default (0.9, 0.99)
         Weight of the mean in the sign, and decay rate of the mean; at least 0, below 1.

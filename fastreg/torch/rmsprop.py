@@ -14,7 +14,7 @@ class RMSprop(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, capturable, differentiable, l1, l2, l21, gamma, mode, theta, bounds, \
     group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
+        As for every :class:`fastreg.torch.Optimizer`, but not ``mode="truncated"``. ``mode="subgradient"`` adds
         the penalty to the gradient, as torch does with weight_decay.
     alpha : float, default 0.99
         Decay rate of the mean square, from 0 to 1.

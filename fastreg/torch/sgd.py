@@ -14,7 +14,7 @@ class SGD(Optimizer):
     ----------
     params, lr, weight_decay, maximize, foreach, differentiable, fused, l1, l2, l21, gamma, mode, theta, bounds, \
     group_axis, penalty_factor, on_nonfinite, threads
-        As for every :class:`fastreg.torch.base.Optimizer`. ``mode="subgradient"`` adds the penalty to the gradient, as
+        As for every :class:`fastreg.torch.Optimizer`. ``mode="subgradient"`` adds the penalty to the gradient, as
         torch does with weight_decay.
     momentum : float, default 0
         At least 0, below 1; torch takes larger ones, too.
