@@ -64,45 +64,49 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
                         const floating* after, const floating* later, floating* w) noexcept nogil:
     """A step of a column with the sample x; returns the inner product of its weights with the next sample.
 
-    Prefetches the one after that, unless it is NULL. In blocks, of which the results are written when all of them are
-    known, as in `dense`: loops over chunks of a fixed length of 8 were unrolled before they could be vectorised, and
-    took up to four times as long (DenseEpoch in benchmarks/suite/linear.py).
+    Prefetches the one after that, unless it is NULL. In blocks, so that weights are in cache when they are multiplied.
+    The loops are in place: of copies to local arrays as in `dense`, gcc makes string instructions, a quarter of the
+    time, and with chunks of a fixed length as short as 8 nothing is vectorised (DenseEpoch in benchmarks/suite).
     """
     cdef Proximal m = Proximal(0)
     cdef double[MARGIN_LANES] sums
-    cdef floating[DENSE_BLOCK] w_, a_, b_, roots
-    cdef Py_ssize_t pitch = contiguous_pitch(t), i, j, k, n
+    cdef floating[DENSE_BLOCK] f_
+    cdef Py_ssize_t pitch = contiguous_pitch(t), rows = t.rows, i, j, k, n
     cdef floating* a = w + pitch
     cdef floating* b = a + pitch
+    cdef floating* roots = b + pitch
+    cdef Factor own = factors_in(&f, f_)  # a copy, so that there are not too many arrays that might overlap
+    cdef floating state, squares, root_n
     cdef bint clips = t.low > -INFINITY or t.high < INFINITY
     cdef floating low = <floating>t.low, high = <floating>t.high
     for j in range(MARGIN_LANES):
         sums[j] = 0
-    for k in range((t.rows + DENSE_BLOCK - 1) // DENSE_BLOCK):
+    for k in range((rows + DENSE_BLOCK - 1) // DENSE_BLOCK):
         i = DENSE_BLOCK*k
-        n = min(t.rows - i, <Py_ssize_t>DENSE_BLOCK)
+        n = min(rows - i, <Py_ssize_t>DENSE_BLOCK)
         if later != NULL:
             prefetch_range(<const char*>(later + i), <const char*>(later + i + n))
+        if Factor is PerCoordinate:
+            for j in range(n):
+                f_[j] = factor_at(&f, i + j, x)
         for j in range(n):
-            if Lazy is not Plain:
-                a_[j] = a[i + j]
             if Lazy is FTRL:
-                b_[j], roots[j] = b[i + j], b[pitch + i + j]
-                accumulate_with_root(&d, w[i + j], slope*x[i + j], a_ + j, b_ + j, roots + j)
-                w_[j] = solve(&d, &p, a_[j], b_[j], factor_at(&f, i + j, x))
+                state, squares, root_n = a[i + j], b[i + j], roots[i + j]
+                accumulate_with_root(&d, w[i + j], slope*x[i + j], &state, &squares, &root_n)
+                w[i + j] = solve(&d, &p, state, squares, factor_at(&own, j, x))
+                a[i + j], b[i + j], roots[i + j] = state, squares, root_n
+            elif Lazy is Adagrad:
+                state = a[i + j]
+                w[i + j] = step(&d, &m, &p, w[i + j], slope*x[i + j], &state, <floating*>NULL, <floating*>NULL,
+                                factor_at(&own, j, x))
+                a[i + j] = state
             else:
-                w_[j] = step(&d, &m, &p, w[i + j], slope*x[i + j], a_ + j, b_ + j, <floating*>NULL,
-                             factor_at(&f, i + j, x))
+                w[i + j] = step(&d, &m, &p, w[i + j], slope*x[i + j], <floating*>NULL, <floating*>NULL,
+                                <floating*>NULL, factor_at(&own, j, x))
         if clips:
             for j in range(n):
-                w_[j] = within(w_[j], low, high)
-        add_products(after + i, w_, n, sums)
-        for j in range(n):
-            w[i + j] = w_[j]
-            if Lazy is not Plain:
-                a[i + j] = a_[j]
-            if Lazy is FTRL:
-                b[i + j], b[pitch + i + j] = b_[j], roots[j]
+                w[i + j] = within(w[i + j], low, high)
+        add_products(after + i, w + i, n, sums)
     return sum_of_lanes(sums, 1)
 
 
