@@ -185,7 +185,7 @@ def denominator(d, squares):
 
 def curvature(d, n):
     """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
-    return denominator(rounded(d, n.dtype), n) * n.dtype.type(1 / d.lr)
+    return denominator(rounded(d, n.dtype), n) * n.dtype.type(np.float64(1) / d.lr)
 
 
 def solve(d, p, z, n, f=None):
@@ -245,7 +245,7 @@ def accumulate_with_root(d, w, g, z, n, root_n):
     before = root_n.copy()
     n[...] = n + g * g
     root_n[...] = np.sqrt(n)
-    z[...] = z + (g - (root_n - before) * w.dtype.type(1 / d.lr) * w)
+    z[...] = z + (g - (root_n - before) * w.dtype.type(np.float64(1) / d.lr) * w)
 
 
 # -- One step ---------------------------------------------------------------------------------------------------------
