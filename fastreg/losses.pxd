@@ -99,8 +99,8 @@ cdef inline double loss(const Loss* f, double margin, double y) noexcept nogil:
     cdef double z = y*margin
     cdef double r = margin - y
     cdef double p = f.parameter
-    if f.code == LOG_LOSS:
-        return log1p(1 + expm1(-z)) if z > 0 else log1p(1 + expm1(z)) - z
+    if f.code == LOG_LOSS:  # of the same expm1 as its slope
+        return log1p(1/(1 + expm1(z))) if z > 0 else log1p(1 + expm1(z)) - z
     elif f.code == HINGE:
         return positive_part(1 - z, f.smoothing)
     elif f.code == SQUARED_HINGE:

@@ -156,7 +156,7 @@ cdef inline floating denominator(const Adaptive* d, floating squares) noexcept n
 
 cdef inline floating curvature(const FTRL* d, floating n) noexcept nogil:
     """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
-    return denominator(d, n)/<floating>d.lr
+    return denominator(d, n)*<floating>(1/d.lr)
 
 
 cdef inline floating solve(const FTRL* d, const Penalty* p, floating z, floating n, floating f) noexcept nogil:
@@ -252,9 +252,17 @@ cdef inline floating move(const Direction* d, floating g, floating* a, floating*
 
 cdef inline void accumulate(const FTRL* d, floating w, floating g, floating* z, floating* n) noexcept nogil:
     """FTRL-Proximal: the state takes in the gradient g at w."""
-    cdef floating before = root(n[0])
+    cdef floating root_n = root(n[0])
+    accumulate_with_root(d, w, g, z, n, &root_n)
+
+
+cdef inline void accumulate_with_root(const FTRL* d, floating w, floating g, floating* z, floating* n,
+                                      floating* root_n) noexcept nogil:
+    """The same with √n as a part of the state, for loops that are limited by roots."""
+    cdef floating before = root_n[0]
     n[0] = n[0] + g*g
-    z[0] = z[0] + (g - (root(n[0]) - before)/<floating>d.lr*w)
+    root_n[0] = root(n[0])
+    z[0] = z[0] + (g - (root_n[0] - before)*<floating>(1/d.lr)*w)
 
 
 cdef inline void accumulate_at_zero(floating g, floating* z, floating* n) noexcept nogil:

@@ -66,6 +66,41 @@ class Epoch:
 Epoch.track_gain.unit = "times as fast as scikit-learn"
 
 
+class DenseEpoch:
+    """The same for dense samples of several lengths, in both dtypes, for two classes and for ten against the rest."""
+
+    params = [["200000 x 20", "50000 x 200", "5000 x 5000"], ["float32", "float64"], [2, 10], OPTIMIZERS]
+    param_names = ["rows", "dtype", "classes", "optimizer"]
+    timeout = 300
+
+    def setup(self, rows, dtype, classes, optimizer):
+        try:
+            from sklearn.linear_model import SGDClassifier
+
+            from fastreg import linear
+        except ImportError as error:
+            raise NotImplementedError(str(error)) from error
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        n, p = map(int, rows.split(" x "))
+        x = rng.standard_normal((n, p), dtype)
+        y = (x @ rng.standard_normal((p, classes), dtype)).argmax(axis=1)
+        penalty = {"alpha": ALPHA, "l1_ratio": L1_RATIO}
+        self.arguments = (x, y, np.arange(classes))
+        self.fastreg = linear.StreamingClassifier(loss="log_loss", optimizer=optimizer, **penalty).partial_fit
+        self.sklearn = SGDClassifier(loss="log_loss", penalty="elasticnet", **penalty).partial_fit
+
+    def time_epoch(self, rows, dtype, classes, optimizer):
+        self.fastreg(*self.arguments)
+
+    def track_gain(self, rows, dtype, classes, optimizer):
+        names = {"fastreg": self.fastreg, "sklearn": self.sklearn, "arguments": self.arguments}
+        return ratio(statement("sklearn(*arguments)", **names), statement("fastreg(*arguments)", **names), budget=5)
+
+
+DenseEpoch.track_gain.unit = "times as fast as scikit-learn"
+
+
 def counts():
     """Logarithms of word counts that follow Zipf's law, and classes that depend on 300 of the 3000 commonest words."""
     rng = np.random.default_rng(0)

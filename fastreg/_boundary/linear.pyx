@@ -17,8 +17,10 @@ from numpy cimport (
 from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
+from fastreg._kernels.slices cimport contiguous_size
 from fastreg._kernels.table cimport (
-    Batch, DType, FLOAT32, FTRL_PROXIMAL, index, Indices, INT32, INT64, Learning, PLAIN, PROXIMAL, Rows, Schedule,
+    Batch, DType, FLOAT32, FTRL_PROXIMAL, index, Indices, INT32, INT64, Learning, MARGIN_LANES, PLAIN, PROXIMAL, Rows,
+    Schedule,
 )
 from fastreg.rules cimport reanchored, warm_start
 from fastreg.structs cimport Clock, ElasticNet, floating, FTRL, Missed, Stamp
@@ -35,6 +37,7 @@ import_array()
 
 cdef enum:
     LANES = 4
+    LEAST_DENSE = 8       # dense samples, from which on their weights are copied to contiguous arrays
     MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
 
 
@@ -167,8 +170,7 @@ cdef class Learner:
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
-        cdef ndarray order, targets, weights, offsets, strengths, margins, slopes, missed, tile, index_buffer = None
-        cdef ndarray factors, table
+        cdef ndarray order, targets, weights, offsets, strengths, factors, table, index_buffer = None
         cdef bint changed
         cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
         cdef const double* numbers
@@ -195,14 +197,7 @@ cdef class Learner:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
             numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
-            if learning.curvature > 0:
-                learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
-            margins, slopes = np.empty(self.t.width), np.empty(2*self.t.width, samples.data.dtype)
-            learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
-            if self.t.width == 1:  # space for at least one feature, since a sample may have none
-                missed = np.empty((learning.longest + 1)*sizeof(Missed), np.uint8)
-                tile = np.empty(5*learning.longest + 1, slopes.dtype)
-                learning.missed, learning.tile = PyArray_DATA(missed), PyArray_DATA(tile)
+            _memory = work_memory(&self.t, &learning, batch.shared)
             if samples.shares_indices:
                 capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
                 index_buffer = np.empty(capacity*PyArray_ITEMSIZE(samples.indices), np.uint8)

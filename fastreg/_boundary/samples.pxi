@@ -174,6 +174,24 @@ cdef inline double random(index i) noexcept nogil:
     return <double><int32_t>(<uint32_t>(i + 1)*<uint32_t>2654435769)
 
 
+cdef list work_memory(const Rows* t, Learning* learning, bint dense):
+    """What the kernels work with: the arrays must live as long as the pointers to them."""
+    cdef ndarray margins = np.empty((1 + MARGIN_LANES)*t.width), slopes, missed, tile, contiguous
+    slopes = np.empty(2*t.width, np.float32 if t.dtype == FLOAT32 else np.float64)
+    cdef list arrays = [margins, slopes]
+    learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
+    if t.width == 1:  # space for at least one feature, since a sample may have none
+        missed = np.empty((learning.longest + 1)*sizeof(Missed), np.uint8)
+        tile = np.empty(5*learning.longest + 1, slopes.dtype)
+        learning.missed, learning.tile = PyArray_DATA(missed), PyArray_DATA(tile)
+        arrays += [missed, tile]
+    if dense and learning.count >= LEAST_DENSE:
+        contiguous = np.empty(contiguous_size(t), np.uint8)
+        learning.contiguous = PyArray_DATA(contiguous)
+        arrays.append(contiguous)
+    return arrays
+
+
 cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* learning, void* buffer,
                          Py_ssize_t capacity) noexcept nogil:
     """An epoch over samples in memory order, with indices that other threads can change meanwhile.

@@ -2,7 +2,8 @@
 # step. Its gradient follows from the weights that the sample itself has brought up to date.
 #
 # An epoch is limited by memory: all that belongs to a feature lies in one record (_boundary/linear.pyx), and samples
-# are prefetched. Where the weights are a vector, features are gathered in a tile, where loops are vectorised.
+# are prefetched. Where the weights are a vector, features are gathered in a tile, where loops are vectorised. Calls
+# with more than a few dense samples: linear_dense.pxi.
 
 cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floating* x) noexcept nogil:
     """Samples in random order may lie anywhere."""
@@ -13,42 +14,59 @@ cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floatin
                        <const char*>indices_from(&batch.indices, stop).data)
 
 
-cdef inline double largest_rate(const Learning* job, Py_ssize_t r, double weight) noexcept nogil:
-    """The learning rate that takes a sample's own loss to its minimum at most; infinite where there is no limit."""
-    cdef double curvature = 0
-    if 0 < job.curvature < INFINITY:
-        curvature = job.curvature*weight*(job.squares[r] + (job.intercept != NULL))
-    return 1/curvature if curvature > 0 else INFINITY
+cdef inline double sum_of_lanes(const double* sums, Py_ssize_t pitch) noexcept nogil:
+    return (((sums[0] + sums[pitch]) + (sums[2*pitch] + sums[3*pitch]))
+            + ((sums[4*pitch] + sums[5*pitch]) + (sums[6*pitch] + sums[7*pitch])))
+
+
+cdef inline void add_products(const floating* x, const floating* w, Py_ssize_t n, double* sums) noexcept nogil:
+    """Adds products to sums that do not wait for each other. All margins are added up in this order."""
+    cdef Py_ssize_t j, k
+    for k in range(n // MARGIN_LANES):
+        for j in range(MARGIN_LANES):
+            sums[j] += <double>x[MARGIN_LANES*k + j]*<double>w[MARGIN_LANES*k + j]
+    k = n - n % MARGIN_LANES
+    for j in range(n % MARGIN_LANES):
+        sums[j] += <double>x[k + j]*<double>w[k + j]
 
 
 cdef inline double inner_product(const floating* x, const floating* w, Py_ssize_t n) noexcept nogil:
-    """In four sums that do not wait for each other."""
-    cdef double[4] sums
-    cdef Py_ssize_t j, k
-    for j in range(4):
+    cdef double[MARGIN_LANES] sums
+    cdef Py_ssize_t j
+    for j in range(MARGIN_LANES):
         sums[j] = 0
-    for k in range(n // 4):
-        for j in range(4):
-            sums[j] += <double>x[4*k + j]*<double>w[4*k + j]
-    for k in range(n - n % 4, n):
-        sums[0] += <double>x[k]*<double>w[k]
-    return (sums[0] + sums[1]) + (sums[2] + sums[3])
+    add_products(x, w, n, sums)
+    return sum_of_lanes(sums, 1)
+
+
+cdef inline double largest_rate(Learning* job, const floating* x, Py_ssize_t n, double weight) noexcept nogil:
+    """The learning rate that takes a sample's own loss to its minimum at most; infinite where there is no limit."""
+    cdef double curvature = 0
+    if job.curvature > 0:
+        job.square = inner_product(x, x, n) + (job.intercept != NULL)
+        if job.curvature < INFINITY:
+            curvature = job.curvature*weight*job.square
+    return 1/curvature if curvature > 0 else INFINITY
 
 
 cdef inline double loss_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
     """The derivative of a sample's loss by the margin; the loss is added to the total."""
-    job.total += weight*loss(&job.loss, margin, y)
-    return weight*slope(&job.loss, margin, y)
+    cdef Loss f = job.loss
+    if f.code == LOG_LOSS:  # in a branch of its own, expm1 is computed once: 10 % of an epoch over short samples
+        job.total += weight*loss(&f, margin, y)
+        return weight*slope(&f, margin, y)
+    job.total += weight*loss(&f, margin, y)
+    return weight*slope(&f, margin, y)
 
 
-cdef inline double limited_slope(Learning* job, const Rows* t, double margin, double y, double weight, double lr,
-                                 Py_ssize_t r) noexcept nogil:
+cdef inline double limited_slope(Learning* job, const Rows* t, double margin, double y, double weight,
+                                 double lr) noexcept nogil:
     """The same with limits for the losses without a largest curvature: a step ends at the minimum at most, and adaptive
     steps remember no slope that is exponential in the distance from it.
     """
     cdef double own = loss_slope(job, margin, y, weight)
     if job.curvature == INFINITY:
-        weight *= lr*(job.squares[r] + (job.intercept != NULL))
+        weight *= lr*job.square
         own /= max(1, weight*largest_curvature(&job.loss, margin, y))
     elif job.loss.code >= GAMMA:
         own = weight*slope(&job.loss, raised(&job.loss, margin, y, 4*sqrt(1 + <double>t.steps)), y)
@@ -64,13 +82,27 @@ cdef inline floating rounded_slope(const Learning* job, double slope, floating z
     return <floating>slope
 
 
-cdef inline double first_margin(const Learning* job, Py_ssize_t r) noexcept nogil:
-    """The part of a sample's margins that comes from no weight."""
-    return job.center if job.offsets == NULL else job.center + job.offsets[r]
+cdef inline double first_margin(const Learning* job, Py_ssize_t r, Py_ssize_t c, floating _) noexcept nogil:
+    """The part of a sample's margins that comes from no weight; the last argument only says the dtype."""
+    cdef double margin = job.center if job.offsets == NULL else job.center + job.offsets[r]
+    return margin + (0 if job.intercept == NULL else (<const floating*>job.intercept)[c])
 
 
 cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nogil:
     return 1 if job.weights == NULL else job.weights[s]
+
+
+cdef inline void fill_slopes(Learning* job, const Rows* t, double lr, Py_ssize_t s, floating* slopes) noexcept nogil:
+    """The derivatives of the loss of a sample by its margins; the loss is added to the total."""
+    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), shift = 0
+    cdef Py_ssize_t c
+    if t.width == 1:
+        slopes[0] = rounded_slope(job, limited_slope(job, t, job.margins[0], y, weight, lr), slopes[0])
+        return
+    if job.loss.code == MULTINOMIAL:
+        shift = log_sum_exp(job.margins, t.width)
+    for c in range(t.width):
+        slopes[c] = <floating>loss_slope(job, job.margins[c] - shift, 1 if y == c else -1, weight)
 
 
 cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
@@ -85,17 +117,13 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef floating* g = b_ + job.longest
     cdef floating* f_ = g + job.longest
     cdef Factor own = factors_in(&f, f_)
-    cdef Py_ssize_t r = job.order[s]
-    cdef double margin = first_margin(job, r), change
     cdef Lazy last = d
     cdef Py_ssize_t k
-    margin += 0 if job.intercept == NULL else (<floating*>job.intercept)[0]
     set_last(&last, t)
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
     catch_up_each(&last, t, &own, n, since, w_, a_, b_)
-    margin += inner_product(x, w_, n)
-    change = limited_slope(job, t, margin, job.targets[r], sample_weight(job, s), d.lr, r)
-    slopes[0] = rounded_slope(job, change, slopes[0])
+    job.margins[0] = first_margin(job, job.order[s], 0, slopes[0]) + inner_product(x, w_, n)
+    fill_slopes(job, t, d.lr, s, slopes)
     for k in range(n):
         g[k] = slopes[0]*x[k]
     if Lazy is FTRL:  # the weights are solved for when they are needed again
@@ -113,25 +141,25 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef floating* w = <floating*>t.w
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* g = slopes + t.width
-    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), shift = 0
+    cdef double* sums
     cdef Lazy last = d
     cdef Factor own
     cdef Py_ssize_t c, i, k, q
     set_last(&last, t)
-    for c in range(t.width):
-        job.margins[c] = first_margin(job, job.order[s])
-        job.margins[c] += 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
+    for c in range(MARGIN_LANES*t.width):
+        job.margins[t.width + c] = 0
     for k in range(n):
         if k + PREFETCH_ROWS < n:
             prefetch_row(&d, t, w, row_at(indices, k + PREFETCH_ROWS))
         i = row_at(indices, k)
         catch_up_row(&last, &f, t, w, i)
+        sums = job.margins + (1 + k % MARGIN_LANES)*t.width  # as in add_products
         for c in range(t.width):
-            job.margins[c] += <double>x[k]*<double>w[i*t.pitch + c]
-    if job.loss.code == MULTINOMIAL:
-        shift = log_sum_exp(job.margins, t.width)
+            sums[c] += <double>x[k]*<double>w[i*t.pitch + c]
     for c in range(t.width):
-        slopes[c] = <floating>loss_slope(job, job.margins[c] - shift, 1 if y == c else -1, weight)
+        job.margins[c] = (first_margin(job, job.order[s], c, slopes[0])
+                          + sum_of_lanes(job.margins + t.width + c, t.width))
+    fill_slopes(job, t, d.lr, s, slopes)
     for k in range(n):
         for c in range(t.width):
             g[c] = slopes[c]*x[k]
@@ -156,28 +184,40 @@ cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, 
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
 
 
+cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* t, const Batch* batch,
+                                 const Schedule* schedule, Learning* job, Py_ssize_t s, floating* w) noexcept nogil:
+    """Sets the strengths of step s; returns the clock after it."""
+    cdef Proximal m = Proximal(0)
+    cdef const floating* data = <const floating*>batch.data
+    cdef Py_ssize_t start = batch.starts[job.order[s]]
+    cdef Py_ssize_t n = batch.starts[job.order[s] + 1] - start
+    return prepare(d, &m, p, f, t, schedule, s, largest_rate(job, data + start, n, sample_weight(job, s)), w)
+
+
 cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
                 floating* w) noexcept nogil:
     """For each sample: margins, derivatives of the loss, one lazy step of its features, and one of the intercept."""
     cdef const floating* data = <const floating*>batch.data
-    cdef Proximal m = Proximal(0)
     cdef ElasticNet p = t.p
     cdef Rows here
     cdef Indices indices
     cdef Clock next
-    cdef Py_ssize_t s, r, n
-    for s in range(job.count):
-        r = job.order[s]
+    cdef Py_ssize_t s = 0, start, n
+    while s < job.count:
+        if s == 1 and dense_steps(schedule, job) > 0:
+            s += dense_steps(schedule, job)
+            learn_dense(d, f, t, batch, schedule, job, s - 1, w)
         if s + 2 < job.count:
             prefetch_sample(batch, job.order[s + 2], data)
-        n = batch.starts[r + 1] - batch.starts[r]
-        indices = batch.indices if batch.shared else indices_from(&batch.indices, batch.starts[r])
-        next = prepare(&d, &m, &p, &f, t, schedule, s, largest_rate(job, r, sample_weight(job, s)), w)
+        start, n = batch.starts[job.order[s]], batch.starts[job.order[s] + 1] - batch.starts[job.order[s]]
+        indices = batch.indices if batch.shared else indices_from(&batch.indices, start)
+        next = prepare_sample(&d, &p, &f, t, batch, schedule, job, s, w)
         here, job.l21 = t[0], l21_at(schedule, s)
         if here.width == 1:
-            learn_vector(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
+            learn_vector(d, f, p, &here, &next, job, &indices, data + start, n, s)
         else:
-            learn_matrix(d, f, p, &here, &next, job, &indices, data + batch.starts[r], n, s)
+            learn_matrix(d, f, p, &here, &next, job, &indices, data + start, n, s)
         if job.intercept != NULL:
             learn_intercept(d, job, here.width, <const floating*>job.slopes)
         finish(&d, &p, &f, t, &next, job.l21, w)
+        s += 1

@@ -1,7 +1,7 @@
 # Between layers 2 and 4: the part of a task that is worked on at a time, by a thread or in the first-level cache, and
 # what both layers ask of the rows of a lazy update.
 
-from fastreg._kernels.table cimport BFLOAT16, DType, FLOAT64, Rows, Task
+from fastreg._kernels.table cimport ADAGRAD, BFLOAT16, DirectionCode, DType, FLOAT64, PLAIN, Rows, Task
 
 
 cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
@@ -56,3 +56,18 @@ cdef inline Task panel_of(const Task* t, Py_ssize_t k) noexcept nogil:
 cdef inline double rate_of_z(const Rows* t) noexcept nogil:
     """The lr that z of FTRL is built on: that of the last step that had one; 0 if z fits any."""
     return t.d.plain.lr if t.d.plain.lr != 0 else t.built_on
+
+
+cdef inline Py_ssize_t contiguous_arrays(DirectionCode direction) noexcept nogil:
+    """How many arrays the weights of a column take under dense samples: w, its state, and the roots of FTRL's n."""
+    return 1 if direction == PLAIN else 2 if direction == ADAGRAD else 4
+
+
+cdef inline Py_ssize_t contiguous_pitch(const Rows* t) noexcept nogil:
+    """The numbers from one of these arrays to the next: whole cache lines."""
+    return (t.rows + 15) // 16*16
+
+
+cdef inline Py_ssize_t contiguous_size(const Rows* t) noexcept nogil:
+    """The bytes of all columns, of factors, and of what aligns them."""
+    return (contiguous_arrays(t.direction)*t.width + 1)*contiguous_pitch(t)*bytes_of(t.dtype) + 64

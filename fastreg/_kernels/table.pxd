@@ -168,10 +168,13 @@ cdef struct Merging:  # memory for gradients in which a row comes more than once
     long long* rows            # each row once
     void* sums                 # and the sum of its values
 
+cdef enum:
+    MARGIN_LANES = 8  # a margin is added up in so many sums
+
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
     Loss loss
     double curvature           # the largest: rates that overshoot are reduced, for infinity slopes, for 0 neither
-    const double* squares      # by sample, its squared length, where curvature is positive
+    double square              # of the sample under way, its squared length with the intercept, where curvature > 0
     Py_ssize_t count           # of steps
     const Py_ssize_t* order    # the sample of each step
     const double* targets      # by sample: ±1 or a number; for a width above 1, the number of the class
@@ -183,11 +186,12 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     void* intercept            # NULL for none; then its state
     void* intercept_a
     void* intercept_b
-    double* margins            # by column, to work with
+    double* margins            # by column, to work with; then MARGIN_LANES sums for each
     void* slopes               # two for each column
     void* missed               # for a width of 1, a Missed and five numbers for each feature of the longest sample
     void* tile
     Py_ssize_t longest
+    void* contiguous           # memory for the weights under dense samples: see `contiguous_size`; NULL for none
     double total               # the sum of the losses is added here
 
 cdef enum:

@@ -11,14 +11,18 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 from fastreg._kernels.bfloat16 cimport *
-from fastreg._kernels.slices cimport bytes_of, lines_of_panel, panel_of, panels_of, rate_of_z, shifted
+from fastreg._kernels.slices cimport (
+    bytes_of, contiguous_arrays, contiguous_pitch, lines_of_panel, panel_of, panels_of, rate_of_z, shifted,
+)
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *
 from fastreg.groups cimport (
     add_moments, add_slopes, even_factor, first_norm, GROUP_SUMS, inverse_norm, is_close, is_improved, is_iterated,
     metric, MOST_ITERATIONS, multiplied, shrunk,
 )
-from fastreg.losses cimport GAMMA, largest_curvature, log_sum_exp, loss, MULTINOMIAL, POISSON, raised, slope
+from fastreg.losses cimport (
+    GAMMA, largest_curvature, LOG_LOSS, log_sum_exp, Loss, loss, MULTINOMIAL, POISSON, raised, slope,
+)
 from fastreg.rules cimport *
 
 include "prefetch.pxi"
@@ -33,6 +37,7 @@ include "lazy_groups.pxi"
 include "lazy.pxi"
 include "lazy_bounds.pxi"
 include "lazy_steps.pxi"
+include "linear_dense.pxi"
 include "linear.pxi"
 include "lazy_types.pxi"
 include "descent.pxi"

@@ -70,11 +70,6 @@ class Samples:
         return self._statistics
 
     @property
-    def squares(self):
-        """The squared Euclidean norm of each sample."""
-        return self.statistics()[0]
-
-    @property
     def fingerprints(self):
         """A number for each sample that depends only on its features."""
         return self.statistics(fingerprints=True)[2]

@@ -185,12 +185,11 @@ def denominator(d, squares):
 
 def curvature(d, n):
     """FTRL-Proximal: the second derivative of what `solve` minimises, without the penalty."""
-    return denominator(d, n) / d.lr
+    return denominator(rounded(d, n.dtype), n) * n.dtype.type(np.float64(1) / d.lr)
 
 
 def solve(d, p, z, n, f=None):
     """FTRL-Proximal: the weights that minimise z·w + (beta + √n)/(2·lr)·w² + the penalty, in closed form."""
-    d = rounded(d, z.dtype)
     c = curvature(d, n)
     if isinstance(p, MCP):
         return p.prox(-z / c, z.dtype.type(1) / c, f)
@@ -203,13 +202,11 @@ def reanchored(before, d, w, z, n):
 
     Not where d.lr is 0. For bfloat16, w is what `solve` gives before it is rounded, unless there are groups.
     """
-    before, d = rounded(before, z.dtype), rounded(d, z.dtype)
     return np.where(w == 0, z, z + (curvature(before, n) - curvature(d, n)) * w)
 
 
 def warm_start(d, p, w, n, f=None):
     """The z from which FTRL-Proximal's closed form gives back w."""
-    d = rounded(d, w.dtype)
     c = curvature(d, n)
     total = c + times(p.l2, f, w.dtype)
     if isinstance(p, MCP):  # where the total is at most 1/gamma, the closed form is a hard threshold
@@ -240,10 +237,15 @@ def adaptive_rate(d, squares):
 
 def accumulate(d, w, g, z, n):
     """FTRL-Proximal: the state takes in the gradients g at w."""
-    d = rounded(d, w.dtype)
-    before = np.sqrt(n)
+    accumulate_with_root(d, w, g, z, n, np.sqrt(n))
+
+
+def accumulate_with_root(d, w, g, z, n, root_n):
+    """The same with √n as a part of the state."""
+    before = root_n.copy()
     n[...] = n + g * g
-    z[...] = z + (g - (np.sqrt(n) - before) / d.lr * w)
+    root_n[...] = np.sqrt(n)
+    z[...] = z + (g - (root_n - before) * w.dtype.type(np.float64(1) / d.lr) * w)
 
 
 def accumulate_at_zero(g, z, n):
