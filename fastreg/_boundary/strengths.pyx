@@ -14,7 +14,9 @@ from fastreg._boundary.checks cimport dtype_of, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.linear cimport point_to
 from fastreg._boundary.section cimport Section
-from fastreg._kernels.table cimport Batch, Columns, FLOAT32, FTRL_PROXIMAL, Learning, PROXIMAL, Schedule, VECTOR
+from fastreg._kernels.table cimport (
+    Batch, Columns, FLOAT32, FTRL_PROXIMAL, Learning, MARGIN_LANES, PROXIMAL, Schedule, VECTOR,
+)
 
 import mmap
 
@@ -209,11 +211,9 @@ cdef class StrengthLearner:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
             numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
-            if learning.curvature > 0:
-                learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
             tile = np.empty(samples.longest*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
-            sums, totals = np.empty(4*size), np.zeros(2*lanes)
+            sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
             changed = factors is not self.factors and learning.count > 0

@@ -151,24 +151,27 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, double factor, bint
 
 # -- Samples ----------------------------------------------------------------------------------------------------------
 
-cdef inline void add_products(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
+cdef inline void add_multiples(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
     cdef Py_ssize_t c
     for c in range(n):
         sums[c] += x*<double>w[c]
 
 
+cdef inline double margin_of(const Columns* v, const Learning* job, Py_ssize_t s, Py_ssize_t c,
+                             floating zero) noexcept nogil:
+    """From the sums of products; the last argument only says the dtype."""
+    return first_margin(job, job.order[s], c, zero) + sum_of_lanes(v.sums + c, v.t.width*v.lanes)
+
+
 cdef inline void slopes_of_vector(const Columns* v, Learning* job, double lr, Py_ssize_t s,
                                   floating* slopes) noexcept nogil:
-    """Losses and slopes where there is one column; the sum of products is that of inner_product."""
-    cdef Py_ssize_t r = job.order[s], n = v.lanes, c
-    cdef double weight = sample_weight(job, s), margin, total = job.total
-    cdef const double* sums = v.sums
+    """Losses and slopes where there is one column."""
+    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), margin, total = job.total
+    cdef Py_ssize_t c
     for c in range(v.count):
-        margin = first_margin(job, r)
-        margin += 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
-        margin += (sums[c] + sums[n + c]) + (sums[2*n + c] + sums[3*n + c])
+        margin = margin_of(v, job, s, c, slopes[c])
         job.total = 0
-        slopes[c] = rounded_slope(job, limited_slope(job, &v.t, margin, job.targets[r], weight, lr, r), slopes[c])
+        slopes[c] = rounded_slope(job, limited_slope(job, &v.t, margin, y, weight, lr), slopes[c])
         v.losses[c] = job.total
         v.totals[c] += job.total
     job.total = total
@@ -181,7 +184,7 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
     for c in range(v.count):
         v.losses[c] = 0
         for k in range(v.t.width):
-            job.margins[k] = v.sums[k*v.lanes + c]
+            job.margins[k] = margin_of(v, job, s, k*v.lanes + c, slopes[c])
         if job.loss.code == MULTINOMIAL:
             shift = log_sum_exp(job.margins, v.t.width)
         for k in range(v.t.width):
@@ -192,28 +195,13 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
     job.total = total
 
 
-cdef inline void start_sums(const Columns* v, Learning* job, Py_ssize_t s, const floating* _) noexcept nogil:
-    """Four sums of products for one column, or for more columns the margins before the products are added.
-
-    The last argument only says the dtype.
-    """
-    cdef Py_ssize_t n = v.t.width*v.lanes, c
-    cdef double first = first_margin(job, job.order[s])
-    if v.t.width == 1:
-        memset(v.sums, 0, 4*n*sizeof(double))
-        return
-    for c in range(n):
-        v.sums[c] = first
-        v.sums[c] += 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
-
-
 cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const floating* w) noexcept nogil:
-    """Adds x times the weights of a row to the j-th sums."""
-    cdef double* sums = v.sums + j*v.lanes
+    """Adds x times the weights of a row to the j-th of MARGIN_LANES sums, as add_products does."""
+    cdef double* sums = v.sums + j*v.t.width*v.lanes
     cdef Py_ssize_t first, last, k
     for k in range(v.t.width):
         active_range(w, v.lanes, &first, &last)
-        add_products(sums + first, x, w + first, last - first)
+        add_multiples(sums + first, x, w + first, last - first)
         sums, w = sums + v.lanes, w + v.lanes
 
 
@@ -229,7 +217,7 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
     cdef bint waits = all_rows and s > 0
     cdef Lazy last = d[0]
     last.lr = v.t.d.plain.lr
-    start_sums(v, job, s, slopes)
+    memset(v.sums, 0, MARGIN_LANES*size*sizeof(double))
     for k in range(n):
         if not all_rows and k + ROWS_AHEAD < n:
             prefetch_record(v, row_at(indices, k + ROWS_AHEAD))
@@ -237,7 +225,7 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
         w = <floating*>job.tile + k*size if Lazy is FTRL else <floating*>v.t.w + i*v.t.pitch
         if Lazy is FTRL or not waits:
             catch_up_strengths(&last, v, i, w)
-        add_margins(v, k % 4 if v.t.width == 1 and k < n - n % 4 else 0, <double>x[k], w)
+        add_margins(v, k % MARGIN_LANES, <double>x[k], w)
     if v.t.width == 1:
         slopes_of_vector(v, job, d.lr, s, slopes)
     else:
@@ -263,7 +251,8 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
             prefetch_sample(batch, job.order[s + 2], data)
         n = batch.starts[r + 1] - batch.starts[r]
         indices = batch.indices if all_rows else indices_from(&batch.indices, batch.starts[r])
-        lr = min(schedule.lr[s*schedule.stride], largest_rate(job, r, sample_weight(job, s)))
+        lr = largest_rate(job, data + batch.starts[r], n, sample_weight(job, s))
+        lr = min(schedule.lr[s*schedule.stride], lr)
         rebase = prepare_strengths(&d, v, lr, all_rows and s > 0, zero)
         learn_sample(&d, v, job, &indices, data + batch.starts[r], n, s, all_rows)
         if job.intercept != NULL:

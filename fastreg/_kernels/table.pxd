@@ -221,7 +221,7 @@ cdef struct Columns:  # a linear model at many strengths that learn together
     char* inverses             # by row, for PLAIN: the stamps by strength, first inverse, then total
     double* clock              # for PLAIN, four arrays by strength: product, inverse, total, compensation
     double* next               # and those after the step under way
-    double* sums               # of margins: four for each column and strength, to work with
+    double* sums               # of margins: MARGIN_LANES for each column and strength
     double* losses             # by strength: of the sample
     double* totals             # by strength: the sum of the losses is added here
     Progress progress
