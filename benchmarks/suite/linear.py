@@ -126,7 +126,7 @@ Fit.track_excess.unit = "of the objective of liblinear"
 class Path:
     """The strength chosen by 5 folds among 30: its time, and that of scikit-learn divided by it."""
 
-    params = ["lasso", "wide lasso"]
+    params = [["lasso", "wide lasso"]]
     param_names = ["data"]
     timeout = 300
 
