@@ -47,6 +47,11 @@ cdef inline floating soft(floating x, floating t) noexcept nogil:
     return x - c
 
 
+cdef inline floating soft_scaled(floating x, floating t, floating scale) noexcept nogil:
+    """The proximal operator of the elastic net, from the threshold of l1 and the shrinkage of l2."""
+    return soft(x, t)*scale
+
+
 cdef inline floating within(floating x, floating low, floating high) noexcept nogil:
     """x, moved into the interval. After the proximal operator of a convex penalty: the minimiser over the interval."""
     cdef floating c = low if x < low else x
@@ -72,7 +77,7 @@ cdef inline floating prox(const Penalty* p, floating x, floating eta, floating f
     elif Penalty is MCP:
         return mcp_prox(p, x*l2_shrinkage(p, eta, f), eta*l2_shrinkage(p, eta, f), <floating>p.l1*f)
     else:
-        return soft(x, l1_threshold(p, eta, f))*l2_shrinkage(p, eta, f)
+        return soft_scaled(x, l1_threshold(p, eta, f), l2_shrinkage(p, eta, f))
 
 
 cdef inline double value(const Penalty* p, double w, double f) noexcept nogil:
@@ -250,6 +255,12 @@ cdef inline void accumulate(const FTRL* d, floating w, floating g, floating* z, 
     cdef floating before = root(n[0])
     n[0] = n[0] + g*g
     z[0] = z[0] + (g - (root(n[0]) - before)/<floating>d.lr*w)
+
+
+cdef inline void accumulate_at_zero(floating g, floating* z, floating* n) noexcept nogil:
+    """`accumulate` at a weight of zero, which needs no root; as there, z becomes NaN where n overflows."""
+    n[0] = n[0] + g*g
+    z[0] = z[0] + (g - n[0]*<floating>0)
 
 
 # -- One step ---------------------------------------------------------------------------------------------------------

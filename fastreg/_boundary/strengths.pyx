@@ -16,6 +16,8 @@ from fastreg._boundary.linear cimport point_to
 from fastreg._boundary.section cimport Section
 from fastreg._kernels.table cimport Batch, Columns, FLOAT32, FTRL_PROXIMAL, Learning, PROXIMAL, Schedule, VECTOR
 
+import mmap
+
 import cython
 import numpy as np
 
@@ -27,36 +29,7 @@ import_array()
 cdef enum:
     ALIGNMENT = 64     # bytes: a cache line
     BLOCK = 1 << 10    # records that are read at a time
-
-cdef dict FIELDS = {  # of a record, by direction; FTRL's weights follow from its state
-    reference.Plain: ("inverse", "total", "w", "stamp"),
-    reference.Adagrad: ("w", "a", "stamp"),
-    reference.FTRL: ("a", "b"),
-}
-
-
-def lanes_of(Py_ssize_t strengths):
-    """The number of places for so many strengths in an array."""
-    return (strengths + VECTOR - 1)//VECTOR*VECTOR
-
-
-def record_type(object direction, dtype, Py_ssize_t columns, Py_ssize_t strengths):
-    """The dtype of a feature's record: see the structure Columns."""
-    lanes = lanes_of(strengths)
-    formats = {"stamp": ("i8", ()), "inverse": ("f8", (lanes,)), "total": ("f8", (lanes,))}
-    names = FIELDS[type(direction)]
-    formats = [formats.get(name, (dtype, (columns, lanes))) for name in names]
-    sizes = np.cumsum([0, *(np.dtype(x).itemsize for x in formats)]).tolist()
-    return np.dtype({"names": names, "formats": formats, "offsets": sizes[:-1],
-                     "itemsize": -(-sizes[-1]//ALIGNMENT)*ALIGNMENT})
-
-
-def new_records(Py_ssize_t features, dtype):
-    """Records of zeros that begin at a cache line."""
-    raw = np.zeros(features*dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start:start + features*dtype.itemsize].view(dtype)
-
+    HUGE = 1 << 22     # bytes
 
 cdef struct Counts:  # as in linear.pyx
     double size
@@ -95,7 +68,7 @@ cdef class StrengthLearner:
     cdef readonly ndarray strengths
     cdef readonly ndarray factors
     cdef ndarray table     # l1 and l2 by lane
-    cdef ndarray last      # and those of the last step, in the dtype of the weights
+    cdef ndarray last      # and those of the last step, in the dtype of the weights, with two more numbers
     cdef ndarray clocks    # eight numbers for each lane
     cdef ndarray progress  # means, firsts and seconds, then two errors for each lane
     cdef Section section
@@ -104,12 +77,11 @@ cdef class StrengthLearner:
                   ndarray factors=None):
         cdef double largest
         cdef ndarray x
-        cdef Py_ssize_t i, lanes, pairs
+        cdef Py_ssize_t i, lanes
         dtype, columns = check_records(records, direction, intercept, strengths)
         self.records, self.direction, self.intercept = records, direction, list(intercept)
-        self.strengths, self.section = strengths, Section()
+        self.strengths, self.section, self.counts = strengths, Section(), Counts(0, 0, 1, 0, 0)
         memset(&self.v, 0, sizeof(Columns))
-        self.counts = Counts(0, 0, 1, 0, 0)
         lanes = self.v.lanes = lanes_of(len(strengths))
         self.v.count, self.v.t.width, self.v.t.rows = len(strengths), columns, len(records)
         self.v.t.dtype, self.v.t.mode = dtype_of(np.empty(0, dtype)), PROXIMAL
@@ -122,13 +94,15 @@ cdef class StrengthLearner:
                 self.point_field(pointer, records.dtype.fields[name][1])
         for i, x in enumerate(intercept):
             self.intercept_data[i] = PyArray_DATA(x)
-        self.table, self.last = np.zeros((2, lanes)), np.zeros((2, lanes), dtype)
+        self.table, self.last = np.zeros((2, lanes)), np.zeros((4, lanes), dtype)
         self.table[:, :len(strengths)] = strengths.T
         with np.errstate(over="ignore"):
-            self.last[:] = self.table
+            self.last[:2] = self.table
         self.v.l1, self.v.l2 = <double*>PyArray_DATA(self.table), <double*>PyArray_DATA(self.table) + lanes
         self.v.last_l1 = PyArray_DATA(self.last)
-        self.v.last_l2 = <char*>PyArray_DATA(self.last) + lanes*PyArray_ITEMSIZE(self.last)
+        self.v.last_l2 = <char*>self.v.last_l1 + lanes*PyArray_ITEMSIZE(self.last)
+        self.v.threshold = <char*>self.v.last_l2 + lanes*PyArray_ITEMSIZE(self.last)
+        self.v.shrinkage = <char*>self.v.threshold + lanes*PyArray_ITEMSIZE(self.last)
         self.clocks = np.zeros((8, lanes))
         self.clocks[:2] = 1
         self.v.clock, self.v.next = <double*>PyArray_DATA(self.clocks), <double*>PyArray_DATA(self.clocks) + 4*lanes
@@ -154,8 +128,7 @@ cdef class StrengthLearner:
         cdef double* start = <double*>PyArray_DATA(self.progress)
         cdef Py_ssize_t lanes = self.v.lanes
         self.v.progress.means, self.v.progress.firsts = start, start + (lanes + 1)
-        self.v.progress.errors = start + 2*(lanes + 1)
-        self.v.progress.seconds = start + 4*(lanes + 1)
+        self.v.progress.errors, self.v.progress.seconds = start + 2*(lanes + 1), start + 4*(lanes + 1)
 
     cdef void set_factors(self, ndarray factors) noexcept:
         self.factors = factors
@@ -194,8 +167,8 @@ cdef class StrengthLearner:
     def learn(self, prepare):
         """Make a step for each sample, and return for each strength the sum of the losses.
 
-        `prepare` returns what it returns for Learner.learn, but for the strengths: their rows are lr, what l1 and l2 are
-        multiplied by, and two that are not used.
+        `prepare` returns what it returns for Learner.learn, but for the strengths: their rows are lr, what l1 and l2
+        are multiplied by, and two that are not used.
         """
         cdef Batch batch
         cdef Schedule schedule
@@ -216,8 +189,8 @@ cdef class StrengthLearner:
             if samples.features != self.v.t.rows:
                 raise ValueError(f"X: expected {self.v.t.rows} features, as in the first call, got {samples.features}")
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
-                raise ValueError(f"factors: expected {self.v.t.rows} of dtype {self.last.dtype}, got {np.shape(factors)} of"
-                                 f" {factors.dtype}")
+                raise ValueError(f"factors: expected {self.v.t.rows} of dtype {self.last.dtype}, got"
+                                 f" {np.shape(factors)} of {factors.dtype}")
             point_to(&batch, samples, type_num)
             rows = batch.count
             if samples.shares_indices:  # other threads may change them
@@ -239,7 +212,8 @@ cdef class StrengthLearner:
             if learning.curvature > 0:
                 learning.squares = <double*>pointer_to(samples.squares, NPY_DOUBLE, rows, "X")
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile, sums, totals = np.empty(samples.longest*size, slopes.dtype), np.empty(4*size), np.zeros(2*lanes)
+            tile = np.empty(samples.longest*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            sums, totals = np.empty(4*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
             changed = factors is not self.factors and learning.count > 0
@@ -264,8 +238,8 @@ cdef class StrengthLearner:
     # -- Reading ------------------------------------------------------------------------------------------------------
 
     def judged(self):
-        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means by
-        strength, and squares by pair of strengths; the last row of these has none to pair with.
+        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means
+        by strength, and squares by pair of strengths; the last row of these has none to pair with.
         """
         cdef Py_ssize_t lanes = self.v.lanes
         self.section.lock(False)
@@ -275,8 +249,7 @@ cdef class StrengthLearner:
         finally:
             self.section.unlock()
         seconds = progress.reshape(-1)[4*(lanes + 1):][:(lanes + 1)*lanes].reshape(lanes + 1, lanes)
-        rows = [*range(self.v.count), lanes]
-        return numbers, progress[0, :self.v.count], seconds[rows, :self.v.count]
+        return numbers, progress[0, :self.v.count], seconds[[*range(self.v.count), lanes], :self.v.count]
 
     def nonzeros(self):
         """The number of weights that are not zero, by strength."""
@@ -324,27 +297,8 @@ cdef class StrengthLearner:
             self.section.unlock()
 
     def state_of(self, Py_ssize_t s):
-        """What a model at strength s needs to go on: arrays by name of its records, intercept and its state, the
-        arguments of Learner._restore and Learner._count, and the factors. FTRL's weights are up to date.
-        """
-        cdef Py_ssize_t lanes = self.v.lanes
-        fields = {}
-        self.section.lock(False)
-        try:
-            for name in self.records.dtype.names:
-                x = self.records[name]
-                fields[name] = (x if name == "stamp" else x[..., s]).copy()
-            if "w" not in fields:
-                fields["w"] = np.empty((self.v.t.rows, self.v.t.width), self.last.dtype)
-                self.read_weights(s, fields["w"])
-            intercept = [x[:, s].copy() for x in self.intercept]
-            l1, l2 = (self.last if self.v.t.direction == FTRL_PROXIMAL else self.table)[:, s].tolist()
-            record = (self.v.t.steps, *self.clocks[:4, s].tolist(), self.v.t.d.plain.lr, l1, l2, 0.0, self.v.t.built_on)
-            numbers = self.numbers()
-            factors = self.factors
-        finally:
-            self.section.unlock()
-        return fields, intercept, record, numbers, factors
+        """What a model at strength s needs to go on: see state_of in strength_records.pxi."""
+        return state_of(self, s)
 
     cdef tuple numbers(self):
         return self.counts.size, self.counts.sized, self.counts.scale, self.counts.epochs, self.counts.center
@@ -390,70 +344,7 @@ cdef class StrengthLearner:
         return 0
 
     def __reduce__(self):
-        """Only records that differ from the most frequent one are stored."""
-        cdef Py_ssize_t words = self.records.itemsize//8, first
-        rows = len(self.records)
-        self.section.lock(False)
-        try:
-            raw = self.records.view(np.uint64).reshape(rows, words)
-            background = raw[find_background(raw)].copy() if rows else np.zeros(words, np.uint64)
-            found = [np.flatnonzero((raw[first:first + BLOCK] != background).any(1)) + first
-                     for first in range(0, rows, BLOCK)]
-            indices = np.concatenate(found) if found else np.empty(0, np.intp)
-            kept = raw[indices]
-            small = tuple(x.copy() if isinstance(x, np.ndarray) and x is not self.factors else x for x in self.small())
-            intercept = [x.copy() for x in self.intercept]
-        finally:
-            self.section.unlock()
-        return _rebuild, (rows, self.records.dtype, self.direction, self.strengths, self.v.t.low, background, indices,
-                          kept, intercept, small)
+        return reduced(self)
 
 
-cdef Py_ssize_t find_background(ndarray raw) except -1:
-    """The place of a record that is frequent in a sample."""
-    every = max(1, len(raw)//256)
-    _, first, counts = np.unique(raw[::every], axis=0, return_index=True, return_counts=True)
-    return first[counts.argmax()]*every
-
-
-def _rebuild(rows, dtype, direction, strengths, low, background, indices, kept, intercept, small):
-    """Create a StrengthLearner from a pickle. A file may contain anything."""
-    cdef StrengthLearner new
-    is_valid = (isinstance(dtype, np.dtype) and not dtype.hasobject and dtype.itemsize > 0 and isinstance(rows, int)
-                and all(isinstance(x, np.ndarray) for x in (background, indices, kept))
-                and background.dtype == kept.dtype == np.uint64 and indices.dtype.kind == "i"
-                and background.shape == (dtype.itemsize//8,) and kept.shape == (len(indices), *background.shape)
-                and 0 <= indices.min(initial=0) <= indices.max(initial=0) < max(rows, 1))
-    if not is_valid:
-        raise ValueError("records: expected records with their indices, got others; the file is damaged")
-    records = new_records(rows, dtype)
-    raw = records.view(np.uint64).reshape(rows, len(background))
-    if background.any():
-        raw[:] = background
-    raw[indices] = kept
-    new = StrengthLearner(records, direction, [np.empty(x.shape, x.dtype) for x in intercept], strengths, low)
-    new.take(intercept, small)
-    return new
-
-
-cdef object check_records(ndarray records, object direction, list intercept, ndarray strengths):
-    """The dtype of the weights and the number of columns; ValueError unless everything fits. A file may contain
-    anything.
-    """
-    try:
-        field = records.dtype["a" if type(direction) is reference.FTRL else "w"]
-        base, columns = field.base, field.shape[0]
-        is_valid = (base in (np.float32, np.float64) and columns > 0 and records.ndim == 1 and len(strengths) > 0
-                    and np.shape(strengths) == (len(strengths), 2) and strengths.dtype == np.float64
-                    and records.dtype == record_type(direction, base, columns, len(strengths))
-                    and records.flags.carray
-                    and len(intercept) in (0, 1 + len(set(records.dtype.names) & {"a", "b"})))
-        shape = columns, lanes_of(len(strengths))
-        is_valid = is_valid and all(x.dtype == base and x.shape == shape and x.flags.carray for x in intercept)
-    except (AttributeError, IndexError, KeyError, TypeError):
-        is_valid = False
-    if not is_valid:
-        raise ValueError(
-            f"records: expected those of {type(direction).__name__}, got others; the file is damaged or of another kind"
-        )
-    return base, columns
+include "strength_records.pxi"

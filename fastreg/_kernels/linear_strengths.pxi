@@ -1,156 +1,5 @@
 # Layer 2 for a linear model at many strengths: one pass over the samples trains all of them; included by variant.pyx
-# after linear.pxi. Each strength has the bits of a single model: the same scalar functions, and the same order of sums.
-#
-# All that belongs to a feature lies in one record, where the strengths lie side by side, and loops over VECTOR of them
-# are vectorised. Their results go through local arrays: the compiler cannot know that memory does not overlap. FTRL
-# keeps no weights: they follow from its state.
-
-cdef enum:
-    ROWS_AHEAD = 3  # records that are prefetched: each is several cache lines
-
-
-# -- Rows -------------------------------------------------------------------------------------------------------------
-
-cdef inline void prefetch_record(const Columns* v, Py_ssize_t i) noexcept nogil:
-    cdef const char* start = v.records + i*v.t.stamp_pitch
-    prefetch_range(start, start + v.t.stamp_pitch)
-
-
-cdef inline long long* steps_at(const Columns* v, Py_ssize_t i) noexcept nogil:
-    """The steps with which row i is up to date."""
-    return <long long*>(v.t.stamps + i*v.t.stamp_pitch)
-
-
-cdef inline double* stamps_at(const Columns* v, Py_ssize_t i) noexcept nogil:
-    """For PLAIN, the stamps of row i by strength: first the inverses, then the totals."""
-    return <double*>(v.inverses + i*v.t.stamp_pitch)
-
-
-cdef inline floating factor_of(const Columns* v, Py_ssize_t i, floating one) noexcept nogil:
-    """The penalty factor of row i."""
-    return one if v.t.f == NULL else (<const floating*>v.t.f)[i]
-
-
-cdef inline void stamp_row(const Lazy* d, const Columns* v, const double* clock, long long steps,
-                           Py_ssize_t i) noexcept nogil:
-    """Row i is up to date with these steps, and for PLAIN with this clock."""
-    cdef double* stamps
-    cdef Py_ssize_t s
-    if Lazy is not FTRL:
-        steps_at(v, i)[0] = steps
-    if Lazy is Plain:
-        memcpy(stamps_at(v, i), clock + v.lanes, 2*v.lanes*sizeof(double))
-
-
-cdef inline void catch_up_tile_of_strengths(const Adagrad* d, const floating* l1, const floating* l2, floating f,
-                                            long long steps, const floating* a, floating* w) noexcept nogil:
-    """catch_up of VECTOR weights that have missed the same steps: as catch_up_tile, with digits that are the same."""
-    cdef double[VECTOR] shrinkage, threshold, power, sum, a_power, a_sum
-    cdef int[VECTOR] ends
-    cdef Missed since
-    cdef ElasticNet p
-    cdef int open = 0
-    cdef long long left = steps
-    cdef Py_ssize_t c
-    for c in range(VECTOR):
-        p = ElasticNet(l1[c], l2[c])
-        step_without_gradient(d, &p, a[c], f, &shrinkage[c], &threshold[c])
-        ends[c] = ends_at_zero(w[c], threshold[c], steps)
-        power[c], sum[c], a_power[c], a_sum[c] = 1, 0, shrinkage[c], 1
-        open |= 1 - ends[c]
-    while left > 0 and open:
-        if left & 1:
-            for c in range(VECTOR):
-                next_digit(1, shrinkage[c], &power[c], &sum[c], &a_power[c], &a_sum[c])
-        else:
-            for c in range(VECTOR):
-                next_digit(0, shrinkage[c], &power[c], &sum[c], &a_power[c], &a_sum[c])
-        left >>= 1
-    for c in range(VECTOR):
-        since = repeated(0 if ends[c] else power[c], 0 if ends[c] else sum[c], shrinkage[c], threshold[c], steps)
-        w[c] = apply_missed(&since, w[c])
-
-
-cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating* out) noexcept nogil:
-    """Row i, up to date, by column and strength; its record does not change."""
-    cdef const floating* l1 = <const floating*>v.last_l1
-    cdef const floating* l2 = <const floating*>v.last_l2
-    cdef Py_ssize_t lanes = v.lanes, q = i*v.t.pitch, k, j, s, c
-    cdef const floating* w = <const floating*>v.t.w + q
-    cdef const floating* a = <const floating*>v.t.a + q
-    cdef const floating* b = <const floating*>v.t.b + q
-    cdef const double* stamps
-    cdef floating low = <floating>v.t.low, high = <floating>v.t.high, f = factor_of(v, i, <floating>1)
-    cdef floating[VECTOR] w_
-    cdef Missed since = Missed(1, 0, v.t.steps)
-    cdef Clock now
-    cdef Stamp then
-    cdef ElasticNet p
-    if Lazy is FTRL:
-        if d.lr == 0:  # no step was made yet
-            memset(out, 0, v.t.width*lanes*sizeof(floating))
-            return
-    else:
-        since.steps -= steps_at(v, i)[0]
-        if since.steps == 0:
-            memcpy(out, w, v.t.width*lanes*sizeof(floating))
-            return
-    for k in range(v.t.width):
-        for j in range(lanes // VECTOR):
-            s = VECTOR*j
-            if Lazy is FTRL:
-                for c in range(VECTOR):
-                    p = ElasticNet(l1[s + c], l2[s + c])
-                    w_[c] = within(catch_up(d, &p, &since, <floating>0, a + s + c, b + s + c, f), low, high)
-            elif Lazy is Adagrad:
-                memcpy(w_, w + s, VECTOR*sizeof(floating))
-                catch_up_tile_of_strengths(d, l1 + s, l2 + s, f, since.steps, a + s, w_)
-            else:
-                stamps = stamps_at(v, i)
-                p = ElasticNet(0, 0)
-                for c in range(VECTOR):
-                    now = Clock(v.clock[s + c], v.clock[lanes + s + c], v.clock[2*lanes + s + c], 0)
-                    then = Stamp(stamps[s + c], stamps[lanes + s + c])
-                    since = missed(&now, &then)
-                    w_[c] = catch_up(d, &p, &since, w[s + c], a, b, f)
-            memcpy(out + s, w_, VECTOR*sizeof(floating))
-        out, w, a, b = out + lanes, w + lanes, a + lanes, b + lanes
-
-
-cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating x, const floating* slopes,
-                                const floating* w) noexcept nogil:
-    """A step of row i, with value x of its feature, from the weights w."""
-    cdef Proximal m = Proximal(0)
-    cdef const floating* l1 = <const floating*>v.last_l1
-    cdef const floating* l2 = <const floating*>v.last_l2
-    cdef Py_ssize_t lanes = v.lanes, q = i*v.t.pitch, k, j, s, c
-    cdef floating* out = <floating*>v.t.w + q
-    cdef floating* a = <floating*>v.t.a + q
-    cdef floating* b = <floating*>v.t.b + q
-    cdef floating low = <floating>v.t.low, high = <floating>v.t.high, f = factor_of(v, i, <floating>1)
-    cdef floating[VECTOR] w_, a_, b_
-    cdef ElasticNet p
-    for k in range(v.t.width):
-        for j in range(lanes // VECTOR):
-            s = VECTOR*j
-            for c in range(VECTOR):
-                if Lazy is not Plain:
-                    a_[c] = a[s + c]
-                if Lazy is FTRL:
-                    b_[c] = b[s + c]
-                    accumulate(d, w[s + c], slopes[s + c]*x, &a_[c], &b_[c])
-                else:
-                    p = ElasticNet(l1[s + c], l2[s + c])
-                    w_[c] = within(step(d, &m, &p, w[s + c], slopes[s + c]*x, &a_[c], &b_[c], <floating*>NULL, f), low,
-                                   high)
-            if Lazy is not FTRL:
-                memcpy(out + s, w_, VECTOR*sizeof(floating))
-            if Lazy is not Plain:
-                memcpy(a + s, a_, VECTOR*sizeof(floating))
-            if Lazy is FTRL:
-                memcpy(b + s, b_, VECTOR*sizeof(floating))
-        out, a, b, w, slopes = out + lanes, a + lanes, b + lanes, w + lanes, slopes + lanes
-
+# after strength_rows.pxi. FTRL's weights are in a tile from the margins to the step.
 
 # -- All rows ---------------------------------------------------------------------------------------------------------
 
@@ -165,8 +14,7 @@ cdef void flush_strengths(Lazy d, Columns* v, floating zero) noexcept nogil:
     if Lazy is Plain:
         for s in range(v.lanes):
             start_clock(v, s)
-    for i in range(v.t.rows):
-        stamp_row(&d, v, v.clock, v.t.steps, i)
+    stamp_rows(&d, v, <const floating*>v.t.w)
 
 
 cdef inline void start_clock(Columns* v, Py_ssize_t s) noexcept nogil:
@@ -200,7 +48,10 @@ cdef void read_strengths(Lazy d, const Columns* v, Py_ssize_t first, Py_ssize_t 
     for i in range(count):
         if i + ROWS_AHEAD < count:
             prefetch_record(v, first + i + ROWS_AHEAD)
-        catch_up_strengths(&d, v, first + i, out + i*v.t.width*v.lanes)
+        if Lazy is not FTRL:
+            copy_all(<const floating*>v.t.w + (first + i)*v.t.pitch, out, v.t.width*v.lanes)
+        catch_up_strengths(&d, v, first + i, out)
+        out += v.t.width*v.lanes
 
 
 # -- Clocks -----------------------------------------------------------------------------------------------------------
@@ -246,20 +97,41 @@ cdef void rebase_after(Plain d, Columns* v, floating lr) noexcept nogil:
             flush_strength(d, v, s, lr)
 
 
-cdef inline bint prepare_strengths(Lazy* d, Columns* v, double lr, floating zero) noexcept nogil:
-    """Sets the learning rate of a step; whether clocks may have to start again after it."""
+cdef inline bint prepare_strengths(Lazy* d, Columns* v, double lr, bint unstamped, floating zero) noexcept nogil:
+    """Sets the learning rate of a step; whether clocks may have to start again after it.
+
+    `unstamped` says that all rows are up to date, whatever their stamps are.
+    """
     d.lr = lr
     if Lazy is Adagrad:
         if v.t.steps > 0 and d.lr != v.t.d.plain.lr:
+            if unstamped:
+                stamp_rows(d, v, <const floating*>v.t.w)
             flush_strengths(d[0], v, zero)
     elif Lazy is Plain:
+        set_shrinkages(v, <floating>lr)
         if tick_strengths(v, 0, v.lanes, <floating>lr):
+            if unstamped:
+                stamp_rows(d, v, <const floating*>v.t.w)
             rebase_strengths(d[0], v, <floating>lr)
             return True
     return False
 
 
-cdef inline void finish_strengths(const Lazy* d, Columns* v, double factor, bint rebase, floating zero) noexcept nogil:
+cdef inline void set_shrinkages(Columns* v, floating lr) noexcept nogil:
+    cdef const floating* l1 = <const floating*>v.last_l1
+    cdef const floating* l2 = <const floating*>v.last_l2
+    cdef floating* threshold = <floating*>v.threshold
+    cdef floating* shrinkage = <floating*>v.shrinkage
+    cdef ElasticNet p
+    cdef Py_ssize_t c
+    for c in range(v.lanes):
+        p = ElasticNet(l1[c], l2[c])
+        threshold[c], shrinkage[c] = l1_threshold(&p, lr, <floating>1), l2_shrinkage(&p, lr, <floating>1)
+
+
+cdef inline void finish_strengths(const Lazy* d, Columns* v, double factor, bint rebase, bint unstamped,
+                                  floating zero) noexcept nogil:
     """The step has been made."""
     cdef floating* l1 = <floating*>v.last_l1
     cdef floating* l2 = <floating*>v.last_l2
@@ -270,22 +142,19 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, double factor, bint
         for s in range(v.lanes):
             l1[s], l2[s] = <floating>(v.l1[s]*factor), <floating>(v.l2[s]*factor)
     elif Lazy is Plain:
-        memcpy(v.clock, v.next, 4*v.lanes*sizeof(double))
+        copy_all(v.next, v.clock, 4*v.lanes)
         if rebase:
+            if unstamped:
+                stamp_rows(d, v, <const floating*>v.t.w)
             rebase_after(d[0], v, <floating>d.lr)
 
 
 # -- Samples ----------------------------------------------------------------------------------------------------------
 
 cdef inline void add_products(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
-    """n is a multiple of VECTOR."""
-    cdef double[VECTOR] own
-    cdef Py_ssize_t i, j, c
-    for j in range(n // VECTOR):
-        i = VECTOR*j
-        for c in range(VECTOR):
-            own[c] = sums[i + c] + x*<double>w[i + c]
-        memcpy(sums + i, own, VECTOR*sizeof(double))
+    cdef Py_ssize_t c
+    for c in range(n):
+        sums[c] += x*<double>w[c]
 
 
 cdef inline void slopes_of_vector(const Columns* v, Learning* job, double lr, Py_ssize_t s,
@@ -338,28 +207,46 @@ cdef inline void start_sums(const Columns* v, Learning* job, Py_ssize_t s, const
         v.sums[c] += 0 if job.intercept == NULL else (<floating*>job.intercept)[c]
 
 
+cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const floating* w) noexcept nogil:
+    """Adds x times the weights of a row to the j-th sums."""
+    cdef double* sums = v.sums + j*v.lanes
+    cdef Py_ssize_t first, last, k
+    for k in range(v.t.width):
+        active_range(w, v.lanes, &first, &last)
+        add_products(sums + first, x, w + first, last - first)
+        sums, w = sums + v.lanes, w + v.lanes
+
+
 cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const Indices* indices, const floating* x,
-                              Py_ssize_t n, Py_ssize_t s) noexcept nogil:
-    """Step s of all strengths; the weights of the sample's features are in the tile from the margins to the step."""
-    cdef floating* tile = <floating*>job.tile
+                              Py_ssize_t n, Py_ssize_t s, bint all_rows) noexcept nogil:
+    """Step s of all strengths; FTRL's weights are in the tile from the margins to the step.
+
+    With `all_rows`, each step is one of all rows: nothing is pending after the first, and stamps wait until the end.
+    """
     cdef floating* slopes = <floating*>job.slopes
-    cdef Py_ssize_t size = v.t.width*v.lanes, k, j
+    cdef floating* w = <floating*>job.tile
+    cdef Py_ssize_t size = v.t.width*v.lanes, k, i
+    cdef bint waits = all_rows and s > 0
     cdef Lazy last = d[0]
     last.lr = v.t.d.plain.lr
     start_sums(v, job, s, slopes)
     for k in range(n):
-        if k + ROWS_AHEAD < n:
+        if not all_rows and k + ROWS_AHEAD < n:
             prefetch_record(v, row_at(indices, k + ROWS_AHEAD))
-        catch_up_strengths(&last, v, row_at(indices, k), tile + k*size)
-        j = k % 4 if v.t.width == 1 and k < n - n % 4 else 0
-        add_products(v.sums + j*size, <double>x[k], tile + k*size, size)
+        i = row_at(indices, k)
+        w = <floating*>job.tile + k*size if Lazy is FTRL else <floating*>v.t.w + i*v.t.pitch
+        if Lazy is FTRL or not waits:
+            catch_up_strengths(&last, v, i, w)
+        add_margins(v, k % 4 if v.t.width == 1 and k < n - n % 4 else 0, <double>x[k], w)
     if v.t.width == 1:
         slopes_of_vector(v, job, d.lr, s, slopes)
     else:
         slopes_of_matrix(v, job, s, slopes)
     for k in range(n):
-        step_strengths(d, v, row_at(indices, k), x[k], slopes, tile + k*size)
-        stamp_row(d, v, v.next, v.t.steps + 1, row_at(indices, k))
+        i = row_at(indices, k)
+        step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes)
+        if Lazy is not FTRL and not all_rows:
+            stamp_row(d, v, v.next, v.t.steps + 1, i, <const floating*>v.t.w + i*v.t.pitch)
 
 
 cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule* schedule, Learning* job,
@@ -368,18 +255,20 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
     cdef const floating* data = <const floating*>batch.data
     cdef Indices indices
     cdef double lr
-    cdef bint rebase
+    cdef bint rebase, all_rows = batch.shared
     cdef Py_ssize_t s, r, n
     for s in range(job.count):
         r = job.order[s]
         if s + 2 < job.count:
             prefetch_sample(batch, job.order[s + 2], data)
         n = batch.starts[r + 1] - batch.starts[r]
-        indices = batch.indices if batch.shared else indices_from(&batch.indices, batch.starts[r])
+        indices = batch.indices if all_rows else indices_from(&batch.indices, batch.starts[r])
         lr = min(schedule.lr[s*schedule.stride], largest_rate(job, r, sample_weight(job, s)))
-        rebase = prepare_strengths(&d, v, lr, zero)
-        learn_sample(&d, v, job, &indices, data + batch.starts[r], n, s)
+        rebase = prepare_strengths(&d, v, lr, all_rows and s > 0, zero)
+        learn_sample(&d, v, job, &indices, data + batch.starts[r], n, s, all_rows)
         if job.intercept != NULL:
             learn_intercept(d, job, v.t.width*v.lanes, <const floating*>job.slopes)
-        finish_strengths(&d, v, schedule.l1[s*schedule.stride], rebase, zero)
+        finish_strengths(&d, v, schedule.l1[s*schedule.stride], rebase, all_rows, zero)
         judge(&v.progress, v.losses, sample_weight(job, s), v.count, v.lanes)
+    if all_rows and job.count > 0:
+        stamp_rows(&d, v, <const floating*>v.t.w)

@@ -211,6 +211,8 @@ cdef struct Columns:  # a linear model at many strengths that learn together
     const double* l2
     void* last_l1              # by strength, in the dtype of the weights: of the last step
     void* last_l2
+    void* threshold            # for PLAIN: l1 and l2 of the step under way as soft_scaled takes them, for a factor of 1
+    void* shrinkage
     char* records              # by row
     char* inverses             # by row, for PLAIN: the stamps by strength, first inverse, then total
     double* clock              # for PLAIN, four arrays by strength: product, inverse, total, compensation

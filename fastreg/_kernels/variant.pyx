@@ -37,6 +37,7 @@ include "linear.pxi"
 include "lazy_types.pxi"
 include "descent.pxi"
 include "progressive.pxi"
+include "strength_rows.pxi"
 include "linear_strengths.pxi"
 include "strength_types.pxi"
 

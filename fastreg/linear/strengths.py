@@ -38,7 +38,11 @@ class StrengthStream:
 
     @staticmethod
     def required_memory(features, columns, strengths, dtype, optimizer):
-        """The bytes that the weights at so many strengths take, with the state of their optimizer."""
+        """The bytes that the weights at so many strengths take, with the state of their optimizer.
+
+        A call of `learn` with FTRL takes in addition a number for each strength, column and feature of its longest
+        sample.
+        """
         direction = OPTIMIZERS[optimizer].direction
         size = strengths_record_type(direction, np.dtype(dtype), columns, strengths).itemsize
         return features * size + 8 * (lanes_of(strengths) + 1) * (lanes_of(strengths) + 17 + 10 * columns)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastreg.reference.scalars import sign, soft, times
+from fastreg.reference.scalars import sign, soft, soft_scaled, times
 from fastreg.reference.tables import LINEAR, PENALTIES, registered
 
 LARGEST = float(np.finfo(float).max)
@@ -27,7 +27,7 @@ class ElasticNet(NamedTuple):
 
     def prox(self, x, eta, f=None):
         """The minimiser over v of (v − x)²/(2·eta) + the penalty at v."""
-        return soft(x, l1_threshold(self, eta, f)) * l2_shrinkage(self, eta, f)
+        return soft_scaled(x, l1_threshold(self, eta, f), l2_shrinkage(self, eta, f))
 
     def value(self, w, f=None):
         """The penalty at each weight, in float64. A strength of zero adds nothing, even at an infinite weight."""

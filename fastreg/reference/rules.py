@@ -246,6 +246,12 @@ def accumulate(d, w, g, z, n):
     z[...] = z + (g - (np.sqrt(n) - before) / d.lr * w)
 
 
+def accumulate_at_zero(g, z, n):
+    """`accumulate` at weights of zero, which needs no root; as there, z becomes NaN where n overflows."""
+    n[...] = n + g * g
+    z[...] = z + (g - n * n.dtype.type(0))
+
+
 # -- One step ---------------------------------------------------------------------------------------------------------
 
 

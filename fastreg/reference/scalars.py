@@ -29,3 +29,8 @@ def soft(x, t):
     c = np.where(x < t, x, t)
     c = np.where(-t < c, c, -t)
     return x - c
+
+
+def soft_scaled(x, t, scale):
+    """The proximal operator of the elastic net, from the threshold of l1 and the shrinkage of l2."""
+    return soft(x, t) * scale
