@@ -156,3 +156,35 @@ class Fit:
 
 Fit.track_gain.unit = "times as fast as liblinear"
 Fit.track_excess.unit = "of the objective of liblinear"
+
+
+class Path:
+    """The strength chosen by 5 folds among 30: its time, and that of scikit-learn divided by it."""
+
+    params = [["lasso", "wide lasso"]]
+    param_names = ["data"]
+    timeout = 300
+
+    def setup(self, data):
+        try:
+            from sklearn.linear_model import LassoCV
+
+            from fastreg import linear
+        except ImportError as error:
+            raise NotImplementedError(str(error)) from error
+        warnings.simplefilter("ignore")
+        rng = np.random.default_rng(0)
+        n, p = (5_000, 300) if data == "lasso" else (300, 5_000)
+        x = rng.standard_normal((n, p))
+        self.arguments = x, x[:, :30] @ rng.standard_normal(30) + 5 * rng.standard_normal(n)
+        self.fastreg, self.sklearn = linear.StreamingRegressorCV().fit, LassoCV(alphas=30, cv=5).fit
+
+    def time_path(self, data):
+        self.fastreg(*self.arguments)
+
+    def track_gain(self, data):
+        names = {"fastreg": self.fastreg, "sklearn": self.sklearn, "arguments": self.arguments}
+        return ratio(statement("sklearn(*arguments)", **names), statement("fastreg(*arguments)", **names), budget=5)
+
+
+Path.track_gain.unit = "times as fast as scikit-learn"
