@@ -237,7 +237,7 @@ def adaptive_rate(d, squares):
 
 def accumulate(d, w, g, z, n):
     """FTRL-Proximal: the state takes in the gradients g at w."""
-    accumulate_with_root(d, w, g, z, n, np.sqrt(n))
+    accumulate_with_root(d, w, g, z, n, np.asarray(np.sqrt(n)))
 
 
 def accumulate_with_root(d, w, g, z, n, root_n):
