@@ -212,7 +212,7 @@ cdef class StrengthLearner:
             numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(samples.longest*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)

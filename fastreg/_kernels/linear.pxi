@@ -184,6 +184,15 @@ cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, 
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
 
 
+cdef inline bint must_reanchor(const Rows* t, const Learning* job, double lr) noexcept nogil:
+    """Whether z of FTRL is to be rebuilt before a step with this lr, so that no weight changes by it.
+
+    Only for the default rates, which change at powers of two: under a schedule it would be a pass over all weights a
+    step.
+    """
+    return t.direction == FTRL_PROXIMAL and job.intercept_rate > 0 and not is_built_on(t, lr)
+
+
 cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* t, const Batch* batch,
                                  const Schedule* schedule, Learning* job, Py_ssize_t s, floating* w) noexcept nogil:
     """Sets the strengths of step s; returns the clock after it."""
@@ -202,13 +211,17 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
     cdef Rows here
     cdef Indices indices
     cdef Clock next
-    cdef Py_ssize_t s = 0, start, n
+    cdef Py_ssize_t s = 0, count, start, n
     while s < job.count:
-        if s == 1 and dense_steps(schedule, job) > 0:
-            s += dense_steps(schedule, job)
-            learn_dense(d, f, t, batch, schedule, job, s - 1, w)
+        count = dense_steps(t, schedule, job, s)
+        if count > 0:
+            learn_dense(d, f, t, batch, schedule, job, s, count, w)
+            s += count
         if s + 2 < job.count:
             prefetch_sample(batch, job.order[s + 2], data)
+        if Lazy is FTRL:
+            if must_reanchor(t, job, schedule.lr[s*schedule.stride]):
+                reanchor_rows(d, f, t, schedule.lr[s*schedule.stride], w)
         start, n = batch.starts[job.order[s]], batch.starts[job.order[s] + 1] - batch.starts[job.order[s]]
         indices = batch.indices if batch.shared else indices_from(&batch.indices, start)
         next = prepare_sample(&d, &p, &f, t, batch, schedule, job, s, w)

@@ -3,12 +3,14 @@
 # and no row needs a stamp: the weights are copied from the records to contiguous arrays, a block for each column, where
 # loops are vectorised. They are copied back for the last sample, another lazy step, which leaves the records as they
 # are after any other: the weights have the same bits however a stream is split, and whether samples are dense or not.
+# A sample at which z of FTRL is built on another learning rate is a lazy step, too.
 #
 # A pass over a column makes the step of one sample and adds up the margin of the next one: all that it reads and writes
 # is in the cache once. Rows that are groups stay lazy steps, since their weights lie in different columns.
 
 cdef enum:
     DENSE_BLOCK = 64  # weights that are worked on together, a multiple of MARGIN_LANES
+    DENSE_LEAST = 4   # samples between two copies
 
 
 cdef inline floating* aligned(const Learning* job, floating _) noexcept nogil:
@@ -110,19 +112,24 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
     return sum_of_lanes(sums, 1)
 
 
-cdef inline Py_ssize_t dense_steps(const Schedule* schedule, const Learning* job) noexcept nogil:
-    """How many samples from the second one on are learned from here: none without memory, and none of groups."""
-    cdef Py_ssize_t s = 1
-    if job.contiguous == NULL:
+cdef inline Py_ssize_t dense_steps(const Rows* t, const Schedule* schedule, const Learning* job,
+                                   Py_ssize_t first) noexcept nogil:
+    """How many samples from this one on are learned from here: none of groups, and none at which z is built anew.
+
+    None, too, where they are too few to be worth the copies.
+    """
+    cdef Py_ssize_t s = first
+    if first == 0 or job.contiguous == NULL:
         return 0
-    while s < job.count - 1 and l21_at(schedule, s) == 0:
+    while s < job.count - 1 and l21_at(schedule, s) == 0 and not (
+            must_reanchor(t, job, schedule.lr[s*schedule.stride])):
         s += 1
-    return s - 1
+    return s - first if s - first >= DENSE_LEAST else 0
 
 
 cdef void learn_dense(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
-                      Py_ssize_t count, floating* w) noexcept nogil:
-    """`count` samples from the second one on, which is not the last."""
+                      Py_ssize_t first, Py_ssize_t count, floating* w) noexcept nogil:
+    """`count` samples from this one on, which are not the first or the last of a call."""
     cdef const floating* data = <const floating*>batch.data
     cdef const floating* x
     cdef const floating* after
@@ -136,10 +143,10 @@ cdef void learn_dense(Lazy d, Factor f, Rows* t, const Batch* batch, const Sched
     cdef Clock next
     now.rows = 0  # those that a flush must bring up to date
     load_columns(d, f, t, job, w)
-    x = data + batch.starts[job.order[1]]
+    x = data + batch.starts[job.order[first]]
     for c in range(t.width):
         job.margins[c] = inner_product(x, w_ + c*block, t.rows)
-    for s in range(1, 1 + count):
+    for s in range(first, first + count):
         x, after = data + batch.starts[job.order[s]], data + batch.starts[job.order[s + 1]]
         later = data + batch.starts[job.order[s + 2]] if s + 2 < job.count else NULL
         next = prepare_sample(&d, &p, &f, &now, batch, schedule, job, s, w)

@@ -237,6 +237,18 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
             stamp_row(d, v, v.next, v.t.steps + 1, i, <const floating*>v.t.w + i*v.t.pitch)
 
 
+cdef void reanchor_strengths(FTRL d, Columns* v, double lr, floating* w) noexcept nogil:
+    """As reanchor_rows; w is memory for the weights of a row."""
+    cdef FTRL before = d, after = d
+    cdef Py_ssize_t i, q
+    before.lr, after.lr = rate_of_z(&v.t), lr
+    for i in range(v.t.rows):
+        q = i*v.t.pitch
+        catch_up_strengths(&before, v, i, w)
+        reanchor_all(before, after, w, <floating*>v.t.a + q, <const floating*>v.t.b + q, v.t.width*v.lanes)
+    v.t.d.plain.lr = lr
+
+
 cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule* schedule, Learning* job,
                           floating zero) noexcept nogil:
     """`learn` for all strengths; the schedule has no strengths, but what they are multiplied by."""
@@ -251,6 +263,9 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
             prefetch_sample(batch, job.order[s + 2], data)
         n = batch.starts[r + 1] - batch.starts[r]
         indices = batch.indices if all_rows else indices_from(&batch.indices, batch.starts[r])
+        if Lazy is FTRL:
+            if must_reanchor(&v.t, job, schedule.lr[s*schedule.stride]):
+                reanchor_strengths(d, v, schedule.lr[s*schedule.stride], <floating*>job.tile)
         lr = largest_rate(job, data + batch.starts[r], n, sample_weight(job, s))
         lr = min(schedule.lr[s*schedule.stride], lr)
         rebase = prepare_strengths(&d, v, lr, all_rows and s > 0, zero)
