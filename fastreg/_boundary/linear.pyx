@@ -47,6 +47,8 @@ cdef struct Counts:  # counters in addition to the steps
     double scale      # the mean size when the number of samples last reached a power of 2
     long long epochs  # of the last call
     double center     # where the intercept starts
+    double distance   # the sum of the distances of targets from there, for the default learning rate
+    double level      # their mean when the number of samples last reached a power of 2, but at least 1
 
 
 @cython.final
@@ -88,7 +90,7 @@ cdef class Learner:
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
         self.records, self.intercept, self.section = records, list(intercept), Section()
-        self.counts = Counts(0, 0, 1, 0, 0)
+        self.counts = Counts(0, 0, 1, 0, 0, 0, 1)
         self.start = <char*>PyArray_DATA(records)
         self.t.dtype, self.t.mode, self.direction = dtype_of(np.empty(0, base)), PROXIMAL, direction
         self.t.direction = fill_direction(&self.t.d, direction, &largest)
@@ -150,6 +152,11 @@ cdef class Learner:
         return self.counts.center
 
     @property
+    def levels(self):
+        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
+        return self.counts.distance, self.counts.level
+
+    @property
     def version(self):
         """A number that changes with every commit."""
         return self.section.version
@@ -158,13 +165,13 @@ cdef class Learner:
         """Make a step for each sample, and return the sum of their losses.
 
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
-        samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and
-        learning rate of the intercept, then the new values of the counters: sum and number of sizes, scale, epochs,
-        center. The last is the penalty factors: the array that the learner has, for no change, or another one or None.
-        The strengths have a row for each of lr, l1, l2 and l21, and a column for each step or one for all steps.
+        samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
+        intercept's last learning rate, then the new values of the counters: sum and number of sizes, scale, epochs,
+        center, sum of distances, level. The last is the penalty factors: the array that the learner has, for no change, or another one or None.
+        The strengths have a row for each of lr, l1, l2, l21 and the intercept's learning rate, and a column for each step or one for all steps.
         `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
-        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's learning rate of 0 means
-        that of the weights.
+        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning
+        rate of 0 means that it has those of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule
@@ -180,7 +187,7 @@ cdef class Learner:
         try:
             (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
              learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, factors) = prepare()
+             counts.center, counts.distance, counts.level, factors) = prepare()
             self.check_width(samples.features)
             point_to(&batch, samples, type_num)
             rows = batch.count
@@ -195,8 +202,9 @@ cdef class Learner:
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
+            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
+            learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             _memory = work_memory(&self.t, &learning, batch.shared)
             if samples.shares_indices:
                 capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
@@ -337,8 +345,8 @@ cdef class Learner:
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
         self.t.built_on = built_on  # since weights can be placed
 
-    def _count(self, size, sized, scale, epochs, center):
-        self.counts = Counts(size, sized, scale, epochs, center)
+    def _count(self, size, sized, scale, epochs, center, distance=0.0, level=1.0):
+        self.counts = Counts(size, sized, scale, epochs, center, distance, level)
 
 
 include "placing.pxi"

@@ -80,7 +80,7 @@ cdef void solve_for_z(const Rows* t, const floating* w, Py_ssize_t i) noexcept n
             z[j] -= <floating>(t.l21*<double>factor*<double>w[j]/sqrt(squares))
 
 
-cdef void anchor_placed(Rows* t, const Learning* job, double lr) noexcept nogil:
+cdef void anchor_placed(Rows* t, Learning* job, double lr) noexcept nogil:
     """Before the first step after weights were placed: FTRL's z is built on the learning rates of this step."""
     if t.direction != FTRL_PROXIMAL or t.built_on == 0 or t.d.plain.lr != 0:
         return
@@ -91,7 +91,7 @@ cdef void anchor_placed(Rows* t, const Learning* job, double lr) noexcept nogil:
     t.built_on = lr
 
 
-cdef void anchor_all(const Rows* t, const Learning* job, double lr, const floating* w) noexcept nogil:
+cdef void anchor_all(const Rows* t, Learning* job, double lr, const floating* w) noexcept nogil:
     cdef FTRL before = t.d.ftrl, now = t.d.ftrl
     cdef ElasticNet none = ElasticNet(0, 0)
     cdef floating* z = <floating*>t.a
@@ -105,7 +105,8 @@ cdef void anchor_all(const Rows* t, const Learning* job, double lr, const floati
                 k = i*t.pitch + j
                 z[k] = reanchored(&before, &now, w[k], z[k], n[k])
     if intercept != NULL:
-        now.lr = job.intercept_rate if job.intercept_rate > 0 else lr
+        if job.intercept_rates != NULL:
+            now.lr = job.intercept_rate = job.intercept_rates[0]
         for j in range(t.width):
             (<floating*>job.intercept_a)[j] = warm_start(&now, &none, intercept[j],
                                                          (<const floating*>job.intercept_b)[j], <floating>1)

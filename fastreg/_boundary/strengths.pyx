@@ -39,6 +39,8 @@ cdef struct Counts:  # as in linear.pyx
     double scale
     long long epochs
     double center
+    double distance
+    double level
 
 
 @cython.final
@@ -82,7 +84,7 @@ cdef class StrengthLearner:
         cdef Py_ssize_t i, lanes
         dtype, columns = check_records(records, direction, intercept, strengths)
         self.records, self.direction, self.intercept = records, direction, list(intercept)
-        self.strengths, self.section, self.counts = strengths, Section(), Counts(0, 0, 1, 0, 0)
+        self.strengths, self.section, self.counts = strengths, Section(), Counts(0, 0, 1, 0, 0, 0, 1)
         memset(&self.v, 0, sizeof(Columns))
         lanes = self.v.lanes = lanes_of(len(strengths))
         self.v.count, self.v.t.width, self.v.t.rows = len(strengths), columns, len(records)
@@ -162,6 +164,11 @@ cdef class StrengthLearner:
         return self.counts.center
 
     @property
+    def levels(self):
+        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
+        return self.counts.distance, self.counts.level
+
+    @property
     def version(self):
         """A number that changes with every commit."""
         return self.section.version
@@ -187,7 +194,7 @@ cdef class StrengthLearner:
         try:
             (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
              learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, factors) = prepare()
+             counts.center, counts.distance, counts.level, factors) = prepare()
             if samples.features != self.v.t.rows:
                 raise ValueError(f"X: expected {self.v.t.rows} features, as in the first call, got {samples.features}")
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
@@ -209,8 +216,9 @@ cdef class StrengthLearner:
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 4*columns, "strengths")
+            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
+            learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
             tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
@@ -301,7 +309,8 @@ cdef class StrengthLearner:
         return state_of(self, s)
 
     cdef tuple numbers(self):
-        return self.counts.size, self.counts.sized, self.counts.scale, self.counts.epochs, self.counts.center
+        return (self.counts.size, self.counts.sized, self.counts.scale, self.counts.epochs, self.counts.center,
+                self.counts.distance, self.counts.level)
 
     # -- Copies -------------------------------------------------------------------------------------------------------
 
@@ -339,7 +348,7 @@ cdef class StrengthLearner:
          factors) = small
         self.last[:], self.clocks[:], self.progress[:] = last, clocks, progress
         (self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count) = numbers
-        self.counts = Counts(counts[0], counts[1], counts[2], counts[3], counts[4])
+        self.counts = Counts(counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6])
         self.set_factors(factors)
         return 0
 

@@ -171,17 +171,28 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
                 shrink_row(&d, &p, &own, t, job.l21, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
-cdef inline void learn_intercept(Lazy d, const Learning* job, Py_ssize_t width, const floating* slopes) noexcept nogil:
-    """A step of the intercept, which is not penalised and may have a learning rate of its own."""
+cdef inline void learn_intercept(Lazy d, Learning* job, double rate, Py_ssize_t width,
+                                 const floating* slopes) noexcept nogil:
+    """A step of the intercept, which is not penalised and may have a learning rate of its own, else 0."""
     cdef floating* w = <floating*>job.intercept
     cdef floating* a = <floating*>job.intercept_a
     cdef floating* b = <floating*>job.intercept_b
     cdef Proximal m = Proximal(0)
     cdef ElasticNet none = ElasticNet(0, 0)
     cdef Py_ssize_t c
-    d.lr = job.intercept_rate if job.intercept_rate > 0 else d.lr
+    if rate > 0:
+        d.lr = job.intercept_rate
+        if Lazy is FTRL:
+            if d.lr != rate:
+                reanchor_all(d, FTRL(rate, d.beta), w, a, b, width)
+        d.lr = job.intercept_rate = rate
     for c in range(width):
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
+
+
+cdef inline double intercept_rate(const Schedule* schedule, const Learning* job, Py_ssize_t s) noexcept nogil:
+    """The intercept's own learning rate at step s; 0 if there is none."""
+    return job.intercept_rates[s*schedule.stride] if job.intercept_rates != NULL else 0
 
 
 cdef inline bint must_reanchor(const Rows* t, const Learning* job, double lr) noexcept nogil:
@@ -190,7 +201,7 @@ cdef inline bint must_reanchor(const Rows* t, const Learning* job, double lr) no
     Only for the default rates, which change at powers of two: under a schedule it would be a pass over all weights a
     step.
     """
-    return t.direction == FTRL_PROXIMAL and job.intercept_rate > 0 and not is_built_on(t, lr)
+    return t.direction == FTRL_PROXIMAL and job.intercept_rates != NULL and not is_built_on(t, lr)
 
 
 cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* t, const Batch* batch,
@@ -231,6 +242,6 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
         else:
             learn_matrix(d, f, p, &here, &next, job, &indices, data + start, n, s)
         if job.intercept != NULL:
-            learn_intercept(d, job, here.width, <const floating*>job.slopes)
+            learn_intercept(d, job, intercept_rate(schedule, job, s), here.width, <const floating*>job.slopes)
         finish(&d, &p, &f, t, &next, job.l21, w)
         s += 1

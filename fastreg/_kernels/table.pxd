@@ -182,7 +182,8 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     const double* offsets      # by sample, added to its margin; NULL for none
     double center              # added to all margins: where the intercept starts
     double l21                 # of the step under way: the weights of a feature are a group
-    double intercept_rate      # learning rate of the intercept; 0 for that of the weights
+    const double* intercept_rates  # its learning rates, as those of the schedule; NULL for those of the weights
+    double intercept_rate      # where they are given, that of the last step
     void* intercept            # NULL for none; then its state
     void* intercept_a
     void* intercept_b

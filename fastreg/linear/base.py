@@ -61,6 +61,8 @@ class StreamingBase(Results, Fitting):
             limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
             factors=self._checked_factors(stream, strengths[1]),
+            starts_at_target=self.eta0 is None
+            and (self.optimizer != "sgd" or (self._is_auto() and self.loss == "squared_error")),
         )  # fmt: skip
 
     def _strengths(self, stream, strength=None):

@@ -62,7 +62,8 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     eta0 : float, optional
         The initial learning rate. The default is 0.01 for "sgd"; with "optimal", it is L. Bottou's heuristic. For
         "ftrl" and "adagrad", it is 1/4 divided by the mean size of the samples so far, where the size of a sample is
-        the root mean square of its non-zero features. The mean is updated when the number of samples has doubled.
+        the root mean square of its non-zero features. The mean is updated when the number of samples has doubled;
+        no weight moves by that.
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True
@@ -142,8 +143,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     If `coef_` or `intercept_` of a fitted model is set, training goes on from there: numbers of samples and sums of
     squared gradients stay, and no penalty is pending. The numbers are those that were set, to the bit. With "ftrl",
     which solves for its weights, that holds until the next sample, from where each weight can differ by a few roundings
-    of its gradient sum. In a stream with the default `eta0`, it also changes with the learning rate, when the number of
-    samples has doubled.
+    of its gradient sum.
 
     Labels are compared with Python's ==: the string "1" is not the number 1, but True is.
 

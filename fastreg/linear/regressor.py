@@ -46,8 +46,11 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         limit reduces the slope and not the learning rate, for all learning rates: slopes are exponential in the margin.
     power_t : float, default 0.25
         The exponent of "invscaling".
-    optimizer, alpha, l1_ratio, penalty_factor, eta0, fit_intercept, positive, max_iter, tol, n_iter_no_change,
-    shuffle, random_state, warm_start, verbose, polish
+    eta0 : float, optional
+        As for :class:`StreamingClassifier`. For "ftrl" and "adagrad" with "squared_error", "huber" or "quantile", the
+        default is multiplied by the size of the targets if that is above 1: their mean distance from the first one.
+    optimizer, alpha, l1_ratio, penalty_factor, fit_intercept, positive, max_iter, tol, n_iter_no_change, shuffle,
+    random_state, warm_start, verbose, polish
         As for :class:`StreamingClassifier`.
 
     Attributes
@@ -76,6 +79,9 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
     Notes
     -----
     The notes of :class:`StreamingClassifier` on cost, errors and threads apply.
+
+    With the default `eta0`, the intercept starts at the first target for "squared_error", and except with "sgd" for
+    "huber" and "quantile", too.
 
     With log link, the intercept starts where the first sample is predicted right, or as 1 if its target is zero; in
     :meth:`fit` with ``shuffle=True``, where all are predicted right by one number. Adaptive steps would take very long

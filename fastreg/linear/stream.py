@@ -18,6 +18,8 @@ from fastreg.linear.factors import NONE, Factors, check_products, checked_factor
 from fastreg.linear.weights import StreamWeights
 from fastreg.reference.losses import LOG_LINK, LOSSES
 
+SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
+LARGEST_LEVEL = 1e30
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
 
@@ -90,10 +92,9 @@ class Task(NamedTuple):
     loss: str
     parameter: float  # of the loss: epsilon, quantile or power
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
-    base_rate: (
-        float  # if not 0, instead of `rates`: the learning rate of the intercept, and over the scale of the weights
-    )
+    base_rate: float  # if not 0, instead of `rates`: times the size of targets, and for weights over the features' scale
     factors: Factors = NONE
+    starts_at_target: bool = False  # whether the intercept of losses in SCALED starts at the first target
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample
 
 
@@ -150,6 +151,20 @@ class Stream(StreamWeights):
         scales = np.concatenate([[self.scale], totals[doubled] / counts[doubled]])[np.cumsum(doubled)]
         return scales, float(totals[-1]), int(counts[-1])
 
+    def _levels(self, samples, order, targets, center):
+        """The size of the targets at each of these samples, and the sum of their distances from `center` after them.
+
+        It changes where the scale does, and is never below 1: smaller targets need no smaller steps.
+        """
+        own = targets[order] - (0.0 if samples.offsets is None else samples.offsets[order])
+        distance, level = self.learner.levels
+        totals = np.cumsum(np.concatenate([[distance], np.abs(own - center)]))[1:]
+        counts = self.completed + 1 + np.arange(len(order))
+        doubled = counts & (counts - 1) == 0
+        means = totals[doubled] / np.maximum(counts[doubled] - 1, 1)  # the first one is where `center` is
+        levels = np.concatenate([[level], np.clip(means, 1.0, LARGEST_LEVEL)])
+        return levels[np.cumsum(doubled)], float(totals[-1])
+
     def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
         """One step for each entry of `order`; returns the sum of the losses before the steps.
 
@@ -178,19 +193,23 @@ class Stream(StreamWeights):
         steps, (total, count), scales = self.completed + np.arange(len(order)), self.learner.sizes, self.scale
         if task.base_rate and len(order):
             scales, total, count = self._scales(samples.sizes(order))
-        lr = task.base_rate / scales if task.base_rate else task.rates(steps)
+        center = self._center(samples, order, targets, task)
+        (distance, level), levels = self.learner.levels, self.learner.levels[1]
+        if task.base_rate and task.loss in SCALED and len(order):
+            levels, distance = self._levels(samples, order, targets, center)
+        lr = task.base_rate / scales * levels if task.base_rate else task.rates(steps)
         factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
         with np.errstate(over="ignore"):  # checked below
             strengths = [x * factor for x in task.strengths]
-        table = np.stack(np.broadcast_arrays(lr, *strengths)).reshape(4, -1)
+        table = np.stack(np.broadcast_arrays(lr, *strengths, task.base_rate * levels)).reshape(5, -1)
         table = np.ascontiguousarray(table, dtype=float)
         self._check_rates(table[0])
         if len(order):
             check_products(table[1:, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
-            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate, total, count,
-            float(np.ravel(scales)[-1]), epochs, self._center(samples, order, targets, task), task.factors.array,
+            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * level, total, count,
+            float(np.ravel(scales)[-1]), epochs, center, distance, float(np.ravel(levels)[-1]), task.factors.array,
         )  # fmt: skip
 
     def _center(self, samples, order, targets, task):
@@ -198,12 +217,17 @@ class Stream(StreamWeights):
 
         With log link, slopes are exponential in the distance to the minimum: from far off, adaptive steps would be tiny
         for good. So the intercept starts where the first sample is predicted right, or as 1 where its target is zero.
+        Where the learning rates depend on the size of the targets, it is that of their distances from there, too.
         """
-        if self.completed or self._is_given or not len(order) or task.loss not in LOG_LINK or not self.has_intercept:
+        is_scaled = task.loss in SCALED and task.starts_at_target
+        is_free = len(order) > 0 and self.has_intercept and not self.completed and not self._is_given
+        if not is_free or not (is_scaled or task.loss in LOG_LINK):
             return self.learner.center
         if task.center is not None:
             return task.center
         y, offset = targets[order[0]], 0.0 if samples.offsets is None else samples.offsets[order[0]]
+        if is_scaled:
+            return float(y - offset)
         return float(np.log(y) - offset if y > 0 else -offset)
 
     def _check_rates(self, lr):
