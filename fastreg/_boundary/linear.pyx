@@ -167,11 +167,11 @@ cdef class Learner:
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
         intercept's last learning rate, then the new values of the counters: sum and number of sizes, scale, epochs,
-        center, sum of distances, level. The last is the penalty factors: the array that the learner has, for no change, or another one or None.
-        The strengths have a row for each of lr, l1, l2, l21 and the intercept's learning rate, and a column for each step or one for all steps.
-        `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
-        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning
-        rate of 0 means that it has those of the weights.
+        center, sum of distances, level. The last is the penalty factors: the array that the learner has, for no change,
+        or another one or None. The strengths have a row for each of lr, l1, l2, l21 and the intercept's learning rate,
+        and a column for each step or one for all steps. `weights` is None or has an entry for each step, `offsets` is
+        None or has one for each sample. A positive curvature reduces learning rates that overshoot, an infinite one
+        slopes. An intercept's last learning rate of 0 means that it has those of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule

@@ -92,7 +92,7 @@ class Task(NamedTuple):
     loss: str
     parameter: float  # of the loss: epsilon, quantile or power
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
-    base_rate: float  # if not 0, instead of `rates`: times the size of targets, and for weights over the features' scale
+    base_rate: float  # if not 0, instead of `rates`: for features and targets of size 1
     factors: Factors = NONE
     starts_at_target: bool = False  # whether the intercept of losses in SCALED starts at the first target
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample

@@ -258,7 +258,12 @@ def test_the_number_of_steps_per_epoch_is_bounded():
 
 
 CONSTANT = {
-    "features that are not scaled": ("squared_error", "ftrl", {"polish": False}, lambda x, y: (np.c_[x, 1e6 * x[:, :1] ** 2], y)),
+    "features that are not scaled": (
+        "squared_error",
+        "ftrl",
+        {"polish": False},
+        lambda x, y: (np.c_[x, 1e6 * x[:, :1] ** 2], y),
+    ),
     "an intercept that cannot move": (
         "log_loss",
         "sgd",

@@ -1,4 +1,4 @@
-"""The default learning rates on streams: they follow the sizes of features and targets, and no weight moves with them."""
+"""Default learning rates on streams: they follow the sizes of features and targets, and no weight moves by that."""
 
 import numpy as np
 import pytest
