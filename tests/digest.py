@@ -4,6 +4,7 @@ test_dispatch_variants.py runs it once for each instruction set, since the choic
 """
 
 import hashlib
+import warnings
 
 import numpy as np
 from cases import (
@@ -23,6 +24,9 @@ from optimizer_cases import COMBINATIONS, Twin, make
 
 import fastreg
 from fastreg._boundary import dispatch
+
+warnings.simplefilter("ignore", fastreg.NoExactZerosWarning)  # for subprocesses in which warnings are errors
+warnings.simplefilter("ignore", fastreg.NoGradientWarning)
 
 
 def trained(implementation, name, mode, w, g, factor):

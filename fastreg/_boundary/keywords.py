@@ -1,7 +1,7 @@
 """Layer 4, keywords of other libraries, which an error answers with ours. Only errors read this table."""
 
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, signature
 
 OF_OTHERS = {  # keyword elsewhere → our parameters that may be meant
     "weight_decay": ("l2",),
@@ -11,9 +11,6 @@ OF_OTHERS = {  # keyword elsewhere → our parameters that may be meant
     "lam": ("l1", "l2"),
     "lmbda": ("l1", "l2"),
     "l": ("l1", "l2"),
-    "C": ("l1", "l2"),
-    "penalty": ("l1", "l2"),
-    "l1_ratio": ("l1", "l2"),
     "reg_alpha": ("l1",),
     "lambda_l1": ("l1",),
     "lambda1": ("l1",),
@@ -36,7 +33,6 @@ OF_OTHERS = {  # keyword elsewhere → our parameters that may be meant
     "b1": ("betas",),
     "b2": ("betas",),
     "epsilon": ("eps",),
-    "decay": ("alpha",),
     "rho": ("alpha",),
     "weights": ("w", "params"),
     "parameters": ("params",),
@@ -60,8 +56,10 @@ def advice(keywords, accepted):
 
 
 def answering(init):
-    """The method `init`, which answers a keyword of another library with ours."""
+    """The method `init`, which answers a keyword of another library with ours, unless it takes any keyword."""
     accepted = signature(init).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return init
 
     @wraps(init)
     def checked(self, *args, **kwargs):

@@ -38,11 +38,17 @@ class Choice(NamedTuple):
 
 def choice_of(l1_ratios, alphas, scores, rule, fold_weights=None, errors=None):
     """The Choice by this rule; `scores` are (R, S, folds), or means (R, S) that have standard errors (R, S)."""
-    if errors is None:
+    is_stream = errors is not None
+    if not is_stream:
         tables = [mean_and_standard_error(table, fold_weights) for table in scores]
         means, errors = (np.array(x) for x in zip(*tables))
     else:
         means = scores
+    if not is_stream and not np.isfinite(means).any():
+        bad = np.flatnonzero(~np.isfinite(scores).any(axis=(0, 1)))
+        raise ValueError(
+            f"alphas: expected a strength with a finite loss in each fold, got none in folds {bad.tolist()}"
+        )
     if not np.isfinite(means).any():  # a stream before its first sample
         return Choice(l1_ratios, alphas, None, means, errors, 0, 0, 0, 0)
     lowest = np.where(np.isfinite(means), means, np.inf).min(axis=1)
@@ -50,10 +56,10 @@ def choice_of(l1_ratios, alphas, scores, rule, fold_weights=None, errors=None):
     own = {"strengths": alphas[ratio], "standard_error": errors[ratio]}
     least = choose(means[ratio], "min", **own)
     spared = choose(means[ratio], "1se", **own) if errors[ratio, least] >= 0 else None
-    if rule == "1se" and spared is None:
+    if rule == "1se" and spared is None and not is_stream:
         raise ValueError("rule: expected 'min' with a single fold, which has no standard error, got '1se'")
     folds = scores if scores is not means else None
-    chosen = spared if rule == "1se" else least
+    chosen = spared if rule == "1se" and spared is not None else least  # a single sample has no standard error
     return Choice(l1_ratios, alphas, folds, means, errors, ratio, chosen, least, spared)
 
 

@@ -168,7 +168,8 @@ class ChosenStrength:
         samples, stream = Samples(x, offsets), progress.stream
         order, weights = stream_order(len(samples), weights)
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
-        totals = stream.learn(samples, order, targets, weights, task) if len(order) else np.zeros(1)
+        private = self._progress is None  # the first call can be interrupted: the stream is discarded then
+        totals = stream.learn(samples, order, targets, weights, task, private=private) if len(order) else np.zeros(1)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
@@ -177,7 +178,7 @@ class ChosenStrength:
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)
 
     def _required_memory(self, features, columns, dtype):
-        count = np.size(self.l1_ratio) * (self.alphas if isinstance(self.alphas, int) else np.size(self.alphas))
+        count = strengths_of(self.alphas, np.atleast_1d(self.l1_ratio)).size
         return StrengthStream.required_memory(features, columns, count, np.dtype(dtype), self.optimizer)
 
     # Results
@@ -250,7 +251,7 @@ class ChosenStrength:
         """
         coef, intercepts = self._weights_path("coef_path_")
         if self._is_sparse:
-            return coef
+            return coef.copy()
         dense = coef.toarray().reshape(*intercepts.shape, -1)
         return np.array([self._coef_shape(w) for w in dense])
 

@@ -114,7 +114,7 @@ class Search:
 
     def choose(self, folds):
         """The Choice, and the solutions on all samples at the strengths of the chosen share of L1."""
-        model, weighted = self.model, (self.whole.weights != 1).any()
+        model, weighted = self.model, np.ptp(self.whole.weights) > 0
         problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
         alphas = np.array([self.alphas(problem, ratio) for ratio in ratios])
         scores = np.empty((*alphas.shape, len(folds)))

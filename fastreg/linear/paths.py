@@ -94,7 +94,7 @@ class Path:
         self.is_screened = len(start.w) > FEW
         if self.is_screened:
             self._update_slopes()
-            self.threshold = self.sizes.max()
+            self.threshold = self.sizes[np.isfinite(self.sizes)].max(initial=0.0)
 
     def _update_slopes(self):
         """How far the derivatives of the mean loss pull each feature away from zero, over its penalty factor."""

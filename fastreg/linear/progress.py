@@ -12,9 +12,13 @@ from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 
 LARGEST, LEAST_SHARE = 0.1, 1e-5  # of the strengths where only their number is given
-GROUPS = (  # limits of a container, and what it has taken
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+GROUPS = (  # limits of a container, what it has taken, and a table that says how much of this are files in the cache
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
 )
 
 
@@ -32,8 +36,9 @@ def available_memory():
     limits = [np.inf]
     for names in GROUPS:
         with suppress(OSError, ValueError):  # no such file, or "max"
-            limit, taken = (float(Path(name).read_text(encoding="ascii")) for name in names)
-            limits.append(limit - taken)
+            limit, taken, table = (Path(name).read_text(encoding="ascii") for name in names)
+            cached = dict(line.split() for line in table.splitlines()).get("inactive_file", 0)
+            limits.append(float(limit) - float(taken) + float(cached))
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         limits += [1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]

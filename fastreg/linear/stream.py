@@ -156,7 +156,7 @@ class Stream(StreamWeights):
 
         It changes where the scale does, and is never below 1: smaller targets need no smaller steps.
         """
-        own = targets[order] - (0.0 if samples.offsets is None else samples.offsets[order])
+        own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
         distance, level = self.learner.levels
         totals = np.cumsum(np.concatenate([[distance], np.abs(own - center)]))[1:]
         counts = self.completed + 1 + np.arange(len(order))

@@ -97,9 +97,9 @@ class StrengthStream:
         samples.
         """
         (count, weight, squares), means, seconds = self._shared.learner.judged()
-        if count < 2:
+        left = 1 - squares / weight**2 if count > 1 else 0.0  # the unbiased estimate; for equal weights 1 − 1/n
+        if left <= 0:
             return np.full(len(means), np.nan)
-        left = 1 - squares / weight**2  # the unbiased estimate; for equal weights 1 − 1/n
         if reference is None:
             sums = seconds[-1]
         else:

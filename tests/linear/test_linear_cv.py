@@ -156,6 +156,34 @@ def test_a_constant_target_has_a_constant_model():
         model = StreamingRegressorCV(alphas=4).fit(x, np.full(60, constant))
         np.testing.assert_allclose(model.predict(x), constant, atol=1e-12)
         assert model.alpha_ == model.alphas_[0]
+    for loss in ("huber", "quantile", "poisson", "gamma", "tweedie"):
+        model = StreamingRegressorCV(loss, alphas=4).fit(x, np.full(60, 3.0))
+        np.testing.assert_allclose(model.predict(x), 3.0, rtol=1e-6)
+        assert not model.coef_.any()
+    y = np.maximum(np.arange(60.0) - 11, 0)  # constant in the training part of no fold, but in a test part
+    assert StreamingRegressorCV("quantile", alphas=4).fit(x, y).alpha_ > 0
+
+
+def test_a_common_factor_of_sample_weights_changes_nothing():
+    x, y = data("squared_error", 23, 8)
+    paths = [
+        StreamingRegressorCV(alphas=4).fit(x, y, sample_weight=w).mean_loss_path_ for w in (None, np.full(23, 4.0))
+    ]
+    np.testing.assert_allclose(*paths, rtol=1e-10)
+
+
+@pytest.mark.parametrize("rule", ["min", "1se"])
+def test_a_single_sample_of_a_stream(rule):
+    x, y = data("squared_error", 23, 8)
+    model = StreamingRegressorCV(rule=rule, alphas=4, verbose=1).partial_fit(x[:1], y[:1], sample_weight=[1e-20])
+    assert model.alpha_ in model.alphas_
+    assert np.isnan(model.progressive_standard_error_).all()
+    assert np.isfinite(model.partial_fit(x[1:], y[1:]).progressive_standard_error_).all()
+
+
+def test_memory_is_said_for_any_integer():
+    sizes = {StreamingRegressorCV(alphas=n).required_memory(1000) for n in (30, np.int64(30))}
+    assert len(sizes) == 1
 
 
 def test_the_fitted_model_is_the_plain_one():

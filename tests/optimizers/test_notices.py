@@ -133,6 +133,16 @@ def test_a_keyword_of_another_library_is_answered_with_ours(call, expected):
     assert w.tolist() == [1, 1]
 
 
+def test_a_subclass_may_take_such_a_keyword():
+    class Own(fastreg.SGD):
+        def __init__(self, params, **options):
+            super().__init__(params, l2=options.pop("weight_decay", 0.0), **options)
+
+    assert Own(np.zeros(3), lr=0.1, weight_decay=0.5).param_groups[0]["l2"] == 0.5
+    with pytest.raises(TypeError, match="weight_decay of other libraries is l2 here"):
+        fastreg.SGD(np.zeros(3), lr=0.1, weight_decay=0.5)
+
+
 def test_a_keyword_of_no_library_has_the_usual_error():
     with pytest.raises(TypeError, match=r"unexpected keyword argument 'nothing'$"):
         fastreg.SGD(np.ones(2), nothing=1)
