@@ -5,8 +5,8 @@ from importlib.util import find_spec as _find_spec
 if _find_spec("fastreg._boundary.cpu") is None:
     raise ImportError(
         f"fastreg: expected its compiled modules in {__path__[0]}, got sources that are not built; run, in the folder"
-        " with setup.py,\n\n    python -m pip install -e .\n\nor, if fastreg is installed elsewhere, start Python in"
-        " another folder"
+        " with setup.py,\n\n    python -m pip install -e .\n\n"
+        "or, if fastreg is installed elsewhere, start Python in another folder"
     )
 
 # dispatch and threads read the environment. They come first, so that a warning that is an error stops the whole import.
