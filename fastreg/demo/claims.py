@@ -64,8 +64,11 @@ def learns_noise(none, penalised, data):
             "If no label is corrupted, a network without a penalty classifies as well as with the best one, within "
             "two standard errors."
         )
-        error = float(np.sqrt(best.test * (1 - best.test) / len(data.y_test)))
-        return Claim(text, none.test >= best.test - 2 * error, f"{numbers}; standard error {error:.1%}")
+        variance = best.test * (1 - best.test) + none.test * (1 - none.test)
+        error = float(np.sqrt(variance / len(data.y_test)))
+        return Claim(
+            text, none.test >= best.test - 2 * error, f"{numbers}; standard error of the difference {error:.1%}"
+        )
     text = "Without a penalty on large weights a network learns the noise."
     numbers = f"{numbers}; corrupted labels reproduced: {none.noise:.1%}, with {best.penalty} {best.noise:.1%}"
     return Claim(text, all(none.noise > r.noise and none.test < r.test for r in penalised), numbers)

@@ -52,7 +52,7 @@ def strength(sweeps, fits, chosen):
     notes = ["Star: the strength with the lowest validation loss, tested at the end."]
     notes += [text for name, text in shaded.items() if name in found]
     if "overfits" not in found:
-        notes.append("No strength overfits here, so even the weakest is good enough.")
+        notes.append("By the validation loss, no strength of this grid overfits.")
     notes.append(
         "Below: L1 and elastic net make more and more weights exactly zero; L2 shrinks them and makes none zero."
     )
@@ -161,8 +161,8 @@ def optimizers(histories):
     figure.legend(*lines, title="exact zeros", loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     add_caption(
         figure,
-        "Above: both modes learn nearly the same. Below: only the proximal mode (solid, dotted blue) makes weights "
-        "exactly zero. With Adam, weights of blank pixels, which have no gradient, are zero from the first step on.",
+        "Above: compare how fast the two modes learn. Below: weights that are exactly zero, which only the proximal "
+        "mode (solid, dotted blue) makes. With Adam, weights of blank pixels have no gradient: see how early they go.",
     )
     return figure
 
@@ -251,7 +251,7 @@ def streaming(results, documents):
     figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     add_caption(
         figure,
-        "Hollow markers: after a single call with all documents. For fastreg they continue the line of the "
-        "mini-batches. For scikit-learn they lie far below: mini-batches lose its sparsity.",
+        "Hollow markers: after a single call with all documents. Where they continue the line of the mini-batches, the"
+        " size of the batches does not matter; where they lie far below it, mini-batches lose sparsity.",
     )
     return figure

@@ -1,7 +1,6 @@
 """Layer 5, training on a set of data: epochs of the optimizer, then a proximal Newton method to the minimum."""
 
 import time
-import warnings
 from math import inf
 
 import numpy as np
@@ -12,6 +11,7 @@ from fastreg.linear.newton import Objective, Penalty, minimise
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
 from fastreg.linear.stream import Samples
+from fastreg.optimizers.notices import warn
 from fastreg.reference.losses import LOSSES
 
 TOLERANCE = 0.005  # relative: fit warns only if a constant is better by more than rounding and the last step explain
@@ -203,7 +203,7 @@ class Fitting(Parameters):
             )
 
     def _warn(self, message):
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+        warn(message, ConvergenceWarning)
 
     def _report(self, progress, what, value, seconds):
         coef = self._stream.coef()

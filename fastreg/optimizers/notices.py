@@ -40,13 +40,17 @@ class NoGradientWarning(UserWarning):
     """
 
 
-def tell(message, category):
+def warn(message, category):
     """Warn at the line of the caller outside fastreg."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastreg":
         level, frame = level + 1, frame.f_back
-    silence = f"To silence this: warnings.simplefilter('ignore', fastreg.{category.__name__})"
-    warnings.warn(f"{message}. {silence}", category, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
+
+
+def tell(message, category):
+    """Warn, and say how to silence it."""
+    warn(f"{message}. To silence this: warnings.simplefilter('ignore', fastreg.{category.__name__})", category)
 
 
 def tell_no_zeros(name, modes, groups):

@@ -46,6 +46,19 @@ def test_fits_agree_with_scikit_learn(lesson):
     np.testing.assert_allclose(ridge, known, atol=1e-8)
 
 
+def test_fits_go_on_until_the_minimum_is_near(lesson, monkeypatch):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 40, 1)) + 0.05 * rng.standard_normal((1, 40, 60))  # strongly correlated
+    y = x[:, :, 0] - x[:, :, 1]
+    w, strengths = lesson.fits.fit(x, y, 0.9, [1e-4], steps=1), np.full((1, 60, 1), 1e-4)
+    gradient = x.transpose(0, 2, 1) @ (x @ w - y[:, :, None]) / 40
+    pull = lesson.fits.violation(w, gradient, 0.9 * strengths, 0.1 * strengths)
+    assert 0 < pull <= lesson.fits.TOLERANCE * np.abs(x.transpose(0, 2, 1) @ y[:, :, None] / 40).max()
+    monkeypatch.setattr(lesson.fits, "MOST", 2)
+    with pytest.raises(ArithmeticError, match="strengths: expected a minimum within 2 steps"):
+        lesson.fits.fit(x, y, 0.9, [1e-4], steps=1)
+
+
 def test_more_features_than_samples_have_the_same_fits_as_by_the_gram_matrix(lesson):
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((1, 10, 30)), rng.standard_normal((1, 10))

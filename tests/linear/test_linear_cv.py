@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from linear_cases import LOSSES, bits, data, is_classifier, make
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNetCV, LassoCV
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.preprocessing import scale
@@ -309,3 +311,12 @@ def test_probabilities_as_targets():
     x, y = data("cross_entropy", 60, 8)
     model = StreamingRegressorCV("cross_entropy", alphas=6, cv=HALVES).fit(x, y)
     np.testing.assert_allclose(model.predict(x), expit(x @ model.coef_ + model.intercept_))
+
+
+@pytest.mark.parametrize("kind", [StreamingRegressor, StreamingRegressorCV])
+def test_warnings_name_the_line_of_the_caller(kind):
+    x, y = data("squared_error", 60, 8)
+    options = {"alphas": 4} if kind is StreamingRegressorCV else {}
+    with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
+        kind("huber", max_iter=1 if options else 2, **options).fit(x, 100 * y)
+    assert {Path(warning.filename).name for warning in caught} == {"test_linear_cv.py"}

@@ -102,8 +102,8 @@ def draw(results):
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     add_caption(
         figure,
-        "The longer the orange part, the more often the combination is best. Which penalty is best depends on the "
-        "data, so no bar has one colour only.",
+        "The longer the orange part, the more often the combination is best. If the three were equal, each colour "
+        "would take a third of every bar.",
     )
     return figure
 

@@ -14,7 +14,8 @@ from fastreg import SGD, path
 
 STRENGTHS = path.grid(10.0, 17, 1e-4)  # strongest first
 SHARES = {"L1": (1.0,), "L2": (0.0,), "elastic net": (0.25, 0.5, 0.75)}  # penalty → shares of L1 in the strength
-STEPS = 300
+STEPS, MOST = 300, 6000  # the least and the largest number of steps
+TOLERANCE = 5e-3  # how far a weight may be pulled from its minimum, relative to the largest pull at zero
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def fit(x, y, share, strengths=STRENGTHS, *, start=None, steps=STEPS):
     """Minimise ‖y − x·w‖²/(2n) + s·(share·‖w‖₁ + (1 − share)/2·‖w‖₂²) for each sample and each strength s.
 
     x has the shape (samples, n, features) and y (samples, n); returns weights of shape (samples, features, strengths).
+    It takes `steps` steps, and more until no weight violates the conditions of a minimum by more than the TOLERANCE.
     """
     samples, n, features = x.shape
     w = np.zeros((samples, features, len(strengths))) if start is None else start.copy()
@@ -49,10 +51,17 @@ def fit(x, y, share, strengths=STRENGTHS, *, start=None, steps=STEPS):
     factors = np.broadcast_to(strengths, w.shape).copy()
     optimizer = SGD(w, lr=rate, l1=share, l2=1 - share, mode="proximal", penalty_factor=factors)
     before, ahead = w.copy(), 1.0
-    for _ in range(steps):
+
+    def gradient_at(point):
+        return (gram @ point if gram is not None else transposed @ (x @ point)) - moment
+
+    for k in range(MOST + 1):
+        if k >= steps and k % 50 == 0:
+            pull = violation(before, gradient_at(before), factors * share, factors * (1 - share))
+            if pull <= TOLERANCE * np.abs(moment).max():
+                return before
         point = w.copy()
-        gradient = (gram @ w if gram is not None else transposed @ (x @ w)) - moment
-        optimizer.step(gradient)
+        optimizer.step(gradient_at(w))
         step = w - before
         before[...] = w
         restart = np.sum((point - w) * step, axis=1, keepdims=True) > 0
@@ -60,7 +69,13 @@ def fit(x, y, share, strengths=STRENGTHS, *, start=None, steps=STEPS):
         momentum = np.where(restart, 0.0, (ahead - 1) / further)
         ahead = np.where(restart, 1.0, further)
         w += momentum * step
-    return before
+    raise ArithmeticError(f"strengths: expected a minimum within {MOST} steps, got weights that still move")
+
+
+def violation(w, gradient, l1, l2):
+    """How far the weights are from the conditions of a minimum: the largest pull on any of them."""
+    free = np.abs(gradient + l1 * np.sign(w) + l2 * w)
+    return np.max(np.where(w != 0, free, np.maximum(np.abs(gradient) - l1, 0.0)))
 
 
 def squared_errors(weights, x, y):

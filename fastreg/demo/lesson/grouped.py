@@ -88,9 +88,9 @@ def draw(chosen):
     last.legend(fontsize=8)
     add_caption(
         figure,
-        "Within a group, L1 puts its weight on a few features, others in every sample (long grey lines); L2 spreads it "
-        "over the group, but leaves some on all others; the elastic net spreads it and drops most others. Below: its "
-        "error is the smallest where whole groups matter, and not where one feature of each does.",
+        "Grey lines show how a weight varies from sample to sample. Look within a group whether the weight lies on a "
+        "few features or on all of them, and outside the groups whether the others are exactly zero. Below: the test "
+        "errors where whole groups matter, and where one feature of each does.",
     )
     return figure
 

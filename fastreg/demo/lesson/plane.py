@@ -75,8 +75,9 @@ def draw(zeros, norms):
         figure.colorbar(image, ax=axes, fraction=0.04)
     add_caption(
         figure,
-        "Left: zeros increase to the right, with l1, and the first column, without l1, has none; upwards they change "
-        "less, but they do change. Right: the norm falls upwards, with l2, but also to the right: l1 shrinks, too.",
+        "Left: to the right l1 grows, upwards l2: compare how the share of zeros changes along either; the first "
+        "column is without l1. Right: the norm along the same axes. If each strength did one thing only, the colours "
+        "of the left picture would change to the right alone, and those of the right one upwards alone.",
     )
     return figure
 

@@ -22,7 +22,6 @@ STRENGTHS = (5e-4, 1.5e-3, 5e-3)
 PENALTIES = {"L2": {"l2": 2.0}, "L1": {"l1": 1.0}}
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.5)  # standard deviations; pixels are from 0 to 1
 AT = 3  # the index of the noise at which networks are compared
-LABEL_NOISE = 0.2
 REPEATS = 5  # draws of the noise
 
 
@@ -137,7 +136,7 @@ def section(settings, console):
             "noise.",
         )
     )
-    shares = dict.fromkeys((settings.label_noise or LABEL_NOISE, 0.0))
+    shares = dict.fromkeys((settings.label_noise, 0.0))
     with console.progress(len(shares) * (1 + len(PENALTIES) * len(STRENGTHS))) as start_task:
         advance = start_task("digits with noise in the inputs")
         results = {share: compare(settings, share, advance) for share in shares}

@@ -96,8 +96,8 @@ def draw(found):
     add_caption(
         figure,
         "Dotted: the number of features that matter. Where the blue line reaches it while the orange line is near "
-        "zero, L1 selects the right features. The grey strength predicts best, and takes others as well: to predict "
-        "well and to select exactly are two aims.",
+        "zero, L1 selects the right features. The grey strength predicts best: look whether it takes others as well. "
+        "To predict well and to select exactly are two aims.",
     )
     return figure
 

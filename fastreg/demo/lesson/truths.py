@@ -55,8 +55,8 @@ def draw(chosen):
     figure.axes[0].legend(fontsize=8)
     add_caption(
         figure,
-        f"Test errors of {SAMPLES} samples; lower is better. Left, where few features matter, L1 is far below L2. "
-        "Right, where all matter a little, L2 is lowest. The elastic net is near the better one in both.",
+        f"Test errors of {SAMPLES} samples; lower is better. Left few features matter, right all matter a little: "
+        "compare in each panel which of L1 and L2 is lower, and how near the elastic net is to the better one.",
     )
     return figure
 

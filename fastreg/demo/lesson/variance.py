@@ -117,8 +117,8 @@ def draw(noisy):
     figure.axes[0].set_ylabel("squared error")
     add_caption(
         figure,
-        "From left to right the penalty gets stronger: variance falls and bias rises. Their sum is smallest in "
-        "between (dot), although the training error (grey) is smallest at the left end.",
+        "From left to right the penalty gets stronger. Look how variance and bias change with it, where their sum is "
+        "smallest (dot), and where the training error (grey) is: it does not show the best strength.",
     )
     return figure
 
