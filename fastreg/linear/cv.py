@@ -20,6 +20,8 @@ from fastreg.linear.strengths import StrengthStream
 from fastreg.path.checks import checked_strengths
 from fastreg.path.rules import RULES
 
+LARGEST_LOSS = 1e140  # of a batch, at a margin of zero: the squares of its losses can be added up
+
 
 class ChosenStrength:
     """Comes before the plain estimator among the bases of a class, which has the parameters.
@@ -168,6 +170,8 @@ class ChosenStrength:
         samples, stream = Samples(x, offsets), progress.stream
         order, weights = stream_order(len(samples), weights)
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
+        if len(order):
+            self._check_losses(stream, order, targets, weights, task)
         totals = stream.learn(samples, order, targets, weights, task) if len(order) else np.zeros(1)
         if not np.isfinite(totals).any():
             raise DivergenceError
@@ -175,6 +179,15 @@ class ChosenStrength:
         if self.verbose:
             loss = np.nanmin(totals) / max(1, len(order))
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)
+
+    def _check_losses(self, stream, order, targets, weights, task):
+        """One target with an infinite loss would leave no mean losses to choose by, for good."""
+        margins = np.zeros((len(order), stream.shape[1]))
+        loss = stream.loss(margins, targets[order], weights, task)
+        if not loss <= LARGEST_LOSS:
+            raise ValueError(
+                f"y: expected targets with a mean loss up to {LARGEST_LOSS:g} at a zero margin, got {loss}"
+            )
 
     def _required_memory(self, features, columns, dtype):
         count = np.size(self.l1_ratio) * (self.alphas if isinstance(self.alphas, int) else np.size(self.alphas))

@@ -13,7 +13,7 @@ from fastreg._boundary.linear import mean_loss
 from fastreg.linear.choice import choice_of
 from fastreg.linear.labels import short
 from fastreg.linear.newton import products
-from fastreg.linear.paths import Path, gradient, null_model
+from fastreg.linear.paths import Path, Solution, gradient, null_model
 from fastreg.path import alpha_max, grid
 from fastreg.reference.losses import LOSSES
 
@@ -86,6 +86,9 @@ class Search:
         objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
+        if not widths:  # a loss with a corner that a constant makes zero: no strength has anything to add
+            zeros = np.zeros((objective.x.shape[1], len(constant)))
+            return objective, Solution(zeros, constant, 0, True), reference, widths, tol
         tol *= accuracy if len(widths) == 1 else 1  # that of losses with corners is rough as it is
         smooth = objective.smoothed(widths[-1])
         return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
@@ -95,7 +98,9 @@ class Search:
         model = self.model
         if not isinstance(model.alphas, int | np.integer):
             return np.unique(np.asarray(model.alphas, float))[::-1]
-        objective, start, *_ = problem
+        objective, start, _, widths, _ = problem
+        if not widths:
+            return grid(NOTHING, model.alphas, model.eps)
         slopes = gradient(objective, *start[:2])
         factors = objective.penalty.factors
         if objective.penalty.low == 0:
@@ -114,7 +119,7 @@ class Search:
 
     def choose(self, folds):
         """The Choice, and the solutions on all samples at the strengths of the chosen share of L1."""
-        model, weighted = self.model, (self.whole.weights != 1).any()
+        model, weighted = self.model, (self.whole.weights != self.whole.weights[0]).any()
         problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
         alphas = np.array([self.alphas(problem, ratio) for ratio in ratios])
         scores = np.empty((*alphas.shape, len(folds)))

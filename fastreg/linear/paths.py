@@ -74,13 +74,13 @@ class Path:
     Parameters
     ----------
     objective : Objective
-        Of the training samples; the strengths of its penalty are replaced.
+        Of the training samples, smoothed by the last width; the strengths of its penalty are replaced.
     start : Solution
         The null model.
     reference : float
         The objective of a model without features.
     widths : list
-        Of the parabolas in place of corners, one after the other.
+        Of the parabolas in place of corners, one after the other; none if the null model is the solution everywhere.
     tol : float
         As for `minimise`.
     max_iter : int
@@ -88,10 +88,10 @@ class Path:
     """
 
     def __init__(self, objective, start, reference, widths, tol, max_iter):
-        self.objective, self.reference, self.widths = objective.smoothed(widths[-1]), reference, widths
+        self.objective, self.reference, self.widths = objective, reference, widths
         self.tol, self.max_iter = tol, max_iter
         self.last, self.threshold = start, inf
-        self.is_screened = len(start.w) > FEW
+        self.is_screened = len(start.w) > FEW and len(widths) > 0
         if self.is_screened:
             self._update_slopes()
             self.threshold = self.sizes.max()
@@ -107,6 +107,8 @@ class Path:
 
     def to(self, strengths):
         """The Solution at the next strengths l1, l2 and l21."""
+        if not self.widths:
+            return self.last
         self.objective.penalty = self.objective.penalty._replace(**dict(zip(("l1", "l2", "l21"), strengths)))
         threshold = max(strengths[0], strengths[2])
         if self.is_screened and threshold > 0:

@@ -8,10 +8,12 @@ import numpy as np
 from scipy import sparse
 
 from fastreg.linear.choice import choice_of, weights_of
+from fastreg.linear.fitting import DivergenceError
 from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 
 LARGEST, LEAST_SHARE = 0.1, 1e-5  # of the strengths where only their number is given
+TRIES = 3  # at reading between the steps of another thread, before a copy is made
 GROUPS = (  # limits of a container, and what it has taken
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -63,12 +65,25 @@ class Progress:
 
     def choice(self, rule):
         """The Choice by this rule after the samples so far."""
-        key, cache = (rule, self.stream.completed), self._choice
-        if cache is None or cache[0] != key:
-            judged = self.stream.mean_losses, self.stream.standard_errors()
+        cache = self._choice
+        if cache is None or cache[0] != (rule, self.stream.completed):
+            completed, judged = self._consistent(lambda stream: (stream.mean_losses, stream.standard_errors()))
             means, errors = (x.reshape(self.alphas.shape) for x in judged)
-            cache = self._choice = key, choice_of(self.l1_ratios, self.alphas, means, rule, errors=errors)
+            if completed and not np.isfinite(means).any():
+                raise DivergenceError
+            choice = choice_of(self.l1_ratios, self.alphas, means, rule, errors=errors)
+            cache = self._choice = (rule, completed), choice
         return cache[1]
+
+    def _consistent(self, read):
+        """The number of samples, and what `read` returns of the stream after them, even if another thread trains."""
+        for _ in range(TRIES):
+            completed = self.stream.completed
+            result = read(self.stream)
+            if self.stream.completed == completed:
+                return completed, result
+        copy = self.stream.copy()
+        return copy.completed, read(copy)
 
     def single(self, rule):
         """The Stream at the chosen strength."""
@@ -83,8 +98,11 @@ class Progress:
         """The Weights at all strengths of a share of L1."""
         count = self.alphas.shape[1]
         own = range(ratio * count, (ratio + 1) * count)
-        coefs = (sparse.csr_matrix(self.stream.weights(s)) for s in own)
-        return weights_of(zip(coefs, (self.stream.intercepts(s) for s in own)), self.stream.dtype)
+
+        def read(stream):
+            return [(sparse.csr_matrix(stream.weights(s)), stream.intercepts(s)) for s in own]
+
+        return weights_of(self._consistent(read)[1], self.stream.dtype)
 
 
 def new_progress(l1_ratios, alphas, strengths, stream_arguments):

@@ -20,6 +20,7 @@ from fastreg.linear import (
     StreamingRegressor,
     StreamingRegressorCV,
 )
+from fastreg.linear.choice import choice_of
 
 KINDS = {StreamingClassifier: StreamingClassifierCV, StreamingRegressor: StreamingRegressorCV}
 OPTIONAL = {"check_array_api_input"}
@@ -281,3 +282,36 @@ def test_probabilities_as_targets():
     x, y = data("cross_entropy", 60, 8)
     model = StreamingRegressorCV("cross_entropy", alphas=6, cv=HALVES).fit(x, y)
     np.testing.assert_allclose(model.predict(x), expit(x @ model.coef_ + model.intercept_))
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if not is_classifier(loss)])
+@pytest.mark.parametrize("features", [8, 120])
+def test_a_constant_target_needs_no_weights(loss, features):
+    x = np.random.default_rng(0).normal(size=(30, features))
+    model = choosing(loss, alphas=3, cv=3).fit(x, np.full(30, 0.5))
+    assert not model.coef_.any()
+    assert np.isfinite(model.loss_path_).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fold_in_which_a_constant_has_no_loss():
+    x, y = data("quantile", 60, 8)
+    y[::2] = 1.0
+    model = choosing("quantile", alphas=3, cv=HALVES).fit(x, y)
+    assert np.isfinite(model.loss_path_).all()
+    assert np.ptp(model.loss_path_[:, 0]) == 0, "trained on the constant half"
+
+
+def test_a_common_factor_of_all_sample_weights_changes_nothing():
+    x, y = data("squared_error", 61, 8)
+    one, other = (choosing("squared_error", alphas=9, cv=3, rule="1se") for _ in range(2))
+    one.fit(x, y)
+    other.fit(x, y, sample_weight=np.full(61, 4.0))
+    np.testing.assert_array_equal(one.mean_loss_path_, other.mean_loss_path_)
+    assert one.alpha_ == other.alpha_
+
+
+def test_folds_without_a_finite_loss_are_named():
+    scores = np.array([[[1.0, np.inf], [1.0, np.nan]]])
+    with pytest.raises(ValueError, match=r"^cv: .*; fold 1 without any"):
+        choice_of(np.ones(1), np.array([[0.2, 0.1]]), scores, "min")

@@ -184,3 +184,52 @@ def test_all_losses(loss):
     model, *_ = trained(loss)
     assert np.isfinite(model.progressive_loss_).all()
     assert model.alpha_ == ALPHAS[model.progressive_loss_.argmin()]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0]])
+def test_one_standard_error_is_the_minimum_until_there_is_an_error(weights):
+    x, y = data("squared_error", len(weights), 8)
+    model = choosing("squared_error", rule="1se").partial_fit(x, y, sample_weight=weights)
+    assert np.isnan(model.progressive_standard_error_).all()
+    assert model.alpha_ == max(ALPHAS), "equal losses: the strongest"
+    assert (pickle.loads(pickle.dumps(model)).predict(x) == model.predict(x)).all()
+
+
+def test_a_target_of_infinite_loss_is_refused_before_it_is_learnt():
+    model, x, _ = trained("squared_error")
+    before = model.progressive_loss_.tobytes(), model.coef_.tobytes()
+    for outlier in (1e200, 1e80):
+        with pytest.raises(ValueError, match=r"^y: expected targets with a mean loss"):
+            model.partial_fit(x[:2], [1.0, outlier])
+    assert (model.progressive_loss_.tobytes(), model.coef_.tobytes()) == before
+
+
+def test_a_stream_without_finite_losses_has_no_choice(monkeypatch):
+    model, *_ = trained("squared_error")
+    stream = type(model._progress.stream)
+    monkeypatch.setattr(stream, "mean_losses", property(lambda self: np.full(3, np.inf)))
+    model._progress._choice = None
+    with pytest.raises(ValueError, match="not finite"):
+        _ = model.alpha_
+
+
+def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monkeypatch):
+    model, x, y = trained("squared_error")
+    stream, original = type(model._progress.stream), type(model._progress.stream).standard_errors
+
+    def learning(self, reference=None):
+        if len(seen) < 9:
+            seen.append(self)
+            model.partial_fit(x[:1], y[:1])
+        return original(self, reference)
+
+    seen = []
+    monkeypatch.setattr(stream, "standard_errors", learning)
+    model._progress._choice = None
+    (_, count), choice = model._progress._choice or (model._progress.choice("min"), model._progress._choice)[1]
+    seen += [None] * 9
+    twin, *_ = trained("squared_error")
+    for _ in range(count - 60):
+        twin.partial_fit(x[:1], y[:1])
+    assert choice.means[0].tobytes() == twin.progressive_loss_.tobytes()
+    assert choice.errors[0].tobytes() == twin.progressive_standard_error_.tobytes()
