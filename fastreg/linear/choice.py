@@ -80,6 +80,6 @@ class Weights(NamedTuple):
 
 def weights_of(solutions, dtype):
     """The Weights of pairs of weights (columns, features) and intercepts (columns,)."""
-    coefs, intercepts = zip(*solutions)
-    coef = sparse.vstack([sparse.csr_matrix(w.astype(dtype, copy=False)) for w in coefs], "csr")
-    return Weights(coef, np.array(intercepts, dtype))
+    # each as it comes: the dense weights at all strengths would take as much memory as a stream of them
+    coefs, intercepts = zip(*((sparse.csr_matrix(w.astype(dtype, copy=False)), b) for w, b in solutions))
+    return Weights(sparse.vstack(coefs, "csr"), np.array(intercepts, dtype))

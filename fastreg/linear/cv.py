@@ -10,13 +10,11 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from fastreg.convert import from_sklearn
-from fastreg.linear.choice import weights_of
 from fastreg.linear.fitting import DivergenceError
 from fastreg.linear.folds import Part, Search, folds_of
 from fastreg.linear.order import stream_order
-from fastreg.linear.progress import new_progress, strengths_of
+from fastreg.linear.progress import new_progress, required_memory, strengths_of
 from fastreg.linear.stream import Samples
-from fastreg.linear.strengths import StrengthStream
 from fastreg.path.checks import checked_strengths
 from fastreg.path.rules import RULES
 
@@ -109,9 +107,7 @@ class ChosenStrength:
         whole = Part(x, targets, np.ones(len(targets)) if weights is None else weights, offsets)
         search = Search(self, whole, columns)
         folds = folds_of(self.cv, len(targets), targets, given, is_classifier(self))
-        self._choice, solutions = search.choose(folds)
-        self._solution = solutions[self._choice.chosen]
-        self._path = weights_of(((w.T, b) for w, b, *_ in solutions), self._stream.dtype)
+        self._choice, self._solution, self._path = search.choose(folds)
         super()._fit(x, targets, weights, columns, offsets)
         del self._solution
         if search.unfinished:
@@ -172,7 +168,8 @@ class ChosenStrength:
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
         if len(order):
             self._check_losses(stream, order, targets, weights, task)
-        totals = stream.learn(samples, order, targets, weights, task) if len(order) else np.zeros(1)
+        # a new stream can be interrupted: it is discarded then
+        totals = stream.learn(samples, order, targets, weights, task, private=self._progress is None)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
@@ -190,8 +187,8 @@ class ChosenStrength:
             )
 
     def _required_memory(self, features, columns, dtype):
-        count = np.size(self.l1_ratio) * (self.alphas if isinstance(self.alphas, int) else np.size(self.alphas))
-        return StrengthStream.required_memory(features, columns, count, np.dtype(dtype), self.optimizer)
+        count = strengths_of(self.alphas, np.atleast_1d(self.l1_ratio)).size
+        return required_memory(features, columns, count, np.dtype(dtype), self.optimizer)
 
     # Results
 
@@ -263,7 +260,7 @@ class ChosenStrength:
         """
         coef, intercepts = self._weights_path("coef_path_")
         if self._is_sparse:
-            return coef
+            return coef.copy()
         dense = coef.toarray().reshape(*intercepts.shape, -1)
         return np.array([self._coef_shape(w) for w in dense])
 

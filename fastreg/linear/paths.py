@@ -56,6 +56,12 @@ def gradient(objective, w, b):
     return objective.columns.sums(slopes)
 
 
+def feature_sizes(slopes, penalty, grouped):
+    """How far the derivatives (features, columns) pull each feature away from zero."""
+    pulls = penalty.pulls(slopes)
+    return np.sqrt(np.einsum("jc,jc->j", pulls, pulls)) if grouped else pulls.max(axis=1)
+
+
 def null_model(objective, constant, reference, tol, max_iter):
     """The Solution without penalised features; `reference` is the objective of the best constant."""
     zeros = np.zeros((objective.x.shape[1], len(constant)))
@@ -90,18 +96,14 @@ class Path:
     def __init__(self, objective, start, reference, widths, tol, max_iter):
         self.objective, self.reference, self.widths = objective, reference, widths
         self.tol, self.max_iter = tol, max_iter
-        self.last, self.threshold = start, inf
+        self.last, self.threshold, self.sizes = start, None, None
         self.is_screened = len(start.w) > FEW and len(widths) > 0
-        if self.is_screened:
-            self._update_slopes()
-            self.threshold = self.sizes.max()
 
     def _update_slopes(self):
         """How far the derivatives of the mean loss pull each feature away from zero, over its penalty factor."""
         slopes = gradient(self.objective, *self.last[:2])
         penalty = self.objective.penalty
-        pulls = np.maximum(-slopes, 0) if penalty.low == 0 else np.abs(slopes)
-        sizes = np.sqrt(np.einsum("jc,jc->j", pulls, pulls)) if penalty.l21 else pulls.max(axis=1)
+        sizes = feature_sizes(slopes, penalty, bool(penalty.l21))
         factors = np.ones(len(sizes)) if penalty.factors is None else penalty.factors
         self.sizes = np.divide(sizes, factors, out=np.full(len(sizes), inf), where=factors > 0)
 
@@ -111,6 +113,10 @@ class Path:
             return self.last
         self.objective.penalty = self.objective.penalty._replace(**dict(zip(("l1", "l2", "l21"), strengths)))
         threshold = max(strengths[0], strengths[2])
+        if self.is_screened and self.sizes is None:
+            self._update_slopes()
+        if self.is_screened and self.threshold is None:  # the strength at which the null model is the solution
+            self.threshold = self.sizes[np.isfinite(self.sizes)].max(initial=0)
         if self.is_screened and threshold > 0:
             self._solve_screened(threshold)
         else:

@@ -7,16 +7,18 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from fastreg._boundary.linear import record_type
 from fastreg.linear.choice import choice_of, weights_of
 from fastreg.linear.fitting import DivergenceError
+from fastreg.linear.stream import OPTIMIZERS
 from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 
 LARGEST, LEAST_SHARE = 0.1, 1e-5  # of the strengths where only their number is given
 TRIES = 3  # at reading between the steps of another thread, before a copy is made
-GROUPS = (  # limits of a container, and what it has taken
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+GROUPS = (  # folder of a container, its limit, what it has taken, and the part of that which the system can take back
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
@@ -32,10 +34,12 @@ def strengths_of(given, ratios):
 def available_memory():
     """The bytes that this process can still get, as far as the system says; infinite if it does not."""
     limits = [np.inf]
-    for names in GROUPS:
+    for folder, *names, cached in GROUPS:
         with suppress(OSError, ValueError):  # no such file, or "max"
-            limit, taken = (float(Path(name).read_text(encoding="ascii")) for name in names)
-            limits.append(limit - taken)
+            limit, taken = (float((Path(folder) / name).read_text(encoding="ascii")) for name in names)
+            stat = (Path(folder) / "memory.stat").read_text(encoding="ascii").split()
+            numbers = dict(zip(stat[::2], stat[1::2]))
+            limits.append(limit - taken + float(numbers.get(cached, 0)))  # files that were read count as taken
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         limits += [1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
@@ -105,13 +109,19 @@ class Progress:
         return weights_of(self._consistent(read)[1], self.stream.dtype)
 
 
+def required_memory(features, columns, count, dtype, optimizer):
+    """The bytes of so many strengths, and of the copy of the chosen one."""
+    single = features * record_type(OPTIMIZERS[optimizer].direction, dtype, columns).itemsize
+    return StrengthStream.required_memory(features, columns, count, dtype, optimizer) + single
+
+
 def new_progress(l1_ratios, alphas, strengths, stream_arguments):
     """The Progress of a new stream; `stream_arguments` are features, columns, dtype, optimizer, and so on.
 
     MemoryError before anything is allocated, if the stream would not fit.
     """
     features, columns, dtype, optimizer, *rest = stream_arguments
-    needed = StrengthStream.required_memory(features, columns, len(strengths), dtype, optimizer)
+    needed = required_memory(features, columns, len(strengths), dtype, optimizer)
     available = available_memory()
     if needed > available:
         raise MemoryError(

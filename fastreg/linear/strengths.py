@@ -72,6 +72,8 @@ class StrengthStream:
         if task.strengths[2]:
             raise ValueError(f"strengths: expected no group lasso with many strengths, got l21 = {task.strengths[2]!r}")
         task = task._replace(strengths=(1.0, 1.0, 0.0))
+        if not len(order):
+            return np.zeros(len(self.strengths))
         if private:
             return self._shared._learn_in_chunks(samples, order, targets, weights, task, epochs)
         return self._shared.learner.learn(lambda: self._shared._prepare(samples, order, targets, weights, task, epochs))

@@ -19,8 +19,10 @@ from fastreg.linear import (
     StreamingClassifierCV,
     StreamingRegressor,
     StreamingRegressorCV,
+    paths,
 )
 from fastreg.linear.choice import choice_of
+from fastreg.linear.newton import minimise
 
 KINDS = {StreamingClassifier: StreamingClassifierCV, StreamingRegressor: StreamingRegressorCV}
 OPTIONAL = {"check_array_api_input"}
@@ -315,3 +317,20 @@ def test_folds_without_a_finite_loss_are_named():
     scores = np.array([[[1.0, np.inf], [1.0, np.nan]]])
     with pytest.raises(ValueError, match=r"^cv: .*; fold 1 without any"):
         choice_of(np.ones(1), np.array([[0.2, 0.1]]), scores, "min")
+
+
+@pytest.mark.parametrize("options", [{"penalty_factor": np.arange(150) > 0}, {"group": "features"}])
+def test_the_first_strength_is_screened(options):
+    x, y = data("multinomial", 60, 150, classes=3)
+    model = StreamingClassifierCV("multinomial", alphas=3, eps=0.5, cv=HALVES, **options)
+    solved = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "minimise", lambda o, *args, **kw: solved.append(o.x.shape[1]) or minimise(o, *args, **kw))
+        model.fit(x, y)
+    assert sorted(solved)[len(solved) // 2] < 100, "most are solved for a part of the features"
+
+
+def test_the_sparse_path_is_a_copy():
+    model = fitted()[0].sparsify()
+    model.coef_path_.data[:] = 9.0
+    assert not (model.coef_path_.data == 9.0).any()

@@ -206,8 +206,8 @@ def test_a_target_of_infinite_loss_is_refused_before_it_is_learnt():
 
 def test_a_stream_without_finite_losses_has_no_choice(monkeypatch):
     model, *_ = trained("squared_error")
-    stream = type(model._progress.stream)
-    monkeypatch.setattr(stream, "mean_losses", property(lambda self: np.full(3, np.inf)))
+    kind = type(model._progress.stream)
+    monkeypatch.setattr(kind, "mean_losses", property(lambda self: np.full(3, np.inf)))
     model._progress._choice = None
     with pytest.raises(ValueError, match="not finite"):
         _ = model.alpha_
@@ -215,7 +215,7 @@ def test_a_stream_without_finite_losses_has_no_choice(monkeypatch):
 
 def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monkeypatch):
     model, x, y = trained("squared_error")
-    stream, original = type(model._progress.stream), type(model._progress.stream).standard_errors
+    kind, original = type(model._progress.stream), type(model._progress.stream).standard_errors
 
     def learning(self, reference=None):
         if len(seen) < 9:
@@ -224,7 +224,7 @@ def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monke
         return original(self, reference)
 
     seen = []
-    monkeypatch.setattr(stream, "standard_errors", learning)
+    monkeypatch.setattr(kind, "standard_errors", learning)
     model._progress._choice = None
     (_, count), choice = model._progress._choice or (model._progress.choice("min"), model._progress._choice)[1]
     seen += [None] * 9
