@@ -327,7 +327,7 @@ def test_the_first_strength_is_screened(options):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paths, "minimise", lambda o, *args, **kw: solved.append(o.x.shape[1]) or minimise(o, *args, **kw))
         model.fit(x, y)
-    assert sorted(solved)[len(solved) // 2] < 100, "most are solved for a part of the features"
+    assert 0 < max(solved) < 150, "all are solved for a part of the features"
 
 
 def test_the_sparse_path_is_a_copy():
