@@ -37,29 +37,33 @@ class Choice(NamedTuple):
 
 
 def choice_of(l1_ratios, alphas, scores, rule, fold_weights=None, errors=None):
-    """The Choice by this rule; `scores` are (R, S, folds), or means (R, S) that have standard errors (R, S)."""
-    is_stream = errors is not None
-    if not is_stream:
+    """The Choice by this rule; `scores` are (R, S, folds), or means (R, S) that have standard errors (R, S).
+
+    With given errors that are not finite yet, "1se" chooses as "min" does.
+    """
+    if errors is None:
         tables = [mean_and_standard_error(table, fold_weights) for table in scores]
         means, errors = (np.array(x) for x in zip(*tables))
     else:
         means = scores
-    if not is_stream and not np.isfinite(means).any():
-        bad = np.flatnonzero(~np.isfinite(scores).any(axis=(0, 1)))
-        raise ValueError(
-            f"alphas: expected a strength with a finite loss in each fold, got none in folds {bad.tolist()}"
-        )
-    if not np.isfinite(means).any():  # a stream before its first sample
+    if not np.isfinite(means).any():
+        if scores is not means:
+            bad = np.flatnonzero(~np.isfinite(scores).any(axis=(0, 1))).tolist()
+            raise ValueError(
+                f"cv: expected a strength with a finite mean loss on all folds, got none; fold{'s' * (len(bad) > 1)}"
+                f" {', '.join(map(str, bad)) or 'none'} without any; their predictions overflow: scale X or y"
+            )
+        # a stream before its first sample
         return Choice(l1_ratios, alphas, None, means, errors, 0, 0, 0, 0)
     lowest = np.where(np.isfinite(means), means, np.inf).min(axis=1)
     ratio = int(lowest.argmin())
     own = {"strengths": alphas[ratio], "standard_error": errors[ratio]}
     least = choose(means[ratio], "min", **own)
-    spared = choose(means[ratio], "1se", **own) if errors[ratio, least] >= 0 else None
-    if rule == "1se" and spared is None and not is_stream:
+    spared = choose(means[ratio], "1se", **own) if np.isfinite(errors[ratio, least]) else None
+    if rule == "1se" and spared is None and scores is not means:
         raise ValueError("rule: expected 'min' with a single fold, which has no standard error, got '1se'")
     folds = scores if scores is not means else None
-    chosen = spared if rule == "1se" and spared is not None else least  # a single sample has no standard error
+    chosen = spared if rule == "1se" and spared is not None else least
     return Choice(l1_ratios, alphas, folds, means, errors, ratio, chosen, least, spared)
 
 
@@ -76,6 +80,6 @@ class Weights(NamedTuple):
 
 def weights_of(solutions, dtype):
     """The Weights of pairs of weights (columns, features) and intercepts (columns,)."""
-    coefs, intercepts = zip(*solutions)
-    coef = sparse.vstack([sparse.csr_matrix(w.astype(dtype, copy=False)) for w in coefs], "csr")
-    return Weights(coef, np.array(intercepts, dtype))
+    # each as it comes: the dense weights at all strengths would take as much memory as a stream of them
+    coefs, intercepts = zip(*((sparse.csr_matrix(w.astype(dtype, copy=False)), b) for w, b in solutions))
+    return Weights(sparse.vstack(coefs, "csr"), np.array(intercepts, dtype))

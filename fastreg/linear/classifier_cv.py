@@ -87,6 +87,9 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
     :meth:`fit` follows one path from the strongest to the weakest strength for each fold, and one for all samples. Each
     strength starts at the solution of the one before, and ends at the minimum (see fastreg/linear/paths.py).
 
+    The first :meth:`partial_fit` can be interrupted. Later ones cannot: a copy to fall back on would take as much
+    memory as all strengths.
+
     After :meth:`fit`, :meth:`partial_fit` goes on with the chosen strength alone. On a stream, `coef_` and predictions
     are those of the strength that is chosen at the moment, with the bits of a :class:`StreamingClassifier` of this
     strength, and a file of a sparsified model contains the chosen strength alone.
@@ -178,7 +181,7 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
                 )
 
     def required_memory(self, n_features, n_classes=2, dtype=np.float64):
-        """The bytes that :meth:`partial_fit` will take for all strengths.
+        """The bytes that :meth:`partial_fit` will take for all strengths, and for a copy of the chosen model.
 
         Parameters
         ----------

@@ -10,15 +10,15 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from fastreg.convert import from_sklearn
-from fastreg.linear.choice import weights_of
 from fastreg.linear.fitting import DivergenceError
 from fastreg.linear.folds import Part, Search, folds_of
 from fastreg.linear.order import stream_order
-from fastreg.linear.progress import new_progress, strengths_of
+from fastreg.linear.progress import new_progress, required_memory, strengths_of
 from fastreg.linear.stream import Samples
-from fastreg.linear.strengths import StrengthStream
 from fastreg.path.checks import checked_strengths
 from fastreg.path.rules import RULES
+
+LARGEST_LOSS = 1e140  # of a batch, at a margin of zero: the squares of its losses can be added up
 
 
 class ChosenStrength:
@@ -107,9 +107,7 @@ class ChosenStrength:
         whole = Part(x, targets, np.ones(len(targets)) if weights is None else weights, offsets)
         search = Search(self, whole, columns)
         folds = folds_of(self.cv, len(targets), targets, given, is_classifier(self))
-        self._choice, solutions = search.choose(folds)
-        self._solution = solutions[self._choice.chosen]
-        self._path = weights_of(((w.T, b) for w, b, *_ in solutions), self._stream.dtype)
+        self._choice, self._solution, self._path = search.choose(folds)
         super()._fit(x, targets, weights, columns, offsets)
         del self._solution
         if search.unfinished:
@@ -168,8 +166,10 @@ class ChosenStrength:
         samples, stream = Samples(x, offsets), progress.stream
         order, weights = stream_order(len(samples), weights)
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
-        private = self._progress is None  # the first call can be interrupted: the stream is discarded then
-        totals = stream.learn(samples, order, targets, weights, task, private=private) if len(order) else np.zeros(1)
+        if len(order):
+            self._check_losses(stream, order, targets, weights, task)
+        # a new stream can be interrupted: it is discarded then
+        totals = stream.learn(samples, order, targets, weights, task, private=self._progress is None)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
@@ -177,9 +177,18 @@ class ChosenStrength:
             loss = np.nanmin(totals) / max(1, len(order))
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)
 
+    def _check_losses(self, stream, order, targets, weights, task):
+        """One target with an infinite loss would leave no mean losses to choose by, for good."""
+        margins = np.zeros((len(order), stream.shape[1]))
+        loss = stream.loss(margins, targets[order], weights, task)
+        if not loss <= LARGEST_LOSS:
+            raise ValueError(
+                f"y: expected targets with a mean loss up to {LARGEST_LOSS:g} at a zero margin, got {loss}"
+            )
+
     def _required_memory(self, features, columns, dtype):
         count = strengths_of(self.alphas, np.atleast_1d(self.l1_ratio)).size
-        return StrengthStream.required_memory(features, columns, count, np.dtype(dtype), self.optimizer)
+        return required_memory(features, columns, count, np.dtype(dtype), self.optimizer)
 
     # Results
 

@@ -19,7 +19,6 @@ FIRST_FALL = 0.1  # epochs before the Newton method end when one takes off a sma
 ACCURACY = 1e-6  # of the Newton method: it ends when an iteration takes off this times tol
 CORNERED = {"hinge": 1e-3, "quantile": 1e-3}  # the same for losses with a corner, where it is slower
 WIDTHS = (1.0, 0.1, 0.01, 0.001)  # of the parabola in place of a corner, in mean losses of a constant prediction
-NARROW = 1e-30  # where a constant prediction has no loss
 DIVERGED = (
     "eta0: expected a learning rate small enough for these features, got weights or losses that are not finite;"
     " scale the features (StandardScaler, MaxAbsScaler) or lower eta0"
@@ -179,7 +178,7 @@ class Fitting(Parameters):
     def _widths(self, reference):
         """The widths of the parabolas in place of corners, one after the other, and the tolerance of `minimise`."""
         name = self._loss_of_margins()[0]
-        widths = [width * reference or NARROW for width in WIDTHS] if name in CORNERED else [0.0]
+        widths = [width * reference for width in WIDTHS if reference > 0] if name in CORNERED else [0.0]
         return widths, CORNERED.get(name, ACCURACY) * self.tol
 
     def _place(self, w, b, epochs):

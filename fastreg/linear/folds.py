@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.model_selection import check_cv
 
 from fastreg._boundary.linear import mean_loss
-from fastreg.linear.choice import choice_of
+from fastreg.linear.choice import choice_of, weights_of
 from fastreg.linear.labels import short
 from fastreg.linear.newton import products
-from fastreg.linear.paths import Path, gradient, null_model
+from fastreg.linear.paths import Path, Solution, feature_sizes, gradient, null_model
 from fastreg.path import alpha_max, grid
 from fastreg.reference.losses import LOSSES
 
@@ -86,6 +86,9 @@ class Search:
         objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
+        if not widths:  # a loss with a corner that a constant makes zero: no strength has anything to add
+            zeros = np.zeros((objective.x.shape[1], len(constant)))
+            return objective, Solution(zeros, constant, 0, True), reference, widths, tol
         tol *= accuracy if len(widths) == 1 else 1  # that of losses with corners is rough as it is
         smooth = objective.smoothed(widths[-1])
         return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
@@ -95,13 +98,12 @@ class Search:
         model = self.model
         if not isinstance(model.alphas, int | np.integer):
             return np.unique(np.asarray(model.alphas, float))[::-1]
-        objective, start, *_ = problem
+        objective, start, _, widths, _ = problem
+        if not widths:
+            return grid(NOTHING, model.alphas, model.eps)
         slopes = gradient(objective, *start[:2])
-        factors = objective.penalty.factors
-        if objective.penalty.low == 0:
-            slopes = np.minimum(slopes, 0)
-        sizes = np.linalg.norm(slopes, axis=1) if model._is_grouped(model._stream) else np.abs(slopes).max(axis=1)
-        largest = alpha_max(sizes, max(float(ratio), LEAST_RATIO), factors)
+        sizes = feature_sizes(slopes, objective.penalty, model._is_grouped(model._stream))
+        largest = alpha_max(sizes, max(float(ratio), LEAST_RATIO), objective.penalty.factors)
         return grid(largest * (1 + ROUNDING) or NOTHING, model.alphas, model.eps)
 
     def solutions(self, problem, alphas, ratio):
@@ -113,8 +115,8 @@ class Search:
             yield solution
 
     def choose(self, folds):
-        """The Choice, and the solutions on all samples at the strengths of the chosen share of L1."""
-        model, weighted = self.model, np.ptp(self.whole.weights) > 0
+        """The Choice, the chosen solution on all samples, and the Weights at all strengths of its share of L1."""
+        model, weighted = self.model, (self.whole.weights != self.whole.weights[0]).any()
         problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
         alphas = np.array([self.alphas(problem, ratio) for ratio in ratios])
         scores = np.empty((*alphas.shape, len(folds)))
@@ -128,7 +130,16 @@ class Search:
                     scores[r, s, k] = self.loss(judged, solution)
         fold_weights = np.array([self.whole.weights[test].sum() for _, test in folds]) if weighted else None
         choice = choice_of(ratios, alphas, scores, model.rule, fold_weights)
-        return choice, list(self.solutions(problem, alphas[choice.ratio], ratios[choice.ratio]))
+        chosen = []
+
+        def pairs():
+            for s, solution in enumerate(self.solutions(problem, alphas[choice.ratio], ratios[choice.ratio])):
+                if s == choice.chosen:
+                    chosen.append(solution)
+                yield solution.w.T, solution.b
+
+        path = weights_of(pairs(), model._stream.dtype)
+        return choice, chosen[0], path
 
     def loss(self, part, solution):
         """The mean loss of these samples."""

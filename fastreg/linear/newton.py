@@ -107,6 +107,10 @@ class Penalty(NamedTuple):
     factors: np.ndarray | None
     low: float
 
+    def pulls(self, gradient):
+        """How far derivatives of the loss pull weights away from zero, to where they may be."""
+        return np.maximum(-gradient, 0) if self.low == 0 else np.abs(gradient)
+
     def __call__(self, w):
         return penalty_of(w.T, self[:3], self.factors)
 

@@ -56,6 +56,12 @@ def gradient(objective, w, b):
     return objective.columns.sums(slopes)
 
 
+def feature_sizes(slopes, penalty, grouped):
+    """How far the derivatives (features, columns) pull each feature away from zero."""
+    pulls = penalty.pulls(slopes)
+    return np.sqrt(np.einsum("jc,jc->j", pulls, pulls)) if grouped else pulls.max(axis=1)
+
+
 def null_model(objective, constant, reference, tol, max_iter):
     """The Solution without penalised features; `reference` is the objective of the best constant."""
     zeros = np.zeros((objective.x.shape[1], len(constant)))
@@ -74,13 +80,13 @@ class Path:
     Parameters
     ----------
     objective : Objective
-        Of the training samples; the strengths of its penalty are replaced.
+        Of the training samples, smoothed by the last width; the strengths of its penalty are replaced.
     start : Solution
         The null model.
     reference : float
         The objective of a model without features.
     widths : list
-        Of the parabolas in place of corners, one after the other.
+        Of the parabolas in place of corners, one after the other; none if the null model is the solution everywhere.
     tol : float
         As for `minimise`.
     max_iter : int
@@ -88,27 +94,29 @@ class Path:
     """
 
     def __init__(self, objective, start, reference, widths, tol, max_iter):
-        self.objective, self.reference, self.widths = objective.smoothed(widths[-1]), reference, widths
+        self.objective, self.reference, self.widths = objective, reference, widths
         self.tol, self.max_iter = tol, max_iter
-        self.last, self.threshold = start, inf
-        self.is_screened = len(start.w) > FEW
-        if self.is_screened:
-            self._update_slopes()
-            self.threshold = self.sizes[np.isfinite(self.sizes)].max(initial=0.0)
+        self.last, self.threshold, self.sizes = start, None, None
+        self.is_screened = len(start.w) > FEW and len(widths) > 0
 
     def _update_slopes(self):
         """How far the derivatives of the mean loss pull each feature away from zero, over its penalty factor."""
         slopes = gradient(self.objective, *self.last[:2])
         penalty = self.objective.penalty
-        pulls = np.maximum(-slopes, 0) if penalty.low == 0 else np.abs(slopes)
-        sizes = np.sqrt(np.einsum("jc,jc->j", pulls, pulls)) if penalty.l21 else pulls.max(axis=1)
+        sizes = feature_sizes(slopes, penalty, bool(penalty.l21))
         factors = np.ones(len(sizes)) if penalty.factors is None else penalty.factors
         self.sizes = np.divide(sizes, factors, out=np.full(len(sizes), inf), where=factors > 0)
 
     def to(self, strengths):
         """The Solution at the next strengths l1, l2 and l21."""
+        if not self.widths:
+            return self.last
         self.objective.penalty = self.objective.penalty._replace(**dict(zip(("l1", "l2", "l21"), strengths)))
         threshold = max(strengths[0], strengths[2])
+        if self.is_screened and self.sizes is None:
+            self._update_slopes()
+        if self.is_screened and self.threshold is None:  # the strength at which the null model is the solution
+            self.threshold = self.sizes[np.isfinite(self.sizes)].max(initial=0)
         if self.is_screened and threshold > 0:
             self._solve_screened(threshold)
         else:

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
+from fastreg._boundary.linear import record_type
 from fastreg.linear.choice import choice_of, weights_of
+from fastreg.linear.fitting import DivergenceError
+from fastreg.linear.stream import OPTIMIZERS
 from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 
 LARGEST, LEAST_SHARE = 0.1, 1e-5  # of the strengths where only their number is given
-GROUPS = (  # limits of a container, what it has taken, and a table that says how much of this are files in the cache
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        "/sys/fs/cgroup/memory/memory.stat",
-    ),
+TRIES = 3  # at reading between the steps of another thread, before a copy is made
+GROUPS = (  # folder of a container, its limit, what it has taken, and the part of that which the system can take back
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
@@ -34,11 +34,12 @@ def strengths_of(given, ratios):
 def available_memory():
     """The bytes that this process can still get, as far as the system says; infinite if it does not."""
     limits = [np.inf]
-    for names in GROUPS:
+    for folder, *names, cached in GROUPS:
         with suppress(OSError, ValueError):  # no such file, or "max"
-            limit, taken, table = (Path(name).read_text(encoding="ascii") for name in names)
-            cached = dict(line.split() for line in table.splitlines()).get("inactive_file", 0)
-            limits.append(float(limit) - float(taken) + float(cached))
+            limit, taken = (float((Path(folder) / name).read_text(encoding="ascii")) for name in names)
+            stat = (Path(folder) / "memory.stat").read_text(encoding="ascii").split()
+            numbers = dict(zip(stat[::2], stat[1::2]))
+            limits.append(limit - taken + float(numbers.get(cached, 0)))  # files that were read count as taken
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         limits += [1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
@@ -68,12 +69,25 @@ class Progress:
 
     def choice(self, rule):
         """The Choice by this rule after the samples so far."""
-        key, cache = (rule, self.stream.completed), self._choice
-        if cache is None or cache[0] != key:
-            judged = self.stream.mean_losses, self.stream.standard_errors()
+        cache = self._choice
+        if cache is None or cache[0] != (rule, self.stream.completed):
+            completed, judged = self._consistent(lambda stream: (stream.mean_losses, stream.standard_errors()))
             means, errors = (x.reshape(self.alphas.shape) for x in judged)
-            cache = self._choice = key, choice_of(self.l1_ratios, self.alphas, means, rule, errors=errors)
+            if completed and not np.isfinite(means).any():
+                raise DivergenceError
+            choice = choice_of(self.l1_ratios, self.alphas, means, rule, errors=errors)
+            cache = self._choice = (rule, completed), choice
         return cache[1]
+
+    def _consistent(self, read):
+        """The number of samples, and what `read` returns of the stream after them, even if another thread trains."""
+        for _ in range(TRIES):
+            completed = self.stream.completed
+            result = read(self.stream)
+            if self.stream.completed == completed:
+                return completed, result
+        copy = self.stream.copy()
+        return copy.completed, read(copy)
 
     def single(self, rule):
         """The Stream at the chosen strength."""
@@ -88,8 +102,17 @@ class Progress:
         """The Weights at all strengths of a share of L1."""
         count = self.alphas.shape[1]
         own = range(ratio * count, (ratio + 1) * count)
-        coefs = (sparse.csr_matrix(self.stream.weights(s)) for s in own)
-        return weights_of(zip(coefs, (self.stream.intercepts(s) for s in own)), self.stream.dtype)
+
+        def read(stream):
+            return [(sparse.csr_matrix(stream.weights(s)), stream.intercepts(s)) for s in own]
+
+        return weights_of(self._consistent(read)[1], self.stream.dtype)
+
+
+def required_memory(features, columns, count, dtype, optimizer):
+    """The bytes of so many strengths, and of the copy of the chosen one."""
+    single = features * record_type(OPTIMIZERS[optimizer].direction, dtype, columns).itemsize
+    return StrengthStream.required_memory(features, columns, count, dtype, optimizer) + single
 
 
 def new_progress(l1_ratios, alphas, strengths, stream_arguments):
@@ -98,7 +121,7 @@ def new_progress(l1_ratios, alphas, strengths, stream_arguments):
     MemoryError before anything is allocated, if the stream would not fit.
     """
     features, columns, dtype, optimizer, *rest = stream_arguments
-    needed = StrengthStream.required_memory(features, columns, len(strengths), dtype, optimizer)
+    needed = required_memory(features, columns, len(strengths), dtype, optimizer)
     available = available_memory()
     if needed > available:
         raise MemoryError(

@@ -107,7 +107,7 @@ class StreamingRegressorCV(ChosenStrength, StreamingRegressor):
         return self._replace_with(snapshot)
 
     def required_memory(self, n_features, dtype=np.float64):
-        """The bytes that :meth:`partial_fit` will take for all strengths.
+        """The bytes that :meth:`partial_fit` will take for all strengths, and for a copy of the chosen model.
 
         Parameters
         ----------

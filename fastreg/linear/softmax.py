@@ -17,8 +17,7 @@ RIDGES = (1e-11, 1e-7)  # relative, added to a singular matrix
 def movable(w, gradient, penalty):
     """The weights that are not zero, or whose derivatives exceed the penalty; (features, classes)."""
     factors = np.ones((len(w), 1)) if penalty.factors is None else penalty.factors[:, np.newaxis]
-    pull = -gradient if penalty.low == 0 else np.abs(gradient)
-    return (w != 0) | (pull > penalty.l1 * factors)
+    return (w != 0) | (penalty.pulls(gradient) > penalty.l1 * factors)
 
 
 def system(objective, pairs, margins, gradient, total):

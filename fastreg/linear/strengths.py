@@ -11,7 +11,7 @@ import numpy as np
 from fastreg._boundary.linear import Learner, record_type
 from fastreg._boundary.strengths import StrengthLearner, lanes_of, new_records
 from fastreg._boundary.strengths import record_type as strengths_record_type
-from fastreg.linear.factors import NONE, check_products, penalty_of
+from fastreg.linear.factors import NONE, check_products
 from fastreg.linear.stream import OPTIMIZERS, Stream
 
 
@@ -72,9 +72,15 @@ class StrengthStream:
         if task.strengths[2]:
             raise ValueError(f"strengths: expected no group lasso with many strengths, got l21 = {task.strengths[2]!r}")
         task = task._replace(strengths=(1.0, 1.0, 0.0))
+        if not len(order):
+            return np.zeros(len(self.strengths))
         if private:
             return self._shared._learn_in_chunks(samples, order, targets, weights, task, epochs)
         return self._shared.learner.learn(lambda: self._shared._prepare(samples, order, targets, weights, task, epochs))
+
+    def loss(self, margins, targets, weights, task):
+        """See Stream.loss."""
+        return self._shared.loss(margins, targets, weights, task)
 
     # Progressive validation
 
@@ -88,17 +94,17 @@ class StrengthStream:
     def mean_losses(self):
         """The weighted mean of the losses before each step, (S,); NaN before the first one."""
         (count, *_), means, _ = self._shared.learner.judged()
-        return means.copy() if count else np.full(len(means), np.nan)
+        return means if count else np.full(len(means), np.nan)
 
     def standard_errors(self, reference=None):
         """The standard errors of the mean losses, (S,), or of their differences to that of strength `reference`.
 
         Those of a weighted mean of independent samples, in proportion to √(Σ v²·(l − m)²)/Σ v. NaN before there are two
-        samples.
+        samples, and while one has all the weight.
         """
         (count, weight, squares), means, seconds = self._shared.learner.judged()
-        left = 1 - squares / weight**2 if count > 1 else 0.0  # the unbiased estimate; for equal weights 1 − 1/n
-        if left <= 0:
+        left = 1 - squares / weight**2 if count else 0.0  # the unbiased estimate; for equal weights 1 − 1/n
+        if count < 2 or not left > 0:
             return np.full(len(means), np.nan)
         if reference is None:
             sums = seconds[-1]
@@ -123,10 +129,6 @@ class StrengthStream:
     def nonzeros(self):
         """The number of weights that are not zero, (S,)."""
         return self._shared.learner.nonzeros()
-
-    def penalty(self, s):
-        """The penalty of the weights at strength `s`, with the penalty factors of the last call."""
-        return penalty_of(self.weights(s), (*self.strengths[s].tolist(), 0.0), self._shared.learner.factors)
 
     def copy(self):
         """A consistent copy, even if another thread trains."""
@@ -161,9 +163,6 @@ class SharedStream(Stream):
         with np.errstate(over="ignore"):  # checked here
             check_products(self._strengths.max() * factor, task.factors.largest, self.dtype)
         return prepared
-
-    def _learn_in_chunks(self, *args):
-        return super()._learn_in_chunks(*args)
 
     def single(self, s):
         """See StrengthStream."""

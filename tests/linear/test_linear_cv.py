@@ -21,7 +21,10 @@ from fastreg.linear import (
     StreamingClassifierCV,
     StreamingRegressor,
     StreamingRegressorCV,
+    paths,
 )
+from fastreg.linear.choice import choice_of
+from fastreg.linear.newton import minimise
 
 KINDS = {StreamingClassifier: StreamingClassifierCV, StreamingRegressor: StreamingRegressorCV}
 OPTIONAL = {"check_array_api_input"}
@@ -164,14 +167,6 @@ def test_a_constant_target_has_a_constant_model():
         assert not model.coef_.any()
     y = np.maximum(np.arange(60.0) - 11, 0)  # constant in the training part of no fold, but in a test part
     assert StreamingRegressorCV("quantile", alphas=4).fit(x, y).alpha_ > 0
-
-
-def test_a_common_factor_of_sample_weights_changes_nothing():
-    x, y = data("squared_error", 23, 8)
-    paths = [
-        StreamingRegressorCV(alphas=4).fit(x, y, sample_weight=w).mean_loss_path_ for w in (None, np.full(23, 4.0))
-    ]
-    np.testing.assert_allclose(*paths, rtol=1e-10)
 
 
 @pytest.mark.parametrize("rule", ["min", "1se"])
@@ -320,3 +315,53 @@ def test_warnings_name_the_line_of_the_caller(kind):
     with pytest.warns(ConvergenceWarning, match="max_iter") as caught:
         kind("huber", max_iter=1 if options else 2, **options).fit(x, 100 * y)
     assert {Path(warning.filename).name for warning in caught} == {"test_linear_cv.py"}
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if not is_classifier(loss)])
+@pytest.mark.parametrize("features", [8, 120])
+def test_a_constant_target_needs_no_weights(loss, features):
+    x = np.random.default_rng(0).normal(size=(30, features))
+    model = choosing(loss, alphas=3, cv=3).fit(x, np.full(30, 0.5))
+    assert not model.coef_.any()
+    assert np.isfinite(model.loss_path_).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fold_in_which_a_constant_has_no_loss():
+    x, y = data("quantile", 60, 8)
+    y[::2] = 1.0
+    model = choosing("quantile", alphas=3, cv=HALVES).fit(x, y)
+    assert np.isfinite(model.loss_path_).all()
+    assert np.ptp(model.loss_path_[:, 0]) == 0, "trained on the constant half"
+
+
+def test_a_common_factor_of_all_sample_weights_changes_nothing():
+    x, y = data("squared_error", 61, 8)
+    one, other = (choosing("squared_error", alphas=9, cv=3, rule="1se") for _ in range(2))
+    one.fit(x, y)
+    other.fit(x, y, sample_weight=np.full(61, 4.0))
+    np.testing.assert_array_equal(one.mean_loss_path_, other.mean_loss_path_)
+    assert one.alpha_ == other.alpha_
+
+
+def test_folds_without_a_finite_loss_are_named():
+    scores = np.array([[[1.0, np.inf], [1.0, np.nan]]])
+    with pytest.raises(ValueError, match=r"^cv: .*; fold 1 without any"):
+        choice_of(np.ones(1), np.array([[0.2, 0.1]]), scores, "min")
+
+
+@pytest.mark.parametrize("options", [{"penalty_factor": np.arange(150) > 0}, {"group": "features"}])
+def test_the_first_strength_is_screened(options):
+    x, y = data("multinomial", 60, 150, classes=3)
+    model = StreamingClassifierCV("multinomial", alphas=3, eps=0.5, cv=HALVES, **options)
+    solved = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "minimise", lambda o, *args, **kw: solved.append(o.x.shape[1]) or minimise(o, *args, **kw))
+        model.fit(x, y)
+    assert 0 < max(solved) < 150, "all are solved for a part of the features"
+
+
+def test_the_sparse_path_is_a_copy():
+    model = fitted()[0].sparsify()
+    model.coef_path_.data[:] = 9.0
+    assert not (model.coef_path_.data == 9.0).any()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from linear_cases import LOSSES, OPTIMIZERS, data, is_classifier, make
 
-from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressorCV, progress
+from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressorCV, progress, stream
+from fastreg.linear.strengths import SharedStream
 
 ALPHAS = (0.3, 0.03, 0.003)
 
@@ -184,3 +185,94 @@ def test_all_losses(loss):
     model, *_ = trained(loss)
     assert np.isfinite(model.progressive_loss_).all()
     assert model.alpha_ == ALPHAS[model.progressive_loss_.argmin()]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0]])
+def test_one_standard_error_is_the_minimum_until_there_is_an_error(weights):
+    x, y = data("squared_error", len(weights), 8)
+    model = choosing("squared_error", rule="1se").partial_fit(x, y, sample_weight=weights)
+    assert np.isnan(model.progressive_standard_error_).all()
+    assert model.alpha_ == max(ALPHAS), "equal losses: the strongest"
+    assert (pickle.loads(pickle.dumps(model)).predict(x) == model.predict(x)).all()
+
+
+def test_a_target_of_infinite_loss_is_refused_before_it_is_learnt():
+    model, x, _ = trained("squared_error")
+    before = model.progressive_loss_.tobytes(), model.coef_.tobytes()
+    for outlier in (1e200, 1e80):
+        with pytest.raises(ValueError, match=r"^y: expected targets with a mean loss"):
+            model.partial_fit(x[:2], [1.0, outlier])
+    assert (model.progressive_loss_.tobytes(), model.coef_.tobytes()) == before
+
+
+def test_a_stream_without_finite_losses_has_no_choice(monkeypatch):
+    model, *_ = trained("squared_error")
+    kind = type(model._progress.stream)
+    monkeypatch.setattr(kind, "mean_losses", property(lambda self: np.full(3, np.inf)))
+    model._progress._choice = None
+    with pytest.raises(ValueError, match="not finite"):
+        _ = model.alpha_
+
+
+def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monkeypatch):
+    model, x, y = trained("squared_error")
+    kind, original = type(model._progress.stream), type(model._progress.stream).standard_errors
+
+    def learning(self, reference=None):
+        if len(seen) < 9:
+            seen.append(self)
+            model.partial_fit(x[:1], y[:1])
+        return original(self, reference)
+
+    seen = []
+    monkeypatch.setattr(kind, "standard_errors", learning)
+    model._progress._choice = None
+    (_, count), choice = model._progress._choice or (model._progress.choice("min"), model._progress._choice)[1]
+    seen += [None] * 9
+    twin, *_ = trained("squared_error")
+    for _ in range(count - 60):
+        twin.partial_fit(x[:1], y[:1])
+    assert choice.means[0].tobytes() == twin.progressive_loss_.tobytes()
+    assert choice.errors[0].tobytes() == twin.progressive_standard_error_.tobytes()
+
+
+def test_required_memory_counts_different_strengths_and_the_copy_of_the_chosen_one():
+    one, other, twice = (StreamingRegressorCV(alphas=a) for a in (30, np.int64(30), [0.2, 0.1, 0.1, 0.2]))
+    assert one.required_memory(1000) == other.required_memory(1000)
+    assert twice.required_memory(1000) == StreamingRegressorCV(alphas=[0.2, 0.1]).required_memory(1000)
+    model, *_ = trained("squared_error")
+    many, single = model._progress.stream._shared, model._stream
+    records = 1000 // 8 * (many.learner.records.nbytes + single.learner.records.nbytes)
+    assert records <= model.required_memory(1000) < records + 10_000
+
+
+def test_the_page_cache_of_a_container_is_not_taken_memory(monkeypatch, tmp_path):
+    for name, text in (("max", "9000"), ("current", "8000"), ("stat", "anon 1\ninactive_file 7000\n")):
+        (tmp_path / f"memory.{name}").write_text(text, encoding="ascii")
+    monkeypatch.setattr(progress, "GROUPS", ((tmp_path, *progress.GROUPS[0][1:]),))
+    assert progress.available_memory() == 8000
+
+
+def test_the_first_call_can_be_interrupted_and_leaves_no_stream(monkeypatch):
+    x, y = data("squared_error", 60, 8)
+    model, calls, original = choosing("squared_error"), [], SharedStream._prepare
+
+    def prepare(self, *args):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(stream, "CHUNK", 16)
+    monkeypatch.setattr(SharedStream, "_prepare", prepare)
+    with pytest.raises(KeyboardInterrupt):
+        model.partial_fit(x, y)
+    assert not hasattr(model, "coef_")
+    model.partial_fit(x, y)
+    assert model.coef_path_.tobytes() == trained("squared_error")[0].coef_path_.tobytes()
+
+
+def test_samples_without_weight_change_nothing():
+    model, x, y = trained("squared_error")
+    before = model.coef_path_.tobytes()
+    assert model.partial_fit(x, y, sample_weight=np.zeros(60)).coef_path_.tobytes() == before
