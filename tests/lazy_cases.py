@@ -214,9 +214,7 @@ class Twin:
         self.flush()
         (before, _), (d, _), (z, n) = self.rules((self.built_on, 0, 0)), self.rules((lr, 0, 0)), self.state
         z[...] = reference.reanchored(before, d, self.w, z, n)
-        self.built_on = lr
-        if self.last[0] != 0:
-            self.last = lr, *self.last[1:]
+        self.built_on, self.last = lr, (0, *self.last[1:])  # all rows are up to date
 
 
 def summed(indices, values):

@@ -125,9 +125,9 @@ def test_ctrl_c_keeps_what_is_finished(n_jobs, tmp_path):
 
     path = tmp_path / "sweep.npz"
     command = [sys.executable, "-c", PROGRAM, str(path), str(n_jobs)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as p:
+    # A shell starts what it runs in the background with signals of the terminal ignored, and children inherit that.
+    heard = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard) as p:
         try:
             assert p.stdout.readline() == "waits\n"
             os.killpg(p.pid, signal.SIGINT)  # a terminal sends it to all processes of the group
