@@ -6,6 +6,8 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+__pyx_capi__: dict[str, Any]
+
 @final
 class Learner:
     direction: tuple[float, ...]

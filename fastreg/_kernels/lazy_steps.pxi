@@ -199,7 +199,7 @@ cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const
                 continue
             if not is_built_on(t, schedule.lr[s*schedule.stride]):
                 reanchor_rows(d, f, t, schedule.lr[s*schedule.stride], w)
-                t.d.plain.lr = 0  # for this step, all weights are up to date: those of a dense step are not rounded again
+                t.d.plain.lr = 0  # for this step, all weights are up to date, and not rounded again
         next = prepare(&d, &m, &p, &f, t, schedule, s, INFINITY, w)
         here = t[0]
         if here.width == 1:
