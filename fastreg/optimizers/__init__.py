@@ -12,13 +12,4 @@ from fastreg.optimizers.lion import Lion
 from fastreg.optimizers.rmsprop import RMSprop
 from fastreg.optimizers.sgd import SGD
 
-__all__ = [
-    "FTRL",
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Lion",
-    "Optimizer",
-    "RMSprop",
-]
+__all__ = ["FTRL", "SGD", "Adagrad", "Adam", "AdamW", "Lion", "Optimizer", "RMSprop"]
