@@ -283,6 +283,11 @@ class Optimizer(StepSettings, Values, StateDict):
         ------
         TypeError, ValueError, FloatingPointError
             Before any weight or state is written.
+
+        Warns
+        -----
+        NoGradientWarning
+            After the first step, which is complete even if the warning is an error.
         """
         flat = None if grads is None else self._flatten(grads)
         if self._may_remove:

@@ -15,9 +15,12 @@ SOURCE = HERE.parents[1]
 LIMITS = {"direction": 9, "penalty": 8}  # edits of the package
 
 CHECK = """
+import warnings
 import numpy as np
 import fastreg
 from fastreg import reference
+
+warnings.simplefilter("ignore", fastreg.NoExactZerosWarning)
 from optimizer_cases import Twin, make
 
 class Smooth(fastreg.SGD):
