@@ -25,6 +25,12 @@ PARAMETERS = {
 }
 SLOPES = {loss: partial(slope, loss, PARAMETERS[loss]) for loss in LOSSES}
 INVERSE_LINKS = {"cross_entropy": expit} | dict.fromkeys(LOG_LINK, lambda margins: np.exp(0.5 * margins))
+OPTIONAL = {  # checks that scikit-learn skips if a package or a setting is missing
+    "check_array_api_input",
+    "check_classifier_data_not_an_array",
+    "check_regressor_data_not_an_array",
+    "check_sample_weights_pandas_series",
+}
 
 
 def slopes(loss, margins, targets):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from linear_cases import LOSSES, bits, data, is_classifier, make
+from linear_cases import LOSSES, OPTIONAL, bits, data, is_classifier, make
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes
@@ -27,7 +27,6 @@ from fastreg.linear.choice import choice_of
 from fastreg.linear.newton import minimise
 
 KINDS = {StreamingClassifier: StreamingClassifierCV, StreamingRegressor: StreamingRegressorCV}
-OPTIONAL = {"check_array_api_input", "check_sample_weights_pandas_series"}  # without array-api-strict or pandas
 HALVES = [(np.arange(0, 60, 2), np.arange(1, 60, 2)), (np.arange(1, 60, 2), np.arange(0, 60, 2))]
 
 

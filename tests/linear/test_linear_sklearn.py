@@ -7,7 +7,7 @@ import pickle
 import joblib
 import numpy as np
 import pytest
-from linear_cases import PAIRS, bits, data, in_batches, is_classifier, make, stored
+from linear_cases import OPTIONAL, PAIRS, bits, data, in_batches, is_classifier, make, stored
 from scipy.special import expit
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -19,12 +19,6 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from fastreg.linear import StreamingClassifier, StreamingRegressor, classifier, regressor
 
-OPTIONAL = {  # checks that scikit-learn skips if a package or a setting is missing
-    "check_array_api_input",
-    "check_classifier_data_not_an_array",
-    "check_regressor_data_not_an_array",
-    "check_sample_weights_pandas_series",
-}
 DOCUMENTS = [
     "the cat sat",
     "a dog ran",
