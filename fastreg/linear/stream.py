@@ -205,7 +205,7 @@ class Stream(StreamWeights):
         table = np.ascontiguousarray(table, dtype=float)
         self._check_rates(table[0])
         if len(order):
-            check_products(table[1:, -1], task.factors.largest, self.dtype)  # they never fall within a call
+            check_products(table[1:4, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * level, total, count,

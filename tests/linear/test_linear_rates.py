@@ -67,3 +67,9 @@ def test_a_given_rate_does_not_depend_on_targets(optimizer):
     model = in_batches(make("squared_error", optimizer, eta0=0.01), x, 1000 + y, 50)
     assert model._stream.learner.center == 0
     assert model._stream.learner.levels == (0, 1)
+
+
+def test_penalty_factors_do_not_multiply_the_rate_of_the_intercept():
+    x, y = data("squared_error", 50)
+    model = make("squared_error", "ftrl", alpha=1e-299, penalty_factor=np.full(x.shape[1], 1e300))
+    assert np.isfinite(in_batches(model, x, 1e20 * y, 50).coef_).all()
