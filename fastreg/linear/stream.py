@@ -158,7 +158,8 @@ class Stream(StreamWeights):
         """
         own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
         distance, level = self.learner.levels
-        totals = np.cumsum(np.concatenate([[distance], np.abs(own - center)]))[1:]
+        with np.errstate(over="ignore"):  # clipped below
+            totals = np.cumsum(np.concatenate([[distance], np.abs(own - center)]))[1:]
         counts = self.completed + 1 + np.arange(len(order))
         doubled = counts & (counts - 1) == 0
         means = totals[doubled] / np.maximum(counts[doubled] - 1, 1)  # the first one is where `center` is
