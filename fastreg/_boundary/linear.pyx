@@ -37,18 +37,19 @@ import_array()
 
 cdef enum:
     LANES = 4
+    MAGNITUDES = 16
     LEAST_DENSE = 8       # dense samples, from which on their weights are copied to contiguous arrays
     MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
 
 
+cdef fused bits:
+    uint32_t
+    uint64_t
+
+
 cdef struct Counts:  # counters in addition to the steps
-    double size       # the sum of the samples' sizes, for the default learning rate
-    long long sized   # the number of samples in that sum
-    double scale      # the mean size when the number of samples last reached a power of 2
     long long epochs  # of the last call
     double center     # where the intercept starts
-    double distance   # the sum of the distances of targets from there, for the default learning rate
-    double level      # their mean when the number of samples last reached a power of 2, but at least 1
 
 
 @cython.final
@@ -71,6 +72,7 @@ cdef class Learner:
 
     cdef Rows t
     cdef Counts counts
+    cdef readonly tuple sizes       # what the default learning rates know of the data: see linear/scales.py
     cdef char* start                # of the records
     cdef (void*)[3] intercept_data  # the intercept and its state
     cdef readonly object direction
@@ -90,7 +92,7 @@ cdef class Learner:
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
         self.records, self.intercept, self.section = records, list(intercept), Section()
-        self.counts = Counts(0, 0, 1, 0, 0, 0, 1)
+        self.counts, self.sizes = Counts(0, 0), ()
         self.start = <char*>PyArray_DATA(records)
         self.t.dtype, self.t.mode, self.direction = dtype_of(np.empty(0, base)), PROXIMAL, direction
         self.t.direction = fill_direction(&self.t.d, direction, &largest)
@@ -137,24 +139,9 @@ cdef class Learner:
         return self.counts.epochs
 
     @property
-    def sizes(self):
-        """The sum of the samples' sizes, and the number of samples in it."""
-        return self.counts.size, self.counts.sized
-
-    @property
-    def scale(self):
-        """The mean size of the samples when their number last reached a power of 2."""
-        return self.counts.scale
-
-    @property
     def center(self):
         """Where the intercept starts; added to all margins."""
         return self.counts.center
-
-    @property
-    def levels(self):
-        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
-        return self.counts.distance, self.counts.level
 
     @property
     def version(self):
@@ -166,11 +153,10 @@ cdef class Learner:
 
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
-        intercept's last learning rate, then the new values of the counters: sum and number of sizes, scale, epochs,
-        center, sum of distances, level. The last is the penalty factors: the array that the learner has, for no change,
-        or another one or None. The strengths have a row for each of lr, l1, l2, l21 and the intercept's learning rate,
-        and a column for each step or one for all steps. `weights` is None or has an entry for each step, `offsets` is
-        None or has one for each sample. A positive curvature reduces learning rates that overshoot, an infinite one
+        intercept's last learning rate, then the new epochs, center and sizes. The last is the penalty factors: the
+        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
+        l2, l21, the intercept's learning rate and its square (see largest_rate), and a column for each step or one. `weights` is None or
+        has an entry for each step, `offsets` is None or has one for each sample. A positive curvature reduces learning rates that overshoot, an infinite one
         slopes. An intercept's last learning rate of 0 means that it has those of the weights.
         """
         cdef Batch batch
@@ -178,6 +164,7 @@ cdef class Learner:
         cdef Learning learning
         cdef Counts counts
         cdef ndarray order, targets, weights, offsets, strengths, factors, table, index_buffer = None
+        cdef tuple sizes
         cdef bint changed
         cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
         cdef const double* numbers
@@ -186,8 +173,7 @@ cdef class Learner:
         self.section.begin("partial_fit")
         try:
             (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
-             learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, counts.distance, counts.level, factors) = prepare()
+             learning.curvature, learning.intercept_rate, counts.epochs, counts.center, sizes, factors) = prepare()
             self.check_width(samples.features)
             point_to(&batch, samples, type_num)
             rows = batch.count
@@ -202,9 +188,10 @@ cdef class Learner:
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
+            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 6*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
+            learning.intercept_squares = numbers + 5*columns
             _memory = work_memory(&self.t, &learning, batch.shared)
             if samples.shares_indices:
                 capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
@@ -224,7 +211,7 @@ cdef class Learner:
                     learn_in_parts(&self.t, &batch, &schedule, &learning, PyArray_DATA(index_buffer), capacity)
                 else:
                     kernels.linear_learn(&self.t, &batch, &schedule, &learning)
-            self.counts = counts
+            self.counts, self.sizes = counts, sizes
             self.section.unlock()
         finally:
             self.section.end()
@@ -260,6 +247,7 @@ cdef class Learner:
             self.section.lock(True)
             self.t, other.t = other.t, self.t
             self.counts, other.counts = other.counts, self.counts
+            self.sizes, other.sizes = other.sizes, self.sizes
             self.start, other.start = other.start, self.start
             self.intercept_data, other.intercept_data = other.intercept_data, self.intercept_data
             self.records, other.records = other.records, self.records
@@ -311,7 +299,7 @@ cdef class Learner:
         for i in range(3):
             if self.intercept_data[i] != NULL:
                 memcpy(new.intercept_data[i], self.intercept_data[i], intercept_size)
-        now, new.counts = self.t, self.counts
+        now, new.counts, new.sizes = self.t, self.counts, self.sizes
         new.set_factors(self.factors, self.factor_table)
         self.section.unlock()
         new.restore(&now)
@@ -345,8 +333,8 @@ cdef class Learner:
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
         self.t.built_on = built_on  # since weights can be placed
 
-    def _count(self, size, sized, scale, epochs, center, distance=0.0, level=1.0):
-        self.counts = Counts(size, sized, scale, epochs, center, distance, level)
+    def _count(self, epochs, center, sizes):
+        self.counts, self.sizes = Counts(epochs, center), sizes
 
 
 include "placing.pxi"

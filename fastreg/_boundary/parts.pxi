@@ -12,8 +12,7 @@ cdef tuple numbers_of(Learner x):
     cdef Clock c = x.t.clock
     record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2, x.t.l21,
               x.t.built_on)
-    return record, (x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs, x.counts.center,
-                    x.counts.distance, x.counts.level)
+    return record, (x.counts.epochs, x.counts.center, x.sizes)
 
 
 # -- Weights ----------------------------------------------------------------------------------------------------------

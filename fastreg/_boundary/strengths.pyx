@@ -34,13 +34,8 @@ cdef enum:
     HUGE = 1 << 22     # bytes
 
 cdef struct Counts:  # as in linear.pyx
-    double size
-    long long sized
-    double scale
     long long epochs
     double center
-    double distance
-    double level
 
 
 @cython.final
@@ -65,6 +60,7 @@ cdef class StrengthLearner:
 
     cdef Columns v
     cdef Counts counts
+    cdef readonly tuple sizes  # see Learner
     cdef (void*)[3] intercept_data
     cdef readonly object direction
     cdef readonly ndarray records
@@ -84,7 +80,7 @@ cdef class StrengthLearner:
         cdef Py_ssize_t i, lanes
         dtype, columns = check_records(records, direction, intercept, strengths)
         self.records, self.direction, self.intercept = records, direction, list(intercept)
-        self.strengths, self.section, self.counts = strengths, Section(), Counts(0, 0, 1, 0, 0, 0, 1)
+        self.strengths, self.section, self.counts, self.sizes = strengths, Section(), Counts(0, 0), ()
         memset(&self.v, 0, sizeof(Columns))
         lanes = self.v.lanes = lanes_of(len(strengths))
         self.v.count, self.v.t.width, self.v.t.rows = len(strengths), columns, len(records)
@@ -149,24 +145,9 @@ cdef class StrengthLearner:
         return self.counts.epochs
 
     @property
-    def sizes(self):
-        """The sum of the samples' sizes, and the number of samples in it."""
-        return self.counts.size, self.counts.sized
-
-    @property
-    def scale(self):
-        """The mean size of the samples when their number last reached a power of 2."""
-        return self.counts.scale
-
-    @property
     def center(self):
         """Where the intercept starts; added to all margins."""
         return self.counts.center
-
-    @property
-    def levels(self):
-        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
-        return self.counts.distance, self.counts.level
 
     @property
     def version(self):
@@ -183,6 +164,7 @@ cdef class StrengthLearner:
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
+        cdef tuple sizes
         cdef ndarray order, targets, weights, offsets, strengths, indices, factors
         cdef ndarray margins, slopes, tile, sums, totals
         cdef Py_ssize_t rows, columns, lanes = self.v.lanes, size = self.v.t.width*lanes
@@ -193,8 +175,7 @@ cdef class StrengthLearner:
         self.section.begin("learn")
         try:
             (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
-             learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, counts.distance, counts.level, factors) = prepare()
+             learning.curvature, learning.intercept_rate, counts.epochs, counts.center, sizes, factors) = prepare()
             if samples.features != self.v.t.rows:
                 raise ValueError(f"X: expected {self.v.t.rows} features, as in the first call, got {samples.features}")
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
@@ -216,9 +197,10 @@ cdef class StrengthLearner:
             columns = PyArray_DIM(strengths, 1)
             if columns != 1 and columns != learning.count:
                 raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
+            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 6*columns, "strengths")
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
+            learning.intercept_squares = numbers + 5*columns
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
             tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
@@ -237,7 +219,7 @@ cdef class StrengthLearner:
             self.v.losses = self.v.totals + lanes
             with nogil:
                 kernels.strengths_learn(&self.v, &batch, &schedule, &learning)
-            self.counts = counts
+            self.counts, self.sizes = counts, sizes
             self.section.unlock()
         finally:
             self.section.end()
@@ -309,8 +291,7 @@ cdef class StrengthLearner:
         return state_of(self, s)
 
     cdef tuple numbers(self):
-        return (self.counts.size, self.counts.sized, self.counts.scale, self.counts.epochs, self.counts.center,
-                self.counts.distance, self.counts.level)
+        return self.counts.epochs, self.counts.center, self.sizes
 
     # -- Copies -------------------------------------------------------------------------------------------------------
 
@@ -348,7 +329,7 @@ cdef class StrengthLearner:
          factors) = small
         self.last[:], self.clocks[:], self.progress[:] = last, clocks, progress
         (self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count) = numbers
-        self.counts = Counts(counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6])
+        self.counts.epochs, self.counts.center, self.sizes = counts
         self.set_factors(factors)
         return 0
 
