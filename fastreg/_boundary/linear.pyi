@@ -5,26 +5,16 @@ from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 __pyx_capi__: dict[str, Any]
 
-@final
-class Learner:
+@disjoint_base
+class BaseLearner:
     direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
     factors: Any
-    def __new__(
-        cls,
-        records: Any,
-        direction: tuple[float, ...],
-        intercept: list[Any],
-        factors: Any = ...,
-        low: float = ...,
-        high: float = ...,
-    ) -> Self: ...
-    @property
-    def completed(self) -> int: ...
     @property
     def epochs(self) -> int: ...
     @property
@@ -37,6 +27,20 @@ class Learner:
     def levels(self) -> tuple[float, float]: ...
     @property
     def version(self) -> int: ...
+
+@final
+class Learner(BaseLearner):
+    def __new__(
+        cls,
+        records: Any,
+        direction: tuple[float, ...],
+        intercept: list[Any],
+        factors: Any = ...,
+        low: float = ...,
+        high: float = ...,
+    ) -> Self: ...
+    @property
+    def completed(self) -> int: ...
     def learn(self, prepare: Callable[[], tuple[Any, ...]]) -> float: ...
     def place(self, weights: Any, intercept: Any, epochs: int) -> None: ...
     def exchange(self, work: Callable[[Learner], float]) -> float: ...
