@@ -5,16 +5,26 @@ from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 __pyx_capi__: dict[str, Any]
 
-@final
-class Learner:
+@disjoint_base
+class BaseLearner:
     direction: tuple[float, ...]
     records: Any
     intercept: list[Any]
     factors: Any
     sizes: tuple[Any, ...]
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def center(self) -> float: ...
+    @property
+    def version(self) -> int: ...
+
+@final
+class Learner(BaseLearner):
     def __new__(
         cls,
         records: Any,
@@ -26,12 +36,6 @@ class Learner:
     ) -> Self: ...
     @property
     def completed(self) -> int: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def center(self) -> float: ...
-    @property
-    def version(self) -> int: ...
     def learn(self, prepare: Callable[[], tuple[Any, ...]]) -> float: ...
     def place(self, weights: Any, intercept: Any, epochs: int) -> None: ...
     def exchange(self, work: Callable[[Learner], float]) -> float: ...

@@ -6,14 +6,11 @@ from typing import Any, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from fastreg._boundary.linear import BaseLearner
+
 @final
-class StrengthLearner:
-    direction: tuple[float, ...]
-    records: Any
-    intercept: list[Any]
+class StrengthLearner(BaseLearner):
     strengths: Any
-    factors: Any
-    sizes: tuple[Any, ...]
     def __new__(
         cls,
         records: Any,
@@ -25,12 +22,6 @@ class StrengthLearner:
     ) -> Self: ...
     @property
     def completed(self) -> int: ...
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def center(self) -> float: ...
-    @property
-    def version(self) -> int: ...
     def learn(self, prepare: Callable[[], tuple[Any, ...]]) -> npt.NDArray[np.float64]: ...
     def judged(self) -> tuple[tuple[int, float, float], npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
     def nonzeros(self) -> npt.NDArray[np.intp]: ...

@@ -110,7 +110,7 @@ class Task(NamedTuple):
     parameter: float  # of the loss: epsilon, quantile or power
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
     base_rate: float  # if not 0, instead of `rates`: for features and targets of size 1
-    follows_sizes: bool  # whether rates follow the sizes of samples, and those far beyond them are left out
+    follows_sizes: bool = False  # whether rates follow the sizes of samples, and those far beyond them are left out
     factors: Factors = NONE
     starts_at_target: bool = False  # whether the intercept of losses in SCALED starts at the first target
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample

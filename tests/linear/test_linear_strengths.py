@@ -30,10 +30,12 @@ def data(loss, form="csr", dtype=float, count=90, features=23, seed=0):
 
 
 def task_of(loss, optimizer="ftrl", base_rate=0.0, limit_rates=False):
-    def rates(t):
-        return 0.1 / np.sqrt(t + 1) if optimizer != "ftrl" else np.full(np.shape(t), 0.1)
+    def rates(t, squares):
+        lr = 0.1 / np.sqrt(t + 1) if optimizer != "ftrl" else np.full(np.shape(t), 0.1)
+        return lr / squares, 2 * lr if limit_rates else None
 
-    return Task(rates, (0, 0, 0), loss, 0.3 if loss == "quantile" else 0.0, limit_rates, base_rate)
+    follows_sizes = bool(base_rate) or limit_rates
+    return Task(rates, (0, 0, 0), loss, 0.3 if loss == "quantile" else 0.0, limit_rates, base_rate, follows_sizes)
 
 
 def pair(samples, loss, optimizer, dtype, positive=False, intercept=True):
