@@ -130,21 +130,13 @@ def sizes_of(samples, ndarray rows):
 
 
 cdef double size_of(const floating* x, Py_ssize_t n) noexcept nogil:
-    cdef double[LANES] square, count  # independent sums, so that no addition waits for the one before
-    cdef double mean
-    cdef Py_ssize_t j, k = 0
-    for j in range(LANES):
-        square[j] = count[j] = 0
-    while n - k >= LANES:
-        for j in range(LANES):
-            square[j] += <double>x[k + j]*<double>x[k + j]
-            count[j] += x[k + j] != 0
-        k += LANES
-    for j in range(n - k):
-        square[j] += <double>x[k + j]*<double>x[k + j]
-        count[j] += x[k + j] != 0
-    mean = ((square[0] + square[1]) + (square[2] + square[3]))/(count[0] + count[1] + count[2] + count[3])
-    return sqrt(mean) if mean < INFINITY else 0  # NaN where there are none
+    """In one sum, so that stored zeros do not change its bits."""
+    cdef double square = 0
+    cdef Py_ssize_t k, count = 0
+    for k in range(n):
+        square += <double>x[k]*<double>x[k]
+        count += x[k] != 0
+    return sqrt(square/count) if count > 0 and square < INFINITY else 0
 
 
 def largest_magnitude(ndarray x):

@@ -113,7 +113,7 @@ class Parameters(BaseEstimator):
             return np.array(rates, float), None
         if schedule == "optimal":
             alpha = self._strength()[0] / squares
-            weight = alpha**-0.25  # a typical weight, in L. Bottou's heuristic
+            weight = 1 / np.sqrt(np.sqrt(alpha))  # a typical weight, in L. Bottou's heuristic
             first = weight / np.maximum(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
             rates = 1 / (alpha * steps + 1 / first)
             own = np.maximum(rates, first / np.sqrt(steps + 1.0))

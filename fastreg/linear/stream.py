@@ -211,7 +211,8 @@ class Stream(StreamWeights):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
         if task.base_rate:
             return task.base_rate / scales * levels, task.base_rate * levels, 1.0
-        squares = np.clip(np.square(scales), *SQUARES) if task.follows_sizes else 1.0
+        # an array, since functions of NumPy may have other bits for a number
+        squares = np.atleast_1d(np.clip(np.square(scales), *SQUARES) if task.follows_sizes else 1.0)
         lr, own = task.rates(steps, squares)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
 
