@@ -126,20 +126,23 @@ cdef class Learner(BaseLearner):
         samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
         intercept's last learning rate, then the new epochs, center and sizes. The last is the penalty factors: the
         array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
-        l2, l21, the intercept's learning rate and its square (see largest_rate), and a column for each step or one. `weights` is None or has an entry for each step, `offsets` is
-        None or has one for each sample. A positive curvature reduces learning rates that overshoot, an infinite one
-        slopes. An intercept's last learning rate of 0 means that it has those of the weights.
+        l2, l21, the intercept's learning rate and its square (see largest_rate), and a column for each step or one for
+        all. `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
+        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning rate of 0
+        means that it has those of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
+        cdef tuple sizes
         cdef ndarray factors, table, index_buffer = None
         cdef bint changed
         cdef Py_ssize_t capacity = 0
         self.section.begin("partial_fit")
         try:
-            samples, factors, sizes, _arrays = take_samples(self, prepare, &self.t, &batch, &schedule, &learning, &counts)
+            samples, factors, sizes, _arrays = take_samples(
+                self, prepare, &self.t, &batch, &schedule, &learning, &counts)
             _memory = work_memory(&self.t, &learning, batch.shared)
             if samples.shares_indices:
                 capacity = min(batch.starts[batch.count], max(<Py_ssize_t>MAX_COPIED, learning.longest))

@@ -133,12 +133,14 @@ cdef class StrengthLearner(BaseLearner):
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
+        cdef tuple sizes
         cdef ndarray indices, factors, margins, slopes, tile, sums, totals
         cdef Py_ssize_t lanes = self.v.lanes, size = self.v.t.width*lanes
         cdef bint changed
         self.section.begin("learn")
         try:
-            samples, factors, sizes, _arrays = take_samples(self, prepare, &self.v.t, &batch, &schedule, &learning, &counts)
+            samples, factors, sizes, _arrays = take_samples(
+                self, prepare, &self.v.t, &batch, &schedule, &learning, &counts)
             schedule.l21 = NULL
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
                 raise ValueError(f"factors: expected {self.v.t.rows} of dtype {self.last.dtype}, got"

@@ -21,23 +21,23 @@ class Mean(NamedTuple):
     """The mean of some sizes since the number of samples last doubled; those that are far from `last` count apart."""
 
     total: float = 0.0
-    count: int = 0
-    far: int = 0  # their number
+    near: int = 0  # their number
+    far: int = 0  # that of the others
     last: float = 0.0  # the mean when the number of samples last doubled; 0 before there is one
 
     def add(self, sizes):
         """With these sizes, in this order: they give the same bits however they are split."""
         far = int(np.count_nonzero(sizes > FAR * self.last)) if self.last else 0
-        near = sizes[sizes <= FAR * self.last] if far else sizes
+        usual = sizes[sizes <= FAR * self.last] if far else sizes
         with np.errstate(over="ignore"):
-            total = float(np.cumsum(np.concatenate([[self.total], near]))[-1])
-        return self._replace(total=total, count=self.count + len(near), far=self.far + far)
+            total = float(np.cumsum(np.concatenate([[self.total], usual]))[-1])
+        return self._replace(total=total, near=self.near + len(usual), far=self.far + far)
 
     def start_again(self):
         """After the number of samples has doubled."""
-        if self.far > self.count:
+        if self.far > self.near:
             return Mean(last=FAR * self.last)
-        return Mean(last=self.total / self.count if self.count else self.last)
+        return Mean(last=self.total / self.near if self.near else self.last)
 
 
 class Sizes(NamedTuple):
