@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-MEASURED = 1 << 10  # samples that are all measured; of later ones one in SPACING, so at least 63 until they double
-SPACING = 10 * (1 + 5**0.5) / 2  # irrational: no period of the data meets it
+MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 until their number doubles
+GOLDEN = (1 + 5**0.5) / 2
 FEW = 16  # samples after which sizes are known well enough to leave something out
 ABSURD = 1e6  # times the size so far: a sample that is left out
 FAR = 1e3  # times the size so far: left out of the mean, unless most samples are: then units have changed
@@ -75,12 +75,9 @@ def follow(sizes, samples, order, distances):
     levels are numbers where they do not change; None instead of whether samples are kept if all are.
     """
     count, seen = len(order), sizes.seen
-    first, ends = max(0, min(count, MEASURED - seen)), {count - 1, *_doublings(seen, count)}
-    if not sizes.of_samples.last:  # the first size is used at once
-        found = np.flatnonzero(samples.sizes(order))[:1].tolist()
-        first, ends = max(first, *(i + 1 for i in found or [count - 1])), ends.union(found)
-    places = _measured(seen, first, count)
-    measured = samples.sizes(order[places])
+    ends = {count - 1, *_doublings(seen, count)}
+    if not sizes.of_samples.last:
+        ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
     used, start, kept = [(0, sizes)], 0, np.ones(count, bool)
     for end in sorted(ends):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
@@ -89,7 +86,8 @@ def follow(sizes, samples, order, distances):
                 kept[part] &= ~samples.exceed(order[part], ABSURD * sizes.scale)
             if distances is not None:
                 kept[part] &= distances[part] <= ABSURD * sizes.level
-        own = measured[slice(*np.searchsorted(places, [start, end + 1]))]
+        places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
+        own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
         y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part])
         x = x.start_again() if has_doubled or not x.last else x
@@ -108,7 +106,13 @@ def _doublings(seen, count):
     return [(1 << k) - seen - 1 for k in range(seen.bit_length(), (seen + count).bit_length())]
 
 
-def _measured(seen, first, count):
-    """Which of the next samples are measured: the first ones, then evenly spread over the stream."""
-    spread = np.floor(np.arange((seen + first) // SPACING, (seen + count) // SPACING + 1) * SPACING) - seen
-    return np.concatenate([np.arange(first), spread[(spread >= first) & (spread < count)].astype(np.intp)])
+def _measured(seen, count):
+    """Which of the next samples are measured, of which none but the last doubles their number.
+
+    They are evenly spread over the stream, at an irrational distance, so that they meet no period of the data.
+    """
+    if seen < MEASURED:
+        return slice(None)
+    distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
+    places = np.floor(np.arange(seen // distance, (seen + count) // distance + 1) * distance) - seen
+    return places[(places >= 0) & (places < count)].astype(np.intp)

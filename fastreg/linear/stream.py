@@ -30,6 +30,7 @@ from fastreg.reference.losses import LOG_LINK, LOSSES
 SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
 SQUARES = 1e-30, 1e30  # of sizes, within which learning rates follow them
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
+BLOCK = 1 << 13  # samples whose learning rates are computed at a time
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
 
 
@@ -191,21 +192,31 @@ class Stream(StreamWeights):
                 left_out.append(int(np.count_nonzero(~kept)))
                 order, weights = order[kept], None if weights is None else weights[kept]
                 scales, levels = (x[kept] if np.ndim(x) else x for x in (scales, levels))
-        steps = self.completed + np.arange(len(order))
-        lr, own, squares = self._rates(task, steps, scales, levels)
-        factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-        with np.errstate(over="ignore"):  # checked below
-            strengths = [x * factor for x in task.strengths]
-        table = np.stack(np.broadcast_arrays(lr, *strengths, own, squares)).reshape(6, -1)
-        table = np.ascontiguousarray(table, dtype=float)
+        table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
             check_products(table[1:4, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
-            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or np.max(own, initial=0),
+            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
             epochs, center, sizes.numbers(), task.factors.array,
         )  # fmt: skip
+
+    def _table(self, task, count, scales, levels):
+        """The learning rates and strengths of the next steps: see Learner.learn."""
+        columns = []
+        for start in range(0, max(1, count), BLOCK):  # in parts that stay in cache
+            part = slice(start, min(count, start + BLOCK))
+            own = (x[part] if np.ndim(x) else x for x in (scales, levels))
+            steps = self.completed + np.arange(part.start, part.stop)
+            factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
+            with np.errstate(over="ignore"):  # checked by _prepare
+                strengths = [x * factor for x in task.strengths]
+            lr, *intercept = self._rates(task, steps, *own)
+            columns.append(np.stack(np.broadcast_arrays(lr, *strengths, *intercept)).reshape(6, -1))
+            if columns[0].shape[1] == 1 and not (np.ndim(scales) or np.ndim(levels)):
+                break  # the same for all steps
+        return np.concatenate(columns, axis=1, dtype=float)
 
     def _rates(self, task, steps, scales, levels):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
