@@ -1,6 +1,7 @@
 """Layer 5, training and fitted attributes of the two estimators."""
 
 import time
+from math import isfinite
 from numbers import Real
 
 import numpy as np
@@ -130,7 +131,7 @@ class StreamingBase(Results, Fitting):
     def _samples(self, x, offsets):
         """The samples of a batch; they are finite. (One pass over the values: `follow` needs the largest one.)"""
         samples = Samples(x, offsets)
-        if not np.isfinite(samples.largest):
+        if not isfinite(samples.largest):
             assert_all_finite(x, input_name="X", estimator_name=type(self).__name__)
         return samples
 

@@ -27,6 +27,8 @@ class Mean(NamedTuple):
 
     def add(self, sizes):
         """With these sizes, in this order: they give the same bits however they are split."""
+        if not len(sizes):
+            return self
         far = int(np.count_nonzero(sizes > FAR * self.last)) if self.last else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
         with np.errstate(over="ignore"):
@@ -78,14 +80,14 @@ def follow(sizes, samples, order, distances):
     ends = {count - 1, *_doublings(seen, count)}
     if not sizes.of_samples.last:
         ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
-    used, start, kept = [(0, sizes)], 0, np.ones(count, bool)
+    used, start, absurd = [(0, sizes)], 0, []
     for end in sorted(ends):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
         if seen + start >= FEW:
             if sizes.of_samples.last and samples.largest > ABSURD * sizes.scale:
-                kept[part] &= ~samples.exceed(order[part], ABSURD * sizes.scale)
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], ABSURD * sizes.scale)))
             if distances is not None:
-                kept[part] &= distances[part] <= ABSURD * sizes.level
+                absurd.append(start + np.flatnonzero(distances[part] > ABSURD * sizes.level))
         places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
@@ -94,11 +96,20 @@ def follow(sizes, samples, order, distances):
         sizes = Sizes(seen + end + 1, x, y.start_again() if has_doubled else y)
         used.append((end, sizes))
         start = end + 1
-    starts, used = zip(*used)
-    scales, levels = ([own(x) for x in used] for own in (lambda x: x.scale, lambda x: x.level))
-    lengths = np.diff([*starts, count])
-    scales, levels = (x[0] if len(set(x)) == 1 else np.repeat(x, lengths) for x in (scales, levels))
-    return scales, levels, None if kept.all() else kept, sizes
+    kept = None
+    if any(map(len, absurd)):
+        kept = np.ones(count, bool)
+        kept[np.concatenate(absurd)] = False
+    return *_by_sample(used, count), kept, sizes
+
+
+def _by_sample(used, count):
+    """Scales and levels, numbers where they do not change, from pairs of a sample and the Sizes from there on."""
+    starts, all_sizes = zip(*used)
+    pairs = [(x.scale, x.level) for x in all_sizes]
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    return np.repeat(pairs, np.diff([*starts, count]), axis=0).T
 
 
 def _doublings(seen, count):
@@ -114,5 +125,6 @@ def _measured(seen, count):
     if seen < MEASURED:
         return slice(None)
     distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
-    places = np.floor(np.arange(seen // distance, (seen + count) // distance + 1) * distance) - seen
-    return places[(places >= 0) & (places < count)].astype(np.intp)
+    multiples = range(int(seen // distance), int((seen + count) // distance) + 1)
+    places = (int(k * distance) - seen for k in multiples)
+    return [place for place in places if 0 <= place < count]
