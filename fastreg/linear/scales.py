@@ -15,6 +15,7 @@ FEW = 16  # samples after which sizes are known well enough to leave something o
 ABSURD = 1e6  # times the size so far: a sample that is left out
 FAR = 1e3  # times the size so far: left out of the mean, unless most samples are: then units have changed
 LARGEST_LEVEL = 1e30
+UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
 
 
 class Mean(NamedTuple):
@@ -128,3 +129,17 @@ def _measured(seen, count):
     multiples = range(int(seen // distance), int((seen + count) // distance) + 1)
     places = (int(k * distance) - seen for k in multiples)
     return [place for place in places if 0 <= place < count]
+
+
+def unevenness(x):
+    """What one learning rate for all features does not suit in these dense samples, in words; None for nothing."""
+    with np.errstate(all="ignore"):
+        means, spreads = x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)
+        sizes = np.hypot(means, spreads) * np.sqrt(len(x) / np.count_nonzero(x, axis=0))
+        small, large = np.argmin(np.where(sizes > 0, sizes, np.inf)), np.argmax(np.where(sizes > 0, sizes, 0))
+        if UNEVEN * sizes[small] < sizes[large] < np.inf:
+            return f"features {small} and {large} differ in size by a factor of {sizes[large] / sizes[small]:.0e}"
+        far = np.flatnonzero((np.abs(means) > UNEVEN * spreads) & (spreads > 1e-12 * np.abs(means)))[:1]
+    for k in far:
+        return f"feature {k} is near {means[k]:.3g}, with a standard deviation of {spreads[k]:.1e}"
+    return None
