@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("fastreg", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in each run: a change must not fail for what was found beside it. To look for others:
+# pytest --hypothesis-profile=search
+OWN = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fastreg", max_examples=60, derandomize=True, **OWN)
+settings.register_profile("search", max_examples=1000, **OWN)
 settings.load_profile("fastreg")
 
 # A failing assertion in a helper shows its values, as one in a test does.

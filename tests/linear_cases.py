@@ -103,7 +103,7 @@ def bits(model):
     """Weights, intercept and optimizer state of a model as bytes, with its counters."""
     stream = model._stream
     own = b"".join(x.tobytes() for x in stream.learner.intercept)
-    return stream.learner.records.tobytes(), own, model.coef_.tobytes(), stream.completed, stream.scale
+    return stream.learner.records.tobytes(), own, model.coef_.tobytes(), stream.completed, stream.sizes
 
 
 def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None):

@@ -30,7 +30,9 @@ class Strengths:
             y = (x[:, :10].sum(axis=1) + rng.standard_normal(len(x)) > 0).astype(int)
         samples, targets, order = Samples(x.astype(dtype)), 2.0 * y - 1, np.arange(len(y))
         strengths = [(alpha / 2, alpha / 2) for alpha in np.geomspace(0.1, 1e-4, COUNT)]
-        task = Task(lambda t: np.full(np.shape(t), 0.05), (0, 0, 0), "log_loss", 0.0, optimizer == "sgd", 0.0)
+        task = Task(
+            lambda t, _: (np.full(np.shape(t), 0.05), None), (0, 0, 0), "log_loss", 0.0, optimizer == "sgd", 0.0
+        )
         many = StrengthStream(x.shape[1], 1, strengths, dtype, optimizer, True)
         streams = [Stream(x.shape[1], 1, dtype, optimizer, True) for _ in strengths]
         tasks = [task._replace(strengths=(*own, 0.0)) for own in strengths]

@@ -37,22 +37,18 @@ import_array()
 
 cdef enum:
     LANES = 4
+    MAGNITUDES = 16
     LEAST_DENSE = 8       # dense samples, from which on their weights are copied to contiguous arrays
     MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
 
 
-cdef struct Counts:  # counters in addition to the steps
-    double size       # the sum of the samples' sizes, for the default learning rate
-    long long sized   # the number of samples in that sum
-    double scale      # the mean size when the number of samples last reached a power of 2
-    long long epochs  # of the last call
-    double center     # where the intercept starts
-    double distance   # the sum of the distances of targets from there, for the default learning rate
-    double level      # their mean when the number of samples last reached a power of 2, but at least 1
+cdef fused bits:
+    uint32_t
+    uint64_t
 
 
 @cython.final
-cdef class Learner:
+cdef class Learner(BaseLearner):
     """The weights of a linear model, a column for each class, with the state of its optimizer and its intercept.
 
     Parameters
@@ -70,15 +66,8 @@ cdef class Learner:
     """
 
     cdef Rows t
-    cdef Counts counts
-    cdef char* start                # of the records
-    cdef (void*)[3] intercept_data  # the intercept and its state
-    cdef readonly object direction
-    cdef readonly ndarray records
-    cdef readonly list intercept
-    cdef readonly ndarray factors   # by feature
-    cdef ndarray factor_table       # and like the weights, as the kernels read them
-    cdef Section section
+    cdef char* start           # of the records
+    cdef ndarray factor_table  # like the weights, as the kernels read them
 
     def __cinit__(self, ndarray records, object direction, list intercept, ndarray factors=None,
                   double low=-INFINITY, double high=INFINITY):
@@ -89,8 +78,7 @@ cdef class Learner:
         offsets = {name: offset for name, (_, offset, *_) in records.dtype.fields.items()}
         w = records["w"]
         memset(&self.t, 0, sizeof(Rows))
-        self.records, self.intercept, self.section = records, list(intercept), Section()
-        self.counts = Counts(0, 0, 1, 0, 0, 0, 1)
+        self.records, self.intercept = records, list(intercept)
         self.start = <char*>PyArray_DATA(records)
         self.t.dtype, self.t.mode, self.direction = dtype_of(np.empty(0, base)), PROXIMAL, direction
         self.t.direction = fill_direction(&self.t.d, direction, &largest)
@@ -131,83 +119,33 @@ cdef class Learner:
         """Number of samples seen."""
         return self.t.steps
 
-    @property
-    def epochs(self):
-        """Number of epochs of the last call."""
-        return self.counts.epochs
-
-    @property
-    def sizes(self):
-        """The sum of the samples' sizes, and the number of samples in it."""
-        return self.counts.size, self.counts.sized
-
-    @property
-    def scale(self):
-        """The mean size of the samples when their number last reached a power of 2."""
-        return self.counts.scale
-
-    @property
-    def center(self):
-        """Where the intercept starts; added to all margins."""
-        return self.counts.center
-
-    @property
-    def levels(self):
-        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
-        return self.counts.distance, self.counts.level
-
-    @property
-    def version(self):
-        """A number that changes with every commit."""
-        return self.section.version
-
     def learn(self, prepare):
         """Make a step for each sample, and return the sum of their losses.
 
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
-        intercept's last learning rate, then the new values of the counters: sum and number of sizes, scale, epochs,
-        center, sum of distances, level. The last is the penalty factors: the array that the learner has, for no change,
-        or another one or None. The strengths have a row for each of lr, l1, l2, l21 and the intercept's learning rate,
-        and a column for each step or one for all steps. `weights` is None or has an entry for each step, `offsets` is
-        None or has one for each sample. A positive curvature reduces learning rates that overshoot, an infinite one
-        slopes. An intercept's last learning rate of 0 means that it has those of the weights.
+        intercept's last learning rate, then the new epochs, center and sizes. The last is the penalty factors: the
+        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
+        l2, l21, the intercept's learning rate and its square (see largest_rate), and a column for each step or one for
+        all. `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
+        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning rate of 0
+        means that it has those of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
-        cdef ndarray order, targets, weights, offsets, strengths, factors, table, index_buffer = None
+        cdef tuple sizes
+        cdef ndarray factors, table, index_buffer = None
         cdef bint changed
-        cdef int type_num = NPY_FLOAT if self.t.dtype == FLOAT32 else NPY_DOUBLE
-        cdef const double* numbers
-        cdef Py_ssize_t rows, columns, capacity = 0
-        memset(&learning, 0, sizeof(Learning))
+        cdef Py_ssize_t capacity = 0
         self.section.begin("partial_fit")
         try:
-            (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
-             learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, counts.distance, counts.level, factors) = prepare()
-            self.check_width(samples.features)
-            point_to(&batch, samples, type_num)
-            rows = batch.count
-            learning.count, learning.longest = PyArray_SIZE(order), samples.longest
-            learning.order = <Py_ssize_t*>pointer_to(order, NPY_INTP, learning.count, "order")
-            learning.targets = <double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
-            if weights is not None:
-                learning.weights = <double*>pointer_to(weights, NPY_DOUBLE, learning.count, "sample_weight")
-            if offsets is not None:
-                learning.offsets = <double*>pointer_to(offsets, NPY_DOUBLE, rows, "offset")
-            learning.center = counts.center
-            columns = PyArray_DIM(strengths, 1)
-            if columns != 1 and columns != learning.count:
-                raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
-            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
-            learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
+            samples, factors, sizes, _arrays = take_samples(
+                self, prepare, &self.t, &batch, &schedule, &learning, &counts)
             _memory = work_memory(&self.t, &learning, batch.shared)
             if samples.shares_indices:
-                capacity = min(batch.starts[rows], max(<Py_ssize_t>MAX_COPIED, learning.longest))
+                capacity = min(batch.starts[batch.count], max(<Py_ssize_t>MAX_COPIED, learning.longest))
                 index_buffer = np.empty(capacity*PyArray_ITEMSIZE(samples.indices), np.uint8)
             changed = factors is not self.factors and learning.count > 0
             table = self.table_of(factors) if changed else self.factor_table
@@ -215,8 +153,6 @@ cdef class Learner:
             self.section.lock(True)
             if changed:
                 self.change_factors(factors, table)
-            learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
-            learning.intercept_b = self.intercept_data[2]
             with nogil:
                 if learning.count > 0:
                     anchor_placed(&self.t, &learning, schedule.lr[0])
@@ -224,7 +160,7 @@ cdef class Learner:
                     learn_in_parts(&self.t, &batch, &schedule, &learning, PyArray_DATA(index_buffer), capacity)
                 else:
                     kernels.linear_learn(&self.t, &batch, &schedule, &learning)
-            self.counts = counts
+            self.counts, self.sizes = counts, sizes
             self.section.unlock()
         finally:
             self.section.end()
@@ -260,6 +196,7 @@ cdef class Learner:
             self.section.lock(True)
             self.t, other.t = other.t, self.t
             self.counts, other.counts = other.counts, self.counts
+            self.sizes, other.sizes = other.sizes, self.sizes
             self.start, other.start = other.start, self.start
             self.intercept_data, other.intercept_data = other.intercept_data, self.intercept_data
             self.records, other.records = other.records, self.records
@@ -271,11 +208,6 @@ cdef class Learner:
         finally:
             self.section.end()
         return result
-
-    cdef int check_width(self, Py_ssize_t features) except -1:
-        if features != self.t.rows:
-            raise ValueError(f"X: expected {self.t.rows} features, as in the first call, got {features}")
-        return 0
 
     def read(self, Py_ssize_t features, ndarray indices=None):
         """A consistent copy: the version, the weights (features, columns), and the intercept (columns,).
@@ -311,7 +243,7 @@ cdef class Learner:
         for i in range(3):
             if self.intercept_data[i] != NULL:
                 memcpy(new.intercept_data[i], self.intercept_data[i], intercept_size)
-        now, new.counts = self.t, self.counts
+        now, new.counts, new.sizes = self.t, self.counts, self.sizes
         new.set_factors(self.factors, self.factor_table)
         self.section.unlock()
         new.restore(&now)
@@ -345,10 +277,11 @@ cdef class Learner:
         self.t.d.plain.lr, self.t.p.l1, self.t.p.l2, self.t.l21 = lr, l1, l2, l21
         self.t.built_on = built_on  # since weights can be placed
 
-    def _count(self, size, sized, scale, epochs, center, distance=0.0, level=1.0):
-        self.counts = Counts(size, sized, scale, epochs, center, distance, level)
+    def _count(self, epochs, center, sizes):
+        set_counters(self, (epochs, center, sizes))
 
 
+include "learners.pxi"
 include "placing.pxi"
 include "records.pxi"
 include "parts.pxi"

@@ -12,8 +12,7 @@ cdef tuple numbers_of(Learner x):
     cdef Clock c = x.t.clock
     record = (x.t.steps, c.product, c.inverse, c.total, c.compensation, x.t.d.plain.lr, x.t.p.l1, x.t.p.l2, x.t.l21,
               x.t.built_on)
-    return record, (x.counts.size, x.counts.sized, x.counts.scale, x.counts.epochs, x.counts.center,
-                    x.counts.distance, x.counts.level)
+    return record, counters_of(x)
 
 
 # -- Weights ----------------------------------------------------------------------------------------------------------
@@ -24,7 +23,7 @@ cdef tuple read(Learner self, Py_ssize_t features, ndarray indices):
     cdef Indices wanted = Indices(INT64, NULL)
     cdef Py_ssize_t i, count = self.t.rows
     cdef long long k
-    self.check_width(features)
+    check_width(&self.t, features)
     if indices is not None:
         count = PyArray_SIZE(indices)
         wanted.data = pointer_to(indices, NPY_INT64, count, "X")

@@ -11,7 +11,7 @@ cdef int place(Learner self, ndarray weights, ndarray intercept, long long epoch
     self.section.begin("intercept_" if weights is None else "coef_")
     try:
         if weights is not None:
-            self.check_width(weights.shape[1])
+            check_width(&self.t, weights.shape[1])
             weights = np.ascontiguousarray(weights.T)
             w = pointer_to(weights, type_num, self.t.rows*self.t.width, "coef_")
         if intercept is not None and self.intercept_data[0] != NULL:

@@ -106,56 +106,102 @@ def mean_loss(ndarray margins, ndarray targets, ndarray weights, LossCode code, 
     return sum/total
 
 
-def survey(samples, bint fingerprinted):
-    """For each sample its squared length, its number of non-zero features, and its fingerprint.
-
-    The fingerprint depends on the features only: it is the inner product with a vector of pseudo-random numbers. None
-    instead of fingerprints if they are not wanted.
-    """
+def sizes_of(samples, ndarray rows):
+    """The root mean square of the non-zero features of these samples; 0 if there are none or it is not finite."""
     cdef Batch batch
     cdef bint single = dtype_of(samples.data) == FLOAT32
     point_to(&batch, samples, NPY_FLOAT if single else NPY_DOUBLE)
-    cdef ndarray squares = np.zeros(batch.count), counts = np.zeros(batch.count)
-    cdef ndarray fingerprints = np.zeros(batch.count) if fingerprinted else None
-    cdef double* s = <double*>PyArray_DATA(squares)
-    cdef double* c = <double*>PyArray_DATA(counts)
-    cdef double* p = <double*>PyArray_DATA(fingerprints) if fingerprinted else NULL
+    cdef Py_ssize_t count = PyArray_SIZE(rows), k
+    cdef const Py_ssize_t* row = <const Py_ssize_t*>pointer_to(rows, NPY_INTP, count, "order")
+    cdef ndarray out = np.empty(count)
+    cdef double* sizes = <double*>PyArray_DATA(out)
+    for k in range(count):
+        if row[k] < 0 or row[k] >= batch.count:
+            raise ValueError(f"order: expected samples from 0 to {batch.count - 1}, got {row[k]}")
+    with nogil:
+        for k in range(count):
+            if single:
+                sizes[k] = size_of(<const float*>batch.data + batch.starts[row[k]],
+                                   batch.starts[row[k] + 1] - batch.starts[row[k]])
+            else:
+                sizes[k] = size_of(<const double*>batch.data + batch.starts[row[k]],
+                                   batch.starts[row[k] + 1] - batch.starts[row[k]])
+    return out
+
+
+cdef double size_of(const floating* x, Py_ssize_t n) noexcept nogil:
+    """In one sum, so that stored zeros do not change its bits."""
+    cdef double square = 0
+    cdef Py_ssize_t k, count = 0
+    for k in range(n):
+        square += <double>x[k]*<double>x[k]
+        count += x[k] != 0
+    return sqrt(square/count) if count > 0 and square < INFINITY else 0
+
+
+def largest_magnitude(ndarray x):
+    """The largest absolute value of a contiguous array, 0 if there is none; NaN if there is one."""
+    cdef bint single = dtype_of(x) == FLOAT32
+    cdef Py_ssize_t n = PyArray_SIZE(x)
+    cdef const void* data = pointer_to(x, NPY_FLOAT if single else NPY_DOUBLE, n, "X")
+    cdef uint32_t narrow
+    cdef uint64_t wide
+    if single:
+        with nogil:
+            narrow = largest_bits(<const uint32_t*>data, n, <uint32_t>0x7FFFFFFF)
+        return float(np.array(narrow, np.uint32).view(np.float32))
+    with nogil:
+        wide = largest_bits(<const uint64_t*>data, n, <uint64_t>0x7FFFFFFFFFFFFFFF)
+    return float(np.array(wide, np.uint64).view(np.float64))
+
+
+cdef bits largest_bits(const bits* x, Py_ssize_t n, bits magnitude) noexcept nogil:
+    """As integers, magnitudes have the order of the numbers; infinity follows, then NaN."""
+    cdef bits[MAGNITUDES] most
+    cdef bits one
+    cdef Py_ssize_t j, k = 0
+    for j in range(MAGNITUDES):
+        most[j] = 0
+    while n - k >= MAGNITUDES:
+        for j in range(MAGNITUDES):
+            one = x[k + j] & magnitude
+            most[j] = one if one > most[j] else most[j]
+        k += MAGNITUDES
+    for j in range(n - k):
+        one = x[k + j] & magnitude
+        most[j] = one if one > most[j] else most[j]
+    for j in range(1, MAGNITUDES):
+        most[0] = most[j] if most[j] > most[0] else most[0]
+    return most[0]
+
+
+def fingerprints_of(samples):
+    """For each sample a number that depends on its features only: the inner product with pseudo-random numbers."""
+    cdef Batch batch
+    cdef bint single = dtype_of(samples.data) == FLOAT32
+    point_to(&batch, samples, NPY_FLOAT if single else NPY_DOUBLE)
+    cdef ndarray out = np.zeros(batch.count)
+    cdef double* fingerprints = <double*>PyArray_DATA(out)
     with nogil:
         if single:
-            survey_values(&batch, <const float*>batch.data, s, c, p)
+            fingerprint_values(&batch, <const float*>batch.data, fingerprints)
         else:
-            survey_values(&batch, <const double*>batch.data, s, c, p)
-    return squares, counts, fingerprints
+            fingerprint_values(&batch, <const double*>batch.data, fingerprints)
+    return out
 
 
-cdef void survey_values(const Batch* batch, const floating* x, double* squares, double* counts,
-                        double* fingerprints) noexcept nogil:
+cdef void fingerprint_values(const Batch* batch, const floating* x, double* fingerprints) noexcept nogil:
     if batch.indices.type == INT32:
-        survey_samples(batch, x, <const int*>batch.indices.data, squares, counts, fingerprints)
+        fingerprint_samples(batch, x, <const int*>batch.indices.data, fingerprints)
     else:
-        survey_samples(batch, x, <const long long*>batch.indices.data, squares, counts, fingerprints)
+        fingerprint_samples(batch, x, <const long long*>batch.indices.data, fingerprints)
 
 
-cdef void survey_samples(const Batch* batch, const floating* x, const index* indices, double* squares, double* counts,
-                         double* fingerprints) noexcept nogil:
-    cdef double[LANES] square, count, sum  # independent sums, so that no addition waits for the one before
+cdef void fingerprint_samples(const Batch* batch, const floating* x, const index* indices,
+                              double* fingerprints) noexcept nogil:
+    cdef double[LANES] sum
     cdef Py_ssize_t s, i, j, k, n
     for s in range(batch.count):
-        k, n = batch.starts[s], batch.starts[s + 1] - batch.starts[s]
-        for j in range(LANES):
-            square[j] = count[j] = 0
-        while n >= LANES:
-            for j in range(LANES):
-                square[j] += <double>x[k + j]*<double>x[k + j]
-                count[j] += x[k + j] != 0
-            k, n = k + LANES, n - LANES
-        for j in range(n):
-            square[j] += <double>x[k + j]*<double>x[k + j]
-            count[j] += x[k + j] != 0
-        squares[s] = (square[0] + square[1]) + (square[2] + square[3])
-        counts[s] = count[0] + count[1] + count[2] + count[3]
-        if fingerprints == NULL:
-            continue
         k, n = batch.starts[s], batch.starts[s + 1] - batch.starts[s]
         i = 0 if batch.shared else k
         for j in range(LANES):
@@ -219,3 +265,6 @@ cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* le
         if schedule.stride:
             schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last
             schedule.l21 = schedule.l21 + last
+            learning.intercept_squares = learning.intercept_squares + last
+            if learning.intercept_rates != NULL:
+                learning.intercept_rates = learning.intercept_rates + last

@@ -63,7 +63,7 @@ cdef tuple state_of(StrengthLearner self, Py_ssize_t s):
         intercept = [x[:, s].copy() for x in self.intercept]
         l1, l2 = (self.last[:2] if self.v.t.direction == FTRL_PROXIMAL else self.table)[:, s].tolist()
         record = (self.v.t.steps, *self.clocks[:4, s].tolist(), self.v.t.d.plain.lr, l1, l2, 0.0, self.v.t.built_on)
-        numbers = self.numbers()
+        numbers = counters_of(self)
         factors = self.factors
     finally:
         self.section.unlock()

@@ -5,17 +5,13 @@ strengths lie side by side in a record; their number is rounded up, so that loop
 """
 from libc.math cimport INFINITY
 from libc.string cimport memcpy, memset
-from numpy cimport (
-    import_array, ndarray, NPY_DOUBLE, NPY_FLOAT, NPY_INTP, PyArray_DATA, PyArray_DIM,
-    PyArray_ITEMSIZE, PyArray_SIZE,
-)
+from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_ITEMSIZE
 
-from fastreg._boundary.checks cimport dtype_of, kernels, pointer_to
+from fastreg._boundary.checks cimport dtype_of, kernels
 from fastreg._boundary.codes cimport fill_direction
-from fastreg._boundary.linear cimport point_to
-from fastreg._boundary.section cimport Section
+from fastreg._boundary.linear cimport BaseLearner, counters_of, Counts, set_counters, take_samples
 from fastreg._kernels.table cimport (
-    Batch, Columns, FLOAT32, FTRL_PROXIMAL, Learning, MARGIN_LANES, PROXIMAL, Schedule, VECTOR,
+    Batch, Columns, FTRL_PROXIMAL, Learning, MARGIN_LANES, PROXIMAL, Schedule, VECTOR,
 )
 
 import mmap
@@ -33,18 +29,9 @@ cdef enum:
     BLOCK = 1 << 10    # records that are read at a time
     HUGE = 1 << 22     # bytes
 
-cdef struct Counts:  # as in linear.pyx
-    double size
-    long long sized
-    double scale
-    long long epochs
-    double center
-    double distance
-    double level
-
 
 @cython.final
-cdef class StrengthLearner:
+cdef class StrengthLearner(BaseLearner):
     """The weights of a linear model at many strengths, with the state of its optimizer and its intercepts.
 
     Parameters
@@ -64,18 +51,11 @@ cdef class StrengthLearner:
     """
 
     cdef Columns v
-    cdef Counts counts
-    cdef (void*)[3] intercept_data
-    cdef readonly object direction
-    cdef readonly ndarray records
-    cdef readonly list intercept
     cdef readonly ndarray strengths
-    cdef readonly ndarray factors
     cdef ndarray table     # l1 and l2 by lane
     cdef ndarray last      # and those of the last step, in the dtype of the weights, with two more numbers
     cdef ndarray clocks    # eight numbers for each lane
     cdef ndarray progress  # means, firsts and seconds, then two errors for each lane
-    cdef Section section
 
     def __cinit__(self, ndarray records, object direction, list intercept, ndarray strengths, double low,
                   ndarray factors=None):
@@ -84,7 +64,7 @@ cdef class StrengthLearner:
         cdef Py_ssize_t i, lanes
         dtype, columns = check_records(records, direction, intercept, strengths)
         self.records, self.direction, self.intercept = records, direction, list(intercept)
-        self.strengths, self.section, self.counts = strengths, Section(), Counts(0, 0, 1, 0, 0, 0, 1)
+        self.strengths = strengths
         memset(&self.v, 0, sizeof(Columns))
         lanes = self.v.lanes = lanes_of(len(strengths))
         self.v.count, self.v.t.width, self.v.t.rows = len(strengths), columns, len(records)
@@ -143,36 +123,6 @@ cdef class StrengthLearner:
         """Number of samples seen."""
         return self.v.t.steps
 
-    @property
-    def epochs(self):
-        """Number of epochs of the last call."""
-        return self.counts.epochs
-
-    @property
-    def sizes(self):
-        """The sum of the samples' sizes, and the number of samples in it."""
-        return self.counts.size, self.counts.sized
-
-    @property
-    def scale(self):
-        """The mean size of the samples when their number last reached a power of 2."""
-        return self.counts.scale
-
-    @property
-    def center(self):
-        """Where the intercept starts; added to all margins."""
-        return self.counts.center
-
-    @property
-    def levels(self):
-        """The sum of the targets' distances from `center`, and the size of targets that the learning rates use."""
-        return self.counts.distance, self.counts.level
-
-    @property
-    def version(self):
-        """A number that changes with every commit."""
-        return self.section.version
-
     def learn(self, prepare):
         """Make a step for each sample, and return for each strength the sum of the losses.
 
@@ -183,42 +133,21 @@ cdef class StrengthLearner:
         cdef Schedule schedule
         cdef Learning learning
         cdef Counts counts
-        cdef ndarray order, targets, weights, offsets, strengths, indices, factors
-        cdef ndarray margins, slopes, tile, sums, totals
-        cdef Py_ssize_t rows, columns, lanes = self.v.lanes, size = self.v.t.width*lanes
-        cdef int type_num = NPY_FLOAT if self.v.t.dtype == FLOAT32 else NPY_DOUBLE
-        cdef const double* numbers
+        cdef tuple sizes
+        cdef ndarray indices, factors, margins, slopes, tile, sums, totals
+        cdef Py_ssize_t lanes = self.v.lanes, size = self.v.t.width*lanes
         cdef bint changed
-        memset(&learning, 0, sizeof(Learning))
         self.section.begin("learn")
         try:
-            (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
-             learning.curvature, learning.intercept_rate, counts.size, counts.sized, counts.scale, counts.epochs,
-             counts.center, counts.distance, counts.level, factors) = prepare()
-            if samples.features != self.v.t.rows:
-                raise ValueError(f"X: expected {self.v.t.rows} features, as in the first call, got {samples.features}")
+            samples, factors, sizes, _arrays = take_samples(
+                self, prepare, &self.v.t, &batch, &schedule, &learning, &counts)
+            schedule.l21 = NULL
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
                 raise ValueError(f"factors: expected {self.v.t.rows} of dtype {self.last.dtype}, got"
                                  f" {np.shape(factors)} of {factors.dtype}")
-            point_to(&batch, samples, type_num)
-            rows = batch.count
             if samples.shares_indices:  # other threads may change them
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
-            learning.count, learning.longest = PyArray_SIZE(order), samples.longest
-            learning.order = <Py_ssize_t*>pointer_to(order, NPY_INTP, learning.count, "order")
-            learning.targets = <double*>pointer_to(targets, NPY_DOUBLE, rows, "y")
-            if weights is not None:
-                learning.weights = <double*>pointer_to(weights, NPY_DOUBLE, learning.count, "sample_weight")
-            if offsets is not None:
-                learning.offsets = <double*>pointer_to(offsets, NPY_DOUBLE, rows, "offset")
-            learning.center = counts.center
-            columns = PyArray_DIM(strengths, 1)
-            if columns != 1 and columns != learning.count:
-                raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-            numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 5*columns, "strengths")
-            schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
-            learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
             tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
@@ -231,13 +160,11 @@ cdef class StrengthLearner:
                 with nogil:
                     kernels.strengths_flush(&self.v)
                 self.set_factors(factors)
-            learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
-            learning.intercept_b = self.intercept_data[2]
             self.v.sums, self.v.totals = <double*>PyArray_DATA(sums), <double*>PyArray_DATA(totals)
             self.v.losses = self.v.totals + lanes
             with nogil:
                 kernels.strengths_learn(&self.v, &batch, &schedule, &learning)
-            self.counts = counts
+            self.counts, self.sizes = counts, sizes
             self.section.unlock()
         finally:
             self.section.end()
@@ -308,10 +235,6 @@ cdef class StrengthLearner:
         """What a model at strength s needs to go on: see state_of in strength_records.pxi."""
         return state_of(self, s)
 
-    cdef tuple numbers(self):
-        return (self.counts.size, self.counts.sized, self.counts.scale, self.counts.epochs, self.counts.center,
-                self.counts.distance, self.counts.level)
-
     # -- Copies -------------------------------------------------------------------------------------------------------
 
     def copy(self):
@@ -337,7 +260,7 @@ cdef class StrengthLearner:
         """Everything but records and intercept."""
         progress = self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count
         return (self.v.t.steps, self.v.t.d.plain.lr, self.v.t.built_on, self.last, self.clocks, self.progress, progress,
-                self.numbers(), self.factors)
+                counters_of(self), self.factors)
 
     cdef int take(self, list intercept, tuple small) except -1:
         """Set what `small` returned, and the intercept: numbers are copied."""
@@ -348,7 +271,7 @@ cdef class StrengthLearner:
          factors) = small
         self.last[:], self.clocks[:], self.progress[:] = last, clocks, progress
         (self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count) = numbers
-        self.counts = Counts(counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6])
+        set_counters(self, counts)
         self.set_factors(factors)
         return 0
 

@@ -39,14 +39,25 @@ cdef inline double inner_product(const floating* x, const floating* w, Py_ssize_
     return sum_of_lanes(sums, 1)
 
 
-cdef inline double largest_rate(Learning* job, const floating* x, Py_ssize_t n, double weight) noexcept nogil:
-    """The learning rate that takes a sample's own loss to its minimum at most; infinite where there is no limit."""
+cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nogil:
+    return 1 if job.weights == NULL else job.weights[s]
+
+
+cdef inline double largest_rate(const Schedule* schedule, Learning* job, const floating* x, Py_ssize_t n,
+                                Py_ssize_t s) noexcept nogil:
+    """The learning rate that takes the loss of sample s to its minimum at most; infinite where there is no limit.
+
+    A step moves its margin by the square of its length, with the intercept as the weight of one more feature.
+    """
     cdef double curvature = 0
     if job.curvature > 0:
-        job.square = inner_product(x, x, n) + (job.intercept != NULL)
+        job.square = inner_product(x, x, n)
+        if job.intercept != NULL:
+            job.square += job.intercept_squares[s*schedule.stride]
         if job.curvature < INFINITY:
-            curvature = job.curvature*weight*job.square
-    return 1/curvature if curvature > 0 else INFINITY
+            curvature = job.curvature*sample_weight(job, s)*job.square
+    job.largest_rate = 1/curvature if curvature > 0 else INFINITY
+    return job.largest_rate
 
 
 cdef inline double loss_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
@@ -86,10 +97,6 @@ cdef inline double first_margin(const Learning* job, Py_ssize_t r, Py_ssize_t c,
     """The part of a sample's margins that comes from no weight; the last argument only says the dtype."""
     cdef double margin = job.center if job.offsets == NULL else job.center + job.offsets[r]
     return margin + (0 if job.intercept == NULL else (<const floating*>job.intercept)[c])
-
-
-cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nogil:
-    return 1 if job.weights == NULL else job.weights[s]
 
 
 cdef inline void fill_slopes(Learning* job, const Rows* t, double lr, Py_ssize_t s, floating* slopes) noexcept nogil:
@@ -171,28 +178,26 @@ cdef inline void learn_matrix(Lazy d, Factor f, ElasticNet p, const Rows* t, con
                 shrink_row(&d, &p, &own, t, job.l21, w + q, <const floating*>t.a + q, <const floating*>t.b + q)
 
 
-cdef inline void learn_intercept(Lazy d, Learning* job, double rate, Py_ssize_t width,
+cdef inline void learn_intercept(Lazy d, const Schedule* schedule, Learning* job, Py_ssize_t s, Py_ssize_t width,
                                  const floating* slopes) noexcept nogil:
-    """A step of the intercept, which is not penalised and may have a learning rate of its own, else 0."""
+    """A step of the intercept, which is not penalised and may have learning rates of its own."""
     cdef floating* w = <floating*>job.intercept
     cdef floating* a = <floating*>job.intercept_a
     cdef floating* b = <floating*>job.intercept_b
     cdef Proximal m = Proximal(0)
     cdef ElasticNet none = ElasticNet(0, 0)
     cdef Py_ssize_t c
-    if rate > 0:
+    if job.intercept_rates != NULL:
         d.lr = job.intercept_rate
+        job.intercept_rate = job.intercept_rates[s*schedule.stride]
         if Lazy is FTRL:
-            if d.lr != rate:
-                reanchor_all(d, FTRL(rate, d.beta), w, a, b, width)
-        d.lr = job.intercept_rate = rate
+            if d.lr != job.intercept_rate:
+                reanchor_all(d, FTRL(job.intercept_rate, d.beta), w, a, b, width)
+        elif Lazy is Plain:
+            job.intercept_rate = min(job.intercept_rate, job.largest_rate*job.intercept_squares[s*schedule.stride])
+        d.lr = job.intercept_rate
     for c in range(width):
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
-
-
-cdef inline double intercept_rate(const Schedule* schedule, const Learning* job, Py_ssize_t s) noexcept nogil:
-    """The intercept's own learning rate at step s; 0 if there is none."""
-    return job.intercept_rates[s*schedule.stride] if job.intercept_rates != NULL else 0
 
 
 cdef inline bint must_reanchor(const Rows* t, const Learning* job, double lr) noexcept nogil:
@@ -211,7 +216,7 @@ cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* 
     cdef const floating* data = <const floating*>batch.data
     cdef Py_ssize_t start = batch.starts[job.order[s]]
     cdef Py_ssize_t n = batch.starts[job.order[s] + 1] - start
-    return prepare(d, &m, p, f, t, schedule, s, largest_rate(job, data + start, n, sample_weight(job, s)), w)
+    return prepare(d, &m, p, f, t, schedule, s, largest_rate(schedule, job, data + start, n, s), w)
 
 
 cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
@@ -242,6 +247,6 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
         else:
             learn_matrix(d, f, p, &here, &next, job, &indices, data + start, n, s)
         if job.intercept != NULL:
-            learn_intercept(d, job, intercept_rate(schedule, job, s), here.width, <const floating*>job.slopes)
+            learn_intercept(d, schedule, job, s, here.width, <const floating*>job.slopes)
         finish(&d, &p, &f, t, &next, job.l21, w)
         s += 1

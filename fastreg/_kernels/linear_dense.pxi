@@ -156,7 +156,7 @@ cdef void learn_dense(Lazy d, Factor f, Rows* t, const Batch* batch, const Sched
         for c in range(t.width):
             job.margins[c] = step_column(d, own, p, t, slopes[c], x, after, later if c == 0 else NULL, w_ + c*block)
         if job.intercept != NULL:
-            learn_intercept(d, job, intercept_rate(schedule, job, s), t.width, slopes)
+            learn_intercept(d, schedule, job, s, t.width, slopes)
         finish(&d, &p, &f, &now, &next, 0, w)
     now.rows = t.rows
     t[0] = now

@@ -266,12 +266,12 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
         if Lazy is FTRL:
             if must_reanchor(&v.t, job, schedule.lr[s*schedule.stride]):
                 reanchor_strengths(d, v, schedule.lr[s*schedule.stride], <floating*>job.tile)
-        lr = largest_rate(job, data + batch.starts[r], n, sample_weight(job, s))
+        lr = largest_rate(schedule, job, data + batch.starts[r], n, s)
         lr = min(schedule.lr[s*schedule.stride], lr)
         rebase = prepare_strengths(&d, v, lr, all_rows and s > 0, zero)
         learn_sample(&d, v, job, &indices, data + batch.starts[r], n, s, all_rows)
         if job.intercept != NULL:
-            learn_intercept(d, job, intercept_rate(schedule, job, s), v.t.width*v.lanes, <const floating*>job.slopes)
+            learn_intercept(d, schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
         finish_strengths(&d, v, schedule.l1[s*schedule.stride], rebase, all_rows, zero)
         judge(&v.progress, v.losses, sample_weight(job, s), v.count, v.lanes)
     if all_rows and job.count > 0:

@@ -175,6 +175,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     Loss loss
     double curvature           # the largest: rates that overshoot are reduced, for infinity slopes, for 0 neither
     double square              # of the sample under way, its squared length with the intercept, where curvature > 0
+    double largest_rate        # for it; infinite where there is no limit
     Py_ssize_t count           # of steps
     const Py_ssize_t* order    # the sample of each step
     const double* targets      # by sample: ±1 or a number; for a width above 1, the number of the class
@@ -184,6 +185,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     double l21                 # of the step under way: the weights of a feature are a group
     const double* intercept_rates  # its learning rates, as those of the schedule; NULL for those of the weights
     double intercept_rate      # where they are given, that of the last step
+    const double* intercept_squares  # as the rates: the square of the feature that the intercept is the weight of
     void* intercept            # NULL for none; then its state
     void* intercept_a
     void* intercept_b

@@ -5,7 +5,7 @@ from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import check_array
+from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastreg.convert import from_sklearn
@@ -15,8 +15,10 @@ from fastreg.linear.fitting import DivergenceError, Fitting
 from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
+from fastreg.linear.scales import ABSURD
 from fastreg.linear.stream import Samples, Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
+from fastreg.optimizers.notices import warn
 from fastreg.optimizers.reports import Report, row
 from fastreg.reference.losses import LOG_LINK
 
@@ -60,6 +62,7 @@ class StreamingBase(Results, Fitting):
             self._rates, strengths, *self._loss_of_margins(),
             limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
             base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
+            follows_sizes=self._has_own_rates(),
             factors=self._checked_factors(stream, strengths[1]),
             starts_at_target=self.eta0 is None
             and (self.optimizer != "sgd" or (self._is_auto() and self.loss == "squared_error")),
@@ -116,11 +119,29 @@ class StreamingBase(Results, Fitting):
         else:
             x = self._cast(x, self._stream.dtype)
             self._check_same(self._stream)
-        samples = Samples(x, offsets)
+        samples = self._samples(x, offsets)
         order, weights = stream_order(len(samples), weights)
-        loss = self._learn(samples, order, targets, weights, self._task(), private=first)
+        left_out = []
+        loss = self._learn(samples, order, targets, weights, self._task(), private=first, left_out=left_out)
+        self._tell_left_out(left_out, len(order))
         if self.verbose:
             self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
+
+    def _samples(self, x, offsets):
+        """The samples of a batch; they are finite. (One pass over the values: `follow` needs the largest one.)"""
+        samples = Samples(x, offsets)
+        if not np.isfinite(samples.largest):
+            assert_all_finite(x, input_name="X", estimator_name=type(self).__name__)
+        return samples
+
+    def _tell_left_out(self, left_out, count):
+        """Warn of samples that were not learnt; the weights have changed by then."""
+        if left_out:
+            warn(
+                f"X, y: {sum(left_out)} of {count} samples were left out, with a feature or target beyond {ABSURD:g}"
+                " times the usual size; to learn from them, scale the data or set eta0",
+                UserWarning,
+            )
 
     def _check_same(self, stream):
         """Check the parameters that the first call of partial_fit has settled."""
@@ -136,15 +157,16 @@ class StreamingBase(Results, Fitting):
         """The samples in the dtype of the first call."""
         if x.dtype == dtype:
             return x
+        given = x.data if issparse(x) else x
         with np.errstate(over="ignore"):
-            if issparse(x):
-                x.data = x.data.astype(dtype)  # a private matrix; SciPy's astype would sort it and sum duplicates
-            else:
-                x = x.astype(dtype)
-        if not np.isfinite(x.data if issparse(x) else x).all():
+            cast = given.astype(dtype)
+        if not np.isfinite(cast).all() and np.isfinite(given).all():
             raise ValueError(
                 f"X: expected numbers that {dtype}, the dtype of the first call, can hold, got larger ones"
             )
+        if not issparse(x):
+            return cast
+        x.data = cast  # a private matrix; SciPy's astype would sort it and sum duplicates
         return x
 
     def _learn(self, samples, order, *args, **kwargs):

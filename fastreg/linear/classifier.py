@@ -56,14 +56,17 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable, default "auto"
         For ``optimizer="sgd"``, where t is the number of samples so far: "optimal" is 1/(alpha·t + 1/eta0),
         "invscaling" is eta0/(t + 1)^power_t, a callable is called with t. "auto" is "optimal" with a limit: no step
-        goes beyond the minimum of the loss of its own sample, except with ``loss="hinge"``. The limit does not replace
-        scaling of the features. The other optimizers adapt their step sizes; for them, only "auto" and "constant" are
-        allowed, and mean the same.
+        goes beyond the minimum of the loss of its own sample, except with ``loss="hinge"``; and without `eta0`, the
+        rates are those for features divided by their size (see `eta0`), and the intercept, which is not penalised, has
+        at least the first rate divided by √(t + 1). The other optimizers adapt their step sizes; for them, only "auto"
+        and "constant" are allowed, and mean the same.
     eta0 : float, optional
         The initial learning rate. The default is 0.01 for "sgd"; with "optimal", it is L. Bottou's heuristic. For
-        "ftrl" and "adagrad", it is 1/4 divided by the mean size of the samples so far, where the size of a sample is
-        the root mean square of its non-zero features. The mean is updated when the number of samples has doubled;
-        no weight moves by that.
+        "ftrl" and "adagrad", it is 1/4 divided by the mean size of samples, where the size of a sample is the root mean
+        square of its non-zero features. The mean is that of the samples since their number last doubled; no weight
+        moves where it changes. It knows one size for all features: scale them (`StandardScaler`) if they differ by
+        more than a factor of 10. With a default rate, samples with a feature a million times larger than that size are
+        left out with a warning, from the 17th sample on: they would end the learning of all weights.
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True
@@ -262,11 +265,11 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         self.classes_ = classes
         self._fit(x, self._targets(codes), weights, self._columns(), given=start)
 
-    def _validate(self, x, y, reset):
+    def _validate(self, x, y, reset, is_batch=False):
         check_list(y, "y")
         return validate_data(
             self, checked_matrix(x, copy_indices=reset), y, accept_sparse="csr", dtype=[np.float64, np.float32],
-            order="C", reset=reset,
+            order="C", reset=reset, ensure_all_finite=not is_batch,  # see _samples
         )  # fmt: skip
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -295,7 +298,7 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     def _partial_fit_labels(self, x, y, classes, sample_weight, first):
         self._check_parameters()
         check_class_weight(self.class_weight)
-        x, y = self._validate(x, y, reset=first)
+        x, y = self._validate(x, y, reset=first, is_batch=True)
         given = None if classes is None else sorted_classes(classes)
         known = given if first else self.classes_
         if known is None:

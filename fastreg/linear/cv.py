@@ -14,7 +14,6 @@ from fastreg.linear.fitting import DivergenceError
 from fastreg.linear.folds import Part, Search, folds_of
 from fastreg.linear.order import stream_order
 from fastreg.linear.progress import new_progress, required_memory, strengths_of
-from fastreg.linear.stream import Samples
 from fastreg.path.checks import checked_strengths
 from fastreg.path.rules import RULES
 
@@ -163,16 +162,18 @@ class ChosenStrength:
             self._check_same(progress.stream)
             if not (np.array_equal(ratios, progress.l1_ratios) and np.array_equal(alphas, progress.alphas)):
                 raise ValueError("alphas, l1_ratio: expected those of the first call of partial_fit, got others")
-        samples, stream = Samples(x, offsets), progress.stream
+        samples, stream, left_out = self._samples(x, offsets), progress.stream, []
         order, weights = stream_order(len(samples), weights)
         task = self._task_of(stream, (0.0, float(stream.strengths[:, 1].max()), 0.0))
         if len(order):
             self._check_losses(stream, order, targets, weights, task)
         # a new stream can be interrupted: it is discarded then
-        totals = stream.learn(samples, order, targets, weights, task, private=self._progress is None)
+        private = self._progress is None
+        totals = stream.learn(samples, order, targets, weights, task, private=private, left_out=left_out)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
+        self._tell_left_out(left_out, len(order))
         if self.verbose:
             loss = np.nanmin(totals) / max(1, len(order))
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)

@@ -1,6 +1,6 @@
 """Layer 5, the parameters of the two estimators: their checks, and the learning rates."""
 
-from math import exp, inf
+from math import inf
 from numbers import Integral, Real
 
 import numpy as np
@@ -93,8 +93,16 @@ class Parameters(BaseEstimator):
             return self._default_schedule if self.optimizer == "sgd" else "constant"
         return self.learning_rate
 
-    def _rates(self, steps):
-        """The learning rates after these numbers of steps: an array, or one number for all."""
+    def _has_own_rates(self):
+        """Whether the default learning rates are used, which follow the sizes of features and targets."""
+        return self.eta0 is None and (self.optimizer != "sgd" or self._is_auto())
+
+    def _rates(self, steps, squares):
+        """The learning rates of weights and intercept after these numbers of steps: arrays, or a number for all.
+
+        `squares` are those of the size of features; default rates are those of features of size 1. The intercept is not
+        penalised: under a strong penalty its rates fall more slowly. None means those of the weights.
+        """
         schedule = self._schedule()
         if callable(schedule):
             rates = [schedule(t) for t in steps.tolist()]
@@ -102,18 +110,21 @@ class Parameters(BaseEstimator):
                 raise ValueError(
                     "learning_rate: expected a callable that returns finite, non-negative numbers, got others"
                 )
-            return np.array(rates, float)
+            return np.array(rates, float), None
         if schedule == "optimal":
-            alpha = self._strength()[0]
-            weight = alpha**-0.25  # a typical weight, in L. Bottou's heuristic
-            first = weight / max(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
-            return 1 / (alpha * steps + 1 / first)
-        first = 0.01 if self.eta0 is None else self.eta0
-        return first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
+            alpha = self._strength()[0] / squares
+            weight = 1 / np.sqrt(np.sqrt(alpha))  # a typical weight, in L. Bottou's heuristic
+            first = weight / np.maximum(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
+            rates = 1 / (alpha * steps + 1 / first)
+            own = np.maximum(rates, first / np.sqrt(steps + 1.0))
+        else:
+            first = 0.01 if self.eta0 is None else self.eta0
+            rates = own = first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
+        return rates / squares, own if self._has_own_rates() and self.loss not in LOG_LINK else None
 
     def _typical_slope(self, weight):
         """The absolute slope of the loss at a prediction that is wrong by `weight`."""
         typical = {"squared_hinge": 2 * (1 + weight), "modified_huber": 4.0, "squared_error": weight}
         if self.loss in LOG_LINK:
-            return exp(min(weight, 100.0))
+            return np.exp(np.minimum(weight, 100.0))
         return self.epsilon if self.loss == "huber" else typical.get(self.loss, 1.0)

@@ -48,7 +48,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         The exponent of "invscaling".
     eta0 : float, optional
         As for :class:`StreamingClassifier`. For "ftrl" and "adagrad" with "squared_error", "huber" or "quantile", the
-        default is multiplied by the size of the targets if that is above 1: their mean distance from the first one.
+        default is multiplied by the size of the targets if that is above 1: their mean distance from the first one,
+        over the same samples. With a default rate, targets a million times further away are left out with a warning.
     optimizer, alpha, l1_ratio, penalty_factor, fit_intercept, positive, max_iter, tol, n_iter_no_change, shuffle,
     random_state, warm_start, verbose, polish
         As for :class:`StreamingClassifier`.
@@ -215,15 +216,15 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
         """
         snapshot = self._snapshot()
         first = not snapshot.__sklearn_is_fitted__()
-        x, targets, weights = snapshot._validate(X, y, sample_weight, reset=first)
+        x, targets, weights = snapshot._validate(X, y, sample_weight, reset=first, is_batch=True)
         snapshot._partial_fit(x, targets, weights, 1, snapshot._numbers(offset, x, "offset"))
         return self._replace_with(snapshot) if first else self
 
-    def _validate(self, x, y, sample_weight, reset):
+    def _validate(self, x, y, sample_weight, reset, is_batch=False):
         self._check_parameters()
         x, y = validate_data(
             self, checked_matrix(x, copy_indices=reset), y, accept_sparse="csr", dtype=[np.float64, np.float32],
-            order="C", y_numeric=True, reset=reset,
+            order="C", y_numeric=True, reset=reset, ensure_all_finite=not is_batch,  # see _samples
         )  # fmt: skip
         targets = np.array(y, dtype=float)
         check_targets(targets, self)

@@ -13,14 +13,24 @@ import numpy as np
 from scipy import sparse
 
 from fastreg import reference
-from fastreg._boundary.linear import Learner, keep, mean_loss, record_type, survey
+from fastreg._boundary.linear import (
+    Learner,
+    fingerprints_of,
+    keep,
+    largest_magnitude,
+    mean_loss,
+    record_type,
+    sizes_of,
+)
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
+from fastreg.linear.scales import follow
 from fastreg.linear.weights import StreamWeights
 from fastreg.reference.losses import LOG_LINK, LOSSES
 
 SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
-LARGEST_LEVEL = 1e30
+SQUARES = 1e-30, 1e30  # of sizes, within which learning rates follow them
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
+BLOCK = 1 << 13  # samples whose learning rates are computed at a time
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
 
 
@@ -59,40 +69,49 @@ class Samples:
             values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
         self.guards = keep([values, self.indices])
         self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
-        self._statistics = None
         self.longest = int(np.diff(self.starts).max(initial=0))
+        self._fingerprints = self._largest = self._largest_of_each = None
 
     def __len__(self):
         return len(self.starts) - 1
 
-    def statistics(self, fingerprints=False):
-        """The result of `survey`, computed at the first call: it reads all values."""
-        if self._statistics is None or (fingerprints and self._statistics[2] is None):
-            self._statistics = survey(self, fingerprints)
-        return self._statistics
-
     @property
     def fingerprints(self):
         """A number for each sample that depends only on its features."""
-        return self.statistics(fingerprints=True)[2]
+        if self._fingerprints is None:
+            self._fingerprints = fingerprints_of(self)
+        return self._fingerprints
 
     def sizes(self, order):
         """The root mean square of the non-zero features of each sample; 0 if there are none or it is not finite."""
-        squares, counts, _ = self.statistics()
-        with np.errstate(invalid="ignore"):
-            sizes = np.sqrt(squares[order] / counts[order])
-        return np.where(np.isfinite(sizes), sizes, 0.0)
+        return sizes_of(self, order)
+
+    @property
+    def largest(self):
+        """The largest absolute value of a feature; NaN if one is NaN."""
+        if self._largest is None:
+            self._largest = largest_magnitude(self.data)
+        return self._largest
+
+    def exceed(self, order, limit):
+        """Whether the absolute value of a feature is larger, for each sample."""
+        if self._largest_of_each is None:
+            filled = self.starts[1:] > self.starts[:-1]
+            self._largest_of_each = np.zeros(len(self))
+            self._largest_of_each[filled] = np.maximum.reduceat(np.abs(self.data), self.starts[:-1][filled])
+        return self._largest_of_each[order] > limit
 
 
 class Task(NamedTuple):
     """The settings of a training call."""
 
-    rates: Callable  # maps numbers of completed steps to learning rates
+    rates: Callable  # maps numbers of completed steps, and squares of sizes, to learning rates: see Parameters._rates
     strengths: tuple  # l1, l2 and l21; for FTRL, their totals are these times the number of samples
     loss: str
     parameter: float  # of the loss: epsilon, quantile or power
     limit_rates: bool  # whether no step goes beyond the minimum of the loss of its own sample
     base_rate: float  # if not 0, instead of `rates`: for features and targets of size 1
+    follows_sizes: bool = False  # whether rates follow the sizes of samples, and those far beyond them are left out
     factors: Factors = NONE
     starts_at_target: bool = False  # whether the intercept of losses in SCALED starts at the first target
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample
@@ -138,80 +157,81 @@ class Stream(StreamWeights):
             self._factors = factors
         return factors
 
-    def _scales(self, sizes):
-        """The scale at each of these samples, and the sum and the number of sizes after them.
-
-        The scale changes only at powers of two, because each change costs Adagrad a pass over all weights. It does not
-        depend on how a stream is split into batches.
-        """
-        total, count = self.learner.sizes
-        totals = np.cumsum(np.concatenate([[total], sizes]))[1:]
-        counts = count + np.cumsum(sizes > 0)
-        doubled = (sizes > 0) & (counts & (counts - 1) == 0)
-        scales = np.concatenate([[self.scale], totals[doubled] / counts[doubled]])[np.cumsum(doubled)]
-        return scales, float(totals[-1]), int(counts[-1])
-
-    def _levels(self, samples, order, targets, center):
-        """The size of the targets at each of these samples, and the sum of their distances from `center` after them.
-
-        It changes where the scale does, and is never below 1: smaller targets need no smaller steps.
-        """
-        own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
-        distance, level = self.learner.levels
-        with np.errstate(over="ignore"):  # clipped below
-            totals = np.cumsum(np.concatenate([[distance], np.abs(own - center)]))[1:]
-        counts = self.completed + 1 + np.arange(len(order))
-        doubled = counts & (counts - 1) == 0
-        means = totals[doubled] / np.maximum(counts[doubled] - 1, 1)  # the first one is where `center` is
-        levels = np.concatenate([[level], np.clip(means, 1.0, LARGEST_LEVEL)])
-        return levels[np.cumsum(doubled)], float(totals[-1])
-
-    def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
+    def learn(self, samples, order, targets, weights, task, epochs=1, private=False, left_out=None):
         """One step for each entry of `order`; returns the sum of the losses before the steps.
 
         A call completes or changes nothing. A long call trains a copy in chunks and can be interrupted between them.
-        With ``private=True``, every call does so without a copy: if it fails, the caller discards the stream.
+        With ``private=True``, every call does so without a copy: if it fails, the caller discards the stream. The
+        numbers of samples that are left out, because they exceed all sizes so far, are added to the list `left_out`.
         """
+        left_out = [] if left_out is None else left_out
         if private:
-            return self._learn_in_chunks(samples, order, targets, weights, task, epochs)
+            return self._learn_in_chunks(samples, order, targets, weights, task, epochs, left_out)
         values = len(order) * int(samples.starts[-1]) // max(1, len(samples)) * self.shape[1]
         if values > LONG and values > 4 * self.learner.records.size * self.shape[1]:
-            return self.learner.exchange(
-                lambda copy: self._with_learner(copy)._learn_in_chunks(samples, order, targets, weights, task, epochs)
-            )
-        return self.learner.learn(lambda: self._prepare(samples, order, targets, weights, task, epochs))
+            call = samples, order, targets, weights, task, epochs, left_out
+            return self.learner.exchange(lambda copy: self._with_learner(copy)._learn_in_chunks(*call))
+        return self.learner.learn(lambda: self._prepare(samples, order, targets, weights, task, epochs, left_out))
 
-    def _learn_in_chunks(self, samples, order, targets, weights, task, epochs):
+    def _learn_in_chunks(self, samples, order, targets, weights, task, epochs, left_out):
         total = 0.0
         for start in range(0, max(1, len(order)), CHUNK):
             part = slice(start, start + CHUNK)
             own = order[part], targets, None if weights is None else weights[part]
-            total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs))
+            total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs, left_out))
         return total
 
-    def _prepare(self, samples, order, targets, weights, task, epochs):
+    def _prepare(self, samples, order, targets, weights, task, epochs, left_out):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
-        steps, (total, count), scales = self.completed + np.arange(len(order)), self.learner.sizes, self.scale
-        if task.base_rate and len(order):
-            scales, total, count = self._scales(samples.sizes(order))
-        center = self._center(samples, order, targets, task)
-        (distance, level), levels = self.learner.levels, self.learner.levels[1]
-        if task.base_rate and task.loss in SCALED and len(order):
-            levels, distance = self._levels(samples, order, targets, center)
-        lr = task.base_rate / scales * levels if task.base_rate else task.rates(steps)
-        factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-        with np.errstate(over="ignore"):  # checked below
-            strengths = [x * factor for x in task.strengths]
-        table = np.stack(np.broadcast_arrays(lr, *strengths, task.base_rate * levels)).reshape(5, -1)
-        table = np.ascontiguousarray(table, dtype=float)
+        sizes, center = self.sizes, self._center(samples, order, targets, task)
+        scales, levels, last_level = sizes.scale, sizes.level, sizes.level
+        if task.follows_sizes and len(order):
+            distances = self._distances(samples, order, targets, center) if task.loss in SCALED else None
+            scales, levels, kept, sizes = follow(sizes, samples, order, distances)
+            if kept is not None:
+                left_out.append(int(np.count_nonzero(~kept)))
+                order, weights = order[kept], None if weights is None else weights[kept]
+                scales, levels = (x[kept] if np.ndim(x) else x for x in (scales, levels))
+        table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
             check_products(table[1:4, -1], task.factors.largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
-            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * level, total, count,
-            float(np.ravel(scales)[-1]), epochs, center, distance, float(np.ravel(levels)[-1]), task.factors.array,
+            LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
+            epochs, center, sizes.numbers(), task.factors.array,
         )  # fmt: skip
+
+    def _table(self, task, count, scales, levels):
+        """The learning rates and strengths of the next steps: see Learner.learn."""
+        columns = []
+        for start in range(0, max(1, count), BLOCK):  # in parts that stay in cache
+            part = slice(start, min(count, start + BLOCK))
+            own = (x[part] if np.ndim(x) else x for x in (scales, levels))
+            steps = self.completed + np.arange(part.start, part.stop)
+            factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
+            with np.errstate(over="ignore"):  # checked by _prepare
+                strengths = [x * factor for x in task.strengths]
+            lr, *intercept = self._rates(task, steps, *own)
+            columns.append(np.stack(np.broadcast_arrays(lr, *strengths, *intercept)).reshape(6, -1))
+            if columns[0].shape[1] == 1 and not (np.ndim(scales) or np.ndim(levels)):
+                break  # the same for all steps
+        return np.concatenate(columns, axis=1, dtype=float)
+
+    def _rates(self, task, steps, scales, levels):
+        """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
+        if task.base_rate:
+            return task.base_rate / scales * levels, task.base_rate * levels, 1.0
+        # an array, since functions of NumPy may have other bits for a number
+        squares = np.atleast_1d(np.clip(np.square(scales), *SQUARES) if task.follows_sizes else 1.0)
+        lr, own = task.rates(steps, squares)
+        return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
+
+    def _distances(self, samples, order, targets, center):
+        """How far the targets are from where the intercept starts."""
+        own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
+        with np.errstate(over="ignore"):
+            return np.abs(own - center)
 
     def _center(self, samples, order, targets, task):
         """Where the intercept starts.

@@ -56,13 +56,13 @@ class StrengthStream:
     positive = property(lambda self: self._shared.positive, doc="Whether the weights cannot be negative.")
     completed = property(lambda self: self._shared.completed, doc="The number of samples trained on.")
     epochs = property(lambda self: self._shared.epochs, doc="The number of epochs of the last call.")
-    scale = property(lambda self: self._shared.scale, doc="See Stream.scale.")
+    sizes = property(lambda self: self._shared.sizes, doc="See Stream.sizes.")
 
     def factors_of(self, penalty_factor):
         """The checked penalty factors: see Stream.factors_of."""
         return self._shared.factors_of(penalty_factor)
 
-    def learn(self, samples, order, targets, weights, task, epochs=1, private=False):
+    def learn(self, samples, order, targets, weights, task, epochs=1, private=False, left_out=None):
         """One step for each entry of `order`; returns for each strength the sum of the losses before the steps, (S,).
 
         A call completes or changes nothing. It cannot be interrupted, because a copy for that would take as much memory
@@ -71,12 +71,13 @@ class StrengthStream:
         """
         if task.strengths[2]:
             raise ValueError(f"strengths: expected no group lasso with many strengths, got l21 = {task.strengths[2]!r}")
-        task = task._replace(strengths=(1.0, 1.0, 0.0))
         if not len(order):
             return np.zeros(len(self.strengths))
+        task, left_out = task._replace(strengths=(1.0, 1.0, 0.0)), [] if left_out is None else left_out
+        call = samples, order, targets, weights, task, epochs, left_out
         if private:
-            return self._shared._learn_in_chunks(samples, order, targets, weights, task, epochs)
-        return self._shared.learner.learn(lambda: self._shared._prepare(samples, order, targets, weights, task, epochs))
+            return self._shared._learn_in_chunks(*call)
+        return self._shared.learner.learn(lambda: self._shared._prepare(*call))
 
     def loss(self, margins, targets, weights, task):
         """See Stream.loss."""
@@ -157,11 +158,11 @@ class SharedStream(Stream):
         own = [np.full(shape, x, self.dtype) for x in (0.0, *initial_state)] if self.has_intercept else []
         return StrengthLearner(records, direction, own, self._strengths, 0.0 if self.positive else -inf, factors)
 
-    def _prepare(self, samples, order, targets, weights, task, epochs):
-        prepared = super()._prepare(samples, order, targets, weights, task, epochs)
-        factor = prepared[5][1, -1]  # what l1 and l2 are multiplied by: see StrengthLearner.learn
+    def _prepare(self, *call):
+        prepared = super()._prepare(*call)
+        factor = prepared[5][1].max(initial=0)  # what l1 and l2 are multiplied by: see StrengthLearner.learn
         with np.errstate(over="ignore"):  # checked here
-            check_products(self._strengths.max() * factor, task.factors.largest, self.dtype)
+            check_products(self._strengths.max() * factor, call[4].factors.largest, self.dtype)
         return prepared
 
     def single(self, s):

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from fastreg.linear.factors import NONE
 from fastreg.linear.given import checked_intercept, checked_weights
+from fastreg.linear.scales import Sizes
 from fastreg.linear.sparse import Stored, matrix, products, shared, weights_of
 
 
@@ -78,12 +79,12 @@ class StreamWeights:
     @property
     def epochs(self):
         """The number of epochs of the last call."""
-        return self._stored.numbers[3] if self._learner is None else self._learner.epochs
+        return self._stored.numbers[0] if self._learner is None else self._learner.epochs
 
     @property
-    def scale(self):
-        """The mean size of the samples, updated when their number is a power of two."""
-        return self.learner.scale
+    def sizes(self):
+        """The Sizes of samples and targets so far."""
+        return Sizes.of(self.learner.sizes)
 
     # Weights
 

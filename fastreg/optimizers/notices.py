@@ -41,9 +41,9 @@ class NoGradientWarning(UserWarning):
 
 
 def warn(message, category):
-    """Warn at the line of the caller outside fastreg."""
+    """Warn at the line of the caller, outside fastreg and outside torch, which wraps the steps of its optimizers."""
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastreg":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastreg", "torch"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
@@ -56,14 +56,16 @@ def tell(message, category):
 def tell_no_zeros(name, modes, groups):
     """Tell whether some group, a pair (settings, whether it has bounds), has l1 in a mode without exact zeros.
 
-    Bounds are left out: weights that are clipped at a bound of 0 are exactly zero in every mode.
+    Bounds are left out: weights that are clipped at a bound of 0 are exactly zero in every mode. Returns whether it was
+    told.
     """
     for settings, has_bounds in groups:
         mode, l1 = settings.get("mode"), settings.get("l1", 0.0)
         if mode in WITHOUT_ZEROS and not has_bounds and (callable(l1) or l1 > 0):
             remedy = "mode='proximal' gives them" if "proximal" in modes else "Adam with mode='proximal' gives them"
             tell(f"{name}: l1 with mode={mode!r} gives no exact zeros; {remedy}", NoExactZerosWarning)
-            return
+            return True
+    return False
 
 
 def may_remove(squares, groups):
@@ -78,7 +80,10 @@ def nonzero_masks(weights):
     return [as_float32(w) != 0 for w in weights]
 
 
-def tell_removed(name, before, weights, squares):
+DELAY = "an l1 that is zero at first, such as l1=lambda t: 0.0 if t < 100 else 1e-3"
+
+
+def tell_removed(name, before, weights, squares, delay=DELAY):
     """Tell how many weights have become zero since `before`, although their sum of squared gradients is zero."""
     removed = sum(
         int(np.count_nonzero(mask & (as_float32(w) == 0) & (square == 0)))
@@ -87,7 +92,6 @@ def tell_removed(name, before, weights, squares):
     if removed:
         tell(
             f"{name}: {removed} weights had no gradient in the first step, which set them to zero, because their step "
-            "size is enormous. To keep them, use an l1 that is zero at first, such as l1=lambda t: 0.0 if t < 100 "
-            "else 1e-3, or penalty_factor=0 for them",
+            f"size is enormous. To keep them, use {delay}, or penalty_factor=0 for them",
             NoGradientWarning,
         )

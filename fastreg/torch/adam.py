@@ -37,8 +37,9 @@ class Adam(Optimizer):
     Notes
     -----
     A weight whose gradient has always been zero has a step size of lr/eps, so that even a weak l1 sets it to zero at
-    the first step: the right minimiser, but no selection; `report()` counts these weights apart. A weight without a
-    gradient, because ``p.grad`` is None, does not move at all. To let all weights gather gradients first, delay l1:
+    the first step: the right minimiser, but no selection. A :class:`fastreg.NoGradientWarning` tells how many weights
+    the first step removed, and `report()` counts them apart. A weight without a gradient, because ``p.grad`` is None,
+    does not move at all. To let all weights gather gradients first, delay l1:
     start with ``l1=0`` and set it later, ``optimizer.param_groups[0]["l1"] = 1e-4``.
 
     Examples

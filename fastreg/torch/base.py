@@ -14,6 +14,7 @@ from fastreg._boundary.errors import parameter_name
 from fastreg._boundary.torch_step import Stepper
 from fastreg.optimizers.notices import tell_no_zeros
 from fastreg.optimizers.settings import StepSettings
+from fastreg.torch.first_step import after_first_step, before_first_step
 from fastreg.torch.loading import Loading
 from fastreg.torch.plans import (
     Checked,
@@ -83,7 +84,9 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     Autograd notices that a step changes the parameters; the version counters of the state stay as they are.
     The state of bfloat16 parameters is float32. `optimizer.load_state_dict` copies; it takes files of torch.optim's
     class of the same name, and torch.optim's class takes ours. Settings that such a file lacks keep their values. An
-    infinite weight becomes NaN unless the mode is proximal and there is a penalty.
+    infinite weight becomes NaN unless the mode is proximal and there is a penalty. A
+    :class:`fastreg.NoExactZerosWarning` tells once that l1 in the mode of a group gives no exact zeros, at construction
+    or at a step after the group has changed.
 
     Examples
     --------
@@ -122,6 +125,8 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     _settings: ClassVar[tuple[str, ...]]  # of the rule, under torch's names
     _extra: ClassVar[tuple[str, ...]] = ()  # others on which a plan depends
     _plan_keys: ClassVar[tuple[str, ...]]  # all of these
+    _told_no_zeros = False
+    _may_remove = False  # whether the next step may remove weights because they have no gradient
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -133,8 +138,15 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         self._renew()
         self._skipped, self.on_nonfinite, self.threads = 0, on_nonfinite, threads
         super().__init__(params, with_l2(defaults, l2))
-        groups = [(group, group.get("bounds") is not None) for group in self.param_groups]
-        tell_no_zeros(type(self).__name__, self._rule._modes, groups)
+        self._may_remove = self._rule._squares is not None
+        for group in self.param_groups:
+            self._tell_no_zeros(group, group)
+
+    def _tell_no_zeros(self, settings, group):
+        """Tell once whether a group has l1 in a mode without exact zeros; groups may change between steps."""
+        if not self._told_no_zeros:
+            groups = [(settings, group.get("bounds") is not None)]
+            self._told_no_zeros = tell_no_zeros(type(self).__name__, self._rule._modes, groups)
 
     def _renew(self):
         self._stepper, self._checked = Stepper(torch), []
@@ -193,27 +205,42 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
         Returns
         -------
         The loss of `closure`, or None.
+
+        Warns
+        -----
+        NoGradientWarning
+            After the first step with a learning rate, if it removed weights because their gradient was 0: see
+            :class:`fastreg.torch.Adam`. The step is complete even if the warning is an error.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         with torch.no_grad():
+            at_risk = before_first_step(self) if self._may_remove else None
             is_done = self._stepper.step(
                 self.param_groups, self.state, self._plan_keys, self._plan, self._new_state, self._prepare,
                 self._on_nonfinite, self._threads,
             )  # fmt: skip
-        self._skipped += not is_done
+            self._skipped += not is_done
+            if at_risk is not None and is_done:
+                after_first_step(self, at_risk)
         return loss
 
-    def _plan(self, k, group):
-        """The Plan of a group."""
+    def _checked_settings(self, k, group):
+        """The settings of a group under the names of fastreg.optimizers, as checked numbers."""
         while len(self._checked) <= k:
             self._checked.append(Checked())
         settings = self._checked[k].update(self._given(group), has_float32(group))
         self._check(settings)
+        return settings
+
+    def _plan(self, k, group):
+        """The Plan of a group."""
+        settings = self._checked_settings(k, group)
         rule, settings, decay = self._split(settings, group)
         scales, kinds, factors, axes, *bounds = penalty_parts(group, settings, lambda j: parameter_name(group, k, j))
+        self._tell_no_zeros(settings, group)
         later = rule._direction(settings, False)
         betas = settings["betas"] if "bias_correction1" in later._fields else (0.0, 0.0)
         return Plan(
@@ -266,7 +293,8 @@ class Optimizer(StepSettings, Loading, Values, torch.optim.Optimizer):
     # -- Copies -------------------------------------------------------------------------------------------------------
 
     def __getstate__(self):
-        own = {key: getattr(self, key) for key in ("_on_nonfinite", "_threads", "_skipped")}
+        names = "_on_nonfinite", "_threads", "_skipped", "_told_no_zeros", "_may_remove"
+        own = {key: getattr(self, key) for key in names}
         return super().__getstate__() | own
 
 

@@ -8,7 +8,7 @@ import inspect
 import numpy as np
 import pytest
 from cases import DTYPES, LAYOUTS, SIZES, STORED, STRENGTHS, arithmetic, assert_same_bits, bits, special_values, values
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from optimizer_cases import COMBINATIONS, DIRECTIONS, MODES, STATEFUL, Twin, make
@@ -188,6 +188,9 @@ def steps(draw):
     w, g = (draw(arrays(dtype, size, elements=anything)) for _ in range(2))
     f = draw(st.none() | arrays(dtype, size, elements=st.floats(0, 8, width=width)))
     options = {"lr": draw(st.floats(2**-20, 8, width=width)), "l1": draw(strength), "l2": draw(strength)}
+    largest = 1.0 if f is None else float(f.max())
+    for x in (options["l1"], options["l2"]):  # products that underflow are refused
+        assume(x == 0 or largest == 0 or x * largest > 1e-30)
     return w, g, f, options
 
 

@@ -90,8 +90,8 @@ def test_the_default_rate_depends_on_the_size_of_the_features(optimizer):
     ordinary = in_batches(make("log_loss", optimizer, alpha=0.0, eta0=0.25), x, y, 50)
     if optimizer == "ftrl":
         ordinary = in_batches(make("log_loss", optimizer, alpha=0.0), x, y, 50)
-        assert ordinary._stream.scale == 1
-    assert large._stream.scale == 1024
+        assert ordinary._stream.sizes.scale == 1
+    assert large._stream.sizes.scale == 1024
     correlation = np.corrcoef(large.coef_[0] * 1024, ordinary.coef_[0])[0, 1]
     assert correlation > 0.95
 

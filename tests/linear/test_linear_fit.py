@@ -264,12 +264,6 @@ CONSTANT = {
         {"polish": False},
         lambda x, y: (np.c_[x, 1e6 * x[:, :1] ** 2], y),
     ),
-    "an intercept that cannot move": (
-        "log_loss",
-        "sgd",
-        {"alpha": 100.0, "l1_ratio": 1.0, "polish": False},
-        lambda x, y: (x, y > 1),
-    ),
     "a rate that is too small": ("squared_hinge", "adagrad", {"eta0": 1e-9}, lambda x, y: (x, y > 1)),
 }
 

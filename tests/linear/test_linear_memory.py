@@ -267,12 +267,16 @@ def test_arrays_are_checked_before_pointers_are_used(name, form):
         with pytest.raises(ValueError, match="X: expected at least"):
             model._stream.learn(samples, np.arange(30), y, None, model._task())
         with pytest.raises(ValueError, match=match.split(" of")[0][:20]):
-            _learn.survey(samples, True)
+            _learn.sizes_of(samples, np.arange(30))
+        with pytest.raises(ValueError, match=match.split(" of")[0][:20]):
+            _learn.fingerprints_of(samples)
         setattr(samples, name, valid)
     invalid = y.astype(np.float32), y[:-1], y.astype(">f8")
     for targets in invalid:
         with pytest.raises(ValueError, match="y: expected at least 30 elements"):
             model._stream.learn(samples, np.arange(30), targets, None, model._task())
+    with pytest.raises(ValueError, match="order: expected samples from 0 to 29, got 30"):
+        _learn.sizes_of(samples, np.array([3, 30]))
     with pytest.raises(ValueError, match="order: expected at least"):
         model._stream.learn(samples, np.arange(30, dtype=np.int16), y, None, model._task())
 

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.datasets import load_diabetes, load_linnerud
 
 from fastreg.linear import StreamingClassifier
+from fastreg.linear.scales import Sizes
 
 adaptive = pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])
 
@@ -57,8 +58,8 @@ def test_batches_do_not_matter_where_targets_are_large(loss, optimizer):
 def test_small_targets_have_the_rate_of_size_1():
     x, y = data("squared_error", 200)
     model = in_batches(make("squared_error", "ftrl"), x, 0.01 * y, 50)
-    assert model._stream.learner.levels[1] == 1
-    assert in_batches(make("squared_error", "ftrl"), x, 100 * y, 50)._stream.learner.levels[1] > 50
+    assert model._stream.sizes.level == 1
+    assert in_batches(make("squared_error", "ftrl"), x, 100 * y, 50)._stream.sizes.level > 50
 
 
 @pytest.mark.parametrize("optimizer", ["ftrl", "adagrad", "sgd"])
@@ -66,7 +67,7 @@ def test_a_given_rate_does_not_depend_on_targets(optimizer):
     x, y = data("squared_error", 200)
     model = in_batches(make("squared_error", optimizer, eta0=0.01), x, 1000 + y, 50)
     assert model._stream.learner.center == 0
-    assert model._stream.learner.levels == (0, 1)
+    assert model._stream.sizes == Sizes()
 
 
 def test_penalty_factors_do_not_multiply_the_rate_of_the_intercept():

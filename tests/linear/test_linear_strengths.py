@@ -30,10 +30,12 @@ def data(loss, form="csr", dtype=float, count=90, features=23, seed=0):
 
 
 def task_of(loss, optimizer="ftrl", base_rate=0.0, limit_rates=False):
-    def rates(t):
-        return 0.1 / np.sqrt(t + 1) if optimizer != "ftrl" else np.full(np.shape(t), 0.1)
+    def rates(t, squares):
+        lr = 0.1 / np.sqrt(t + 1) if optimizer != "ftrl" else np.full(np.shape(t), 0.1)
+        return lr / squares, 2 * lr if limit_rates else None
 
-    return Task(rates, (0, 0, 0), loss, 0.3 if loss == "quantile" else 0.0, limit_rates, base_rate)
+    follows_sizes = bool(base_rate) or limit_rates
+    return Task(rates, (0, 0, 0), loss, 0.3 if loss == "quantile" else 0.0, limit_rates, base_rate, follows_sizes)
 
 
 def pair(samples, loss, optimizer, dtype, positive=False, intercept=True):
@@ -92,7 +94,7 @@ def test_penalty_factors(optimizer):
 @pytest.mark.parametrize("form", ["csr", "dense"])
 def test_clocks_start_again_each_for_itself(form):
     samples, y = data("squared_error", form, count=400)
-    task = task_of("squared_error")._replace(rates=lambda t: np.full(np.shape(t), 0.01))
+    task = task_of("squared_error")._replace(rates=lambda t, _: (np.full(np.shape(t), 0.01), None))
     strengths = [(1.0, 300.0), (1e-3, 0.0), (1e-3, 1000.0), (0.0, 2000.0)]
     many = StrengthStream(23, 1, strengths, float, "sgd", True)
     streams = [Stream(23, 1, float, "sgd", True) for _ in strengths]
@@ -174,7 +176,10 @@ def test_failed_call_changes_nothing():
     narrow = Samples(np.ones((3, 5)))
     for arguments, message in (
         ((narrow, np.arange(3), y[:3], None, task), "X: expected 23 features"),
-        ((samples, np.arange(90), y, None, task._replace(rates=lambda t: t * np.inf)), "eta0, learning_rate"),
+        (
+            (samples, np.arange(90), y, None, task._replace(rates=lambda t, _: (t * np.inf, None))),
+            "eta0, learning_rate",
+        ),
         ((samples, np.arange(90), y, None, task._replace(strengths=(0, 0, 1.0))), "strengths: expected no group lasso"),
         ((samples, np.arange(90), y, np.ones(3), task), "sample_weight"),
     ):

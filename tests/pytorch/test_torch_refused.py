@@ -250,19 +250,3 @@ def test_groups_have_torchs_settings_and_those_of_penalties(name):
     mine, theirs = (getattr(module, name)([p]).param_groups[0] for module in (ours, torch.optim))
     penalties = {"l1", "l21", "gamma", "mode", "theta", "bounds", "group_axis", "penalty_factor"}
     assert set(mine) == set(theirs) | penalties
-
-
-def test_l1_in_a_mode_without_zeros_is_told_once():
-    import warnings
-
-    import fastreg
-
-    def told(make):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            make([torch.nn.Parameter(torch.ones(3))])
-        return [w.filename for w in caught if w.category is fastreg.NoExactZerosWarning]
-
-    assert told(lambda p: ours.AdamW(p, l1=0.1, mode="decoupled")) == [__file__]
-    assert told(lambda p: ours.SGD(p, lr=0.1, l1=0.1, mode="subgradient")) == [__file__]
-    assert told(lambda p: ours.AdamW(p, l1=0.1)) == told(lambda p: ours.Adam(p, l1=0.1)) == []

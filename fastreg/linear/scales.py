@@ -1,0 +1,118 @@
+"""Layer 5, what the default learning rates know of the data: the sizes of samples and targets, and what exceeds them.
+
+Sizes are means over the samples since their number last doubled: they follow a change of units, and forget. They change
+only where it doubles, since each change costs a pass over all weights. A sample far beyond them is left out: its
+gradient would end the learning of all weights that it meets. Nothing here depends on how a stream is split.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 until their number doubles
+GOLDEN = (1 + 5**0.5) / 2
+FEW = 16  # samples after which sizes are known well enough to leave something out
+ABSURD = 1e6  # times the size so far: a sample that is left out
+FAR = 1e3  # times the size so far: left out of the mean, unless most samples are: then units have changed
+LARGEST_LEVEL = 1e30
+
+
+class Mean(NamedTuple):
+    """The mean of some sizes since the number of samples last doubled; those that are far from `last` count apart."""
+
+    total: float = 0.0
+    near: int = 0  # their number
+    far: int = 0  # that of the others
+    last: float = 0.0  # the mean when the number of samples last doubled; 0 before there is one
+
+    def add(self, sizes):
+        """With these sizes, in this order: they give the same bits however they are split."""
+        far = int(np.count_nonzero(sizes > FAR * self.last)) if self.last else 0
+        usual = sizes[sizes <= FAR * self.last] if far else sizes
+        with np.errstate(over="ignore"):
+            total = float(np.cumsum(np.concatenate([[self.total], usual]))[-1])
+        return self._replace(total=total, near=self.near + len(usual), far=self.far + far)
+
+    def start_again(self):
+        """After the number of samples has doubled."""
+        if self.far > self.near:
+            return Mean(last=FAR * self.last)
+        return Mean(last=self.total / self.near if self.near else self.last)
+
+
+class Sizes(NamedTuple):
+    """The sizes after the samples so far."""
+
+    seen: int = 0  # samples, with those that were left out
+    of_samples: Mean = Mean()
+    of_targets: Mean = Mean()  # their distances from where the intercept starts
+
+    @classmethod
+    def of(cls, numbers):
+        """From nested tuples, as pickles have them; () for none so far."""
+        seen, *means = numbers or cls()
+        return cls(seen, *(Mean(*x) for x in means))
+
+    def numbers(self):
+        """The same as nested tuples."""
+        return self.seen, *map(tuple, self[1:])
+
+    @property
+    def scale(self):
+        """The size of samples for learning rates."""
+        return self.of_samples.last or 1.0
+
+    @property
+    def level(self):
+        """The size of targets for learning rates: smaller ones than 1 need no smaller steps."""
+        return min(max(self.of_targets.last, 1.0), LARGEST_LEVEL)
+
+
+def follow(sizes, samples, order, distances):
+    """For these samples scales, levels and whether they are kept, and the Sizes after them.
+
+    `distances` are those of the targets from where the intercept starts; None for targets without a size. Scales and
+    levels are numbers where they do not change; None instead of whether samples are kept if all are.
+    """
+    count, seen = len(order), sizes.seen
+    ends = {count - 1, *_doublings(seen, count)}
+    if not sizes.of_samples.last:
+        ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
+    used, start, kept = [(0, sizes)], 0, np.ones(count, bool)
+    for end in sorted(ends):
+        part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
+        if seen + start >= FEW:
+            if sizes.of_samples.last and samples.largest > ABSURD * sizes.scale:
+                kept[part] &= ~samples.exceed(order[part], ABSURD * sizes.scale)
+            if distances is not None:
+                kept[part] &= distances[part] <= ABSURD * sizes.level
+        places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
+        own = samples.sizes(order[part][places])
+        x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
+        y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part])
+        x = x.start_again() if has_doubled or not x.last else x
+        sizes = Sizes(seen + end + 1, x, y.start_again() if has_doubled else y)
+        used.append((end, sizes))
+        start = end + 1
+    starts, used = zip(*used)
+    scales, levels = ([own(x) for x in used] for own in (lambda x: x.scale, lambda x: x.level))
+    lengths = np.diff([*starts, count])
+    scales, levels = (x[0] if len(set(x)) == 1 else np.repeat(x, lengths) for x in (scales, levels))
+    return scales, levels, None if kept.all() else kept, sizes
+
+
+def _doublings(seen, count):
+    """Where the number of samples doubles: after each power of two of them."""
+    return [(1 << k) - seen - 1 for k in range(seen.bit_length(), (seen + count).bit_length())]
+
+
+def _measured(seen, count):
+    """Which of the next samples are measured, of which none but the last doubles their number.
+
+    They are evenly spread over the stream, at an irrational distance, so that they meet no period of the data.
+    """
+    if seen < MEASURED:
+        return slice(None)
+    distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
+    places = np.floor(np.arange(seen // distance, (seen + count) // distance + 1) * distance) - seen
+    return places[(places >= 0) & (places < count)].astype(np.intp)

@@ -1,0 +1,179 @@
+"""Default learning rates know the sizes of features and targets: they follow changes, and leave out what is absurd."""
+
+import warnings
+
+import numpy as np
+import pytest
+from linear_cases import OPTIMIZERS, bits, in_batches, make, stored
+from sklearn.preprocessing import scale
+
+from fastreg.linear import StreamingClassifierCV, StreamingRegressorCV
+
+optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+forms = pytest.mark.parametrize("form", ["dense", np.int32], ids=["dense", "sparse"])
+ignore_left_out = pytest.mark.filterwarnings("ignore:X, y. .* were left out:UserWarning")
+
+
+def linear(count=1500, features=6, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((count, features))
+    return x, x @ rng.standard_normal(features) + 0.1 * rng.standard_normal(count) + 3
+
+
+def relative_error(model, x, y):
+    return np.mean((model.predict(x) - y) ** 2) / y.var()
+
+
+@optimizers
+@forms
+@pytest.mark.parametrize("value", [1e20, -1e9, 1e300])
+def test_an_absurd_value_is_left_out_and_said(optimizer, form, value):
+    x, y = linear()
+    x[700, 2] = value
+    model, rest = make("squared_error", optimizer, alpha=1e-8), np.delete(np.arange(len(y)), 700)
+    with pytest.warns(
+        UserWarning, match=r"^X, y: 1 of 1500 samples were left out, with a feature or target beyond 1e\+06"
+    ):
+        model.partial_fit(stored(x, form, float), y)
+    for _ in range(4):
+        model.partial_fit(x[rest], y[rest])
+    assert relative_error(model, x[rest], y[rest]) < 0.01
+
+
+@optimizers
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+def test_an_absurd_target_is_left_out(optimizer, loss):
+    x, y = linear()
+    spoiled = y.copy()
+    spoiled[[20, 700]] = 1e60, -1e12
+    with pytest.warns(UserWarning, match="2 of 1500 samples were left out"):
+        model = make(loss, optimizer, alpha=1e-8).partial_fit(x, spoiled)
+    clean = make(loss, optimizer, alpha=1e-8).partial_fit(x, y)
+    np.testing.assert_allclose(model.coef_, clean.coef_, rtol=0, atol=0.1)
+
+
+def test_the_strengths_of_a_stream_leave_it_out_too():
+    x, y = linear()
+    x[700, 2], y[800] = 1e20, 1e60
+    with pytest.warns(UserWarning, match="2 of 1500 samples were left out"):
+        model = StreamingRegressorCV(alphas=[1e-6, 1e-2]).partial_fit(x, y)
+    assert model.progressive_loss_.max() < 1
+
+
+@optimizers
+def test_a_given_rate_leaves_nothing_out(optimizer):
+    x, y = linear(100)
+    y[50] = 1e9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = make("squared_error", optimizer, eta0=1e-3).partial_fit(x, y)
+    assert model._stream.completed == 100
+
+
+def test_where_all_samples_are_left_out_nothing_moves():
+    x, y = linear(100)
+    model = make("squared_error").partial_fit(x, y)
+    before = model.coef_.tobytes(), model.intercept_.tobytes()
+    with pytest.warns(UserWarning, match="3 of 3 samples"):
+        model.partial_fit(np.full((3, 6), 1e30), y[:3])
+    assert (model.coef_.tobytes(), model.intercept_.tobytes()) == before
+    assert model._stream.completed == 100
+    assert model._stream.sizes.seen == 103
+
+
+@ignore_left_out
+@pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])
+def test_an_absurd_first_sample_is_forgotten(optimizer):
+    x, y = linear()
+    x[0, 2] = 1e20
+    model, others = make("squared_error", optimizer, alpha=1e-8), np.arange(6) != 2
+    for _ in range(5):
+        model.partial_fit(x, y)
+    expected = np.linalg.lstsq(np.column_stack([x[1:], np.ones(1499)]), y[1:], rcond=None)[0][:6]
+    np.testing.assert_allclose(model.coef_[others], expected[others], atol=0.1)
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e8])
+@ignore_left_out
+def test_the_scale_follows_a_change_of_units(factor):
+    x, y = linear(8192)
+    x[1024:] *= factor
+    model = make("squared_error").partial_fit(x, y)
+    assert model._stream.sizes.scale == pytest.approx(factor, rel=0.3)
+
+
+@ignore_left_out
+@optimizers
+@forms
+def test_batches_do_not_matter(optimizer, form):
+    x, y = linear(3000)
+    x[0], x[700, 2], x[1500:1520, 1], y[2000] = 0, 1e20, 1e9, 1e60
+    x[500:] *= 3
+    x = stored(x, form, float)
+    whole = in_batches(make("squared_error", optimizer), x, y, 3000)
+    for size in (1, 7, 1024, 1700):
+        assert bits(in_batches(make("squared_error", optimizer), x, y, size)) == bits(whole)
+
+
+@ignore_left_out
+@pytest.mark.parametrize("kind", [StreamingClassifierCV, StreamingRegressorCV])
+def test_each_strength_has_the_bits_of_a_single_model(kind):
+    x, y = linear(3000)
+    x[700, 2], x[1500:] = 1e20, 5 * x[1500:]
+    y, first = (y > 3, {"classes": [False, True]}) if kind is StreamingClassifierCV else (y, {})
+    for optimizer in ("ftrl", "adagrad", *(["sgd"] if not first else [])):  # its schedule depends on alpha for classes
+        many = kind(alphas=[1e-2, 1e-4], optimizer=optimizer).partial_fit(x, y, **first)
+        for s, alpha in enumerate([1e-2, 1e-4]):
+            own = many._progress.stream.single(s)
+            alone = make("log_loss" if first else "squared_error", optimizer, alpha=alpha, l1_ratio=many.l1_ratio)
+            alone.partial_fit(x, y, **first)
+            assert own.coef().tobytes() == alone._stream.coef().tobytes(), optimizer
+            assert own.intercept().tobytes() == alone._stream.intercept().tobytes()
+
+
+@pytest.mark.parametrize("exponent", [-10, -3, 3, 10, 30])
+def test_sgd_does_not_depend_on_the_unit_of_all_features(exponent):
+    """Powers of two: without a penalty, the weights have the same bits but for their exponent."""
+    x, y = linear(300)
+    model = make("squared_error", "sgd", alpha=0.0).partial_fit(x, y)
+    scaled = make("squared_error", "sgd", alpha=0.0).partial_fit(2.0**exponent * x, y)
+    assert (2.0**exponent * scaled.coef_).tobytes() == model.coef_.tobytes()
+    assert scaled.intercept_.tobytes() == model.intercept_.tobytes()
+
+
+@optimizers
+@pytest.mark.parametrize("unit", [1e-3, 1, 1e6])
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+def test_features_of_any_unit(optimizer, unit, loss):
+    x, y = linear()
+    y = y > 3 if loss == "log_loss" else y
+    model, first = make(loss, optimizer, alpha=1e-12), {"classes": [False, True]} if loss == "log_loss" else {}
+    for _ in range(5):
+        model.partial_fit(unit * x, y, **first)
+    if loss == "log_loss":
+        assert model.score(unit * x, y) > 0.95
+    else:
+        assert relative_error(model, unit * x, y) < 0.01
+
+
+@optimizers
+@pytest.mark.parametrize("alpha", [1.0, 100.0])
+def test_the_intercept_moves_under_a_strong_penalty(optimizer, alpha):
+    """It is not penalised, so it goes to the log-odds although all weights are zero."""
+    rng = np.random.default_rng(0)
+    x, y = scale(rng.standard_normal((2000, 4))), rng.random(2000) < 0.1
+    model = make("log_loss", optimizer, alpha=alpha, l1_ratio=1.0)
+    for _ in range(5):
+        model.partial_fit(x, y, classes=[False, True])
+    assert np.abs(model.coef_).max() < 0.01
+    assert model.intercept_[0] == pytest.approx(np.log(y.mean() / (1 - y.mean())), abs=0.25)
+
+
+@pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])
+def test_the_intercept_has_its_own_rate_in_all_parts_of_a_long_call(optimizer):
+    """Indices of the caller are copied in parts; the size of the targets changes in a later one."""
+    x, y = linear(3000)
+    y[1500:] = 1000 * y[1500:]
+    x = stored(x, np.int32, float)
+    whole = in_batches(make("squared_error", optimizer), x, y, 3000)
+    assert bits(in_batches(make("squared_error", optimizer), x, y, 100)) == bits(whole)
