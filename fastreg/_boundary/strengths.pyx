@@ -220,7 +220,8 @@ cdef class StrengthLearner:
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            most = max(1, samples.longest)*size*(1 + batch.shared) if self.v.t.direction == FTRL_PROXIMAL else 0
+            tile = np.empty(most, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)

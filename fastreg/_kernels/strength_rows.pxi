@@ -7,7 +7,7 @@
 
 cdef enum:
     ROWS_AHEAD = 3  # records that are prefetched: each is several cache lines
-    MOST = 64       # strengths of Adagrad that are brought up to date together
+    MOST = 64       # strengths that are worked on together, with local arrays; a multiple of VECTOR
 
 
 cdef inline void prefetch_record(const Columns* v, Py_ssize_t i) noexcept nogil:

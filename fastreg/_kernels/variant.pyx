@@ -44,6 +44,7 @@ include "descent.pxi"
 include "progressive.pxi"
 include "strength_rows.pxi"
 include "linear_strengths.pxi"
+include "strength_dense.pxi"
 include "strength_types.pxi"
 
 cdef Kernels table = Kernels(
