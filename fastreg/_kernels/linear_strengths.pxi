@@ -154,24 +154,44 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* sch
 
 # -- Samples ----------------------------------------------------------------------------------------------------------
 
-cdef inline double margin_of(const Columns* v, const Learning* job, Py_ssize_t s, Py_ssize_t c,
-                             floating zero) noexcept nogil:
-    """From the sum of products; the last argument only says the dtype."""
-    return first_margin(job, job.order[s], c, zero) + v.sums[c]
+cdef void add_to_margins(const Columns* v, const Learning* job, Py_ssize_t r, floating zero) noexcept nogil:
+    """Adds what comes from no weight of sample r, as first_margin; the last argument only says the dtype."""
+    cdef const floating* intercept = <const floating*>job.intercept
+    cdef double margin = job.center if job.offsets == NULL else job.center + job.offsets[r]
+    cdef double* margins = v.sums
+    cdef Py_ssize_t c
+    if intercept == NULL:
+        for c in range(v.t.width*v.lanes):
+            margins[c] = margin + margins[c]
+    else:
+        for c in range(v.t.width*v.lanes):
+            margins[c] = (margin + <double>intercept[c]) + margins[c]
+
+
+cdef void log_loss_slopes(double* margins, Py_ssize_t n, double y, double weight, double* losses,
+                          floating* slopes) noexcept nogil:
+    """The losses and slopes of loss_slope in a vectorised loop."""
+    cdef Py_ssize_t c
+    for c in range(n):
+        losses[c] = weight*log_loss(y*margins[c])
+        slopes[c] = <floating>(weight*(y*log_loss_slope(y*margins[c])))
 
 
 cdef inline void slopes_of_vector(const Columns* v, Learning* job, double lr, Py_ssize_t s,
                                   floating* slopes) noexcept nogil:
     """Losses and slopes where there is one column."""
-    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), margin, total = job.total
+    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), total = job.total
     cdef Py_ssize_t c
+    if job.loss.code == LOG_LOSS:
+        log_loss_slopes(v.sums, v.count, y, weight, v.losses, slopes)
+    else:
+        for c in range(v.count):
+            job.total = 0
+            slopes[c] = rounded_slope(job, limited_slope(job, &v.t, v.sums[c], y, weight, lr), slopes[c])
+            v.losses[c] = job.total
+        job.total = total
     for c in range(v.count):
-        margin = margin_of(v, job, s, c, slopes[c])
-        job.total = 0
-        slopes[c] = rounded_slope(job, limited_slope(job, &v.t, margin, y, weight, lr), slopes[c])
-        v.losses[c] = job.total
-        v.totals[c] += job.total
-    job.total = total
+        v.totals[c] += v.losses[c]
 
 
 cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s, floating* slopes) noexcept nogil:
@@ -181,7 +201,7 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
     for c in range(v.count):
         v.losses[c] = 0
         for k in range(v.t.width):
-            job.margins[k] = margin_of(v, job, s, k*v.lanes + c, slopes[c])
+            job.margins[k] = v.sums[k*v.lanes + c]
         if job.loss.code == MULTINOMIAL:
             shift = log_sum_exp(job.margins, v.t.width)
         for k in range(v.t.width):
@@ -194,6 +214,7 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
 
 cdef inline void fill_strength_slopes(const Columns* v, Learning* job, double lr, Py_ssize_t s,
                                       floating* slopes) noexcept nogil:
+    add_to_margins(v, job, job.order[s], slopes[0])
     if v.t.width == 1:
         slopes_of_vector(v, job, lr, s, slopes)
     else:

@@ -21,7 +21,8 @@ from fastreg.groups cimport (
     metric, MOST_ITERATIONS, multiplied, shrunk,
 )
 from fastreg.losses cimport (
-    GAMMA, largest_curvature, LOG_LOSS, log_sum_exp, Loss, loss, MULTINOMIAL, POISSON, raised, slope,
+    GAMMA, largest_curvature, LOG_LOSS, log_loss, log_loss_slope, log_sum_exp, Loss, loss, MULTINOMIAL, POISSON, raised,
+    slope,
 )
 from fastreg.rules cimport *
 
