@@ -149,7 +149,8 @@ cdef class StrengthLearner(BaseLearner):
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            most = max(1, samples.longest)*size*(1 + batch.shared) if self.v.t.direction == FTRL_PROXIMAL else 0
+            tile = np.empty(most, slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
