@@ -48,17 +48,19 @@ class Sizes(NamedTuple):
 
     seen: int = 0  # samples, with those that were left out
     of_samples: Mean = Mean()
-    of_targets: Mean = Mean()  # their distances from where the intercept starts
+    of_targets: Mean = Mean()  # their distances from the origin
+    learnt_level: float = 1.0  # that of the last sample that was not left out: FTRL's intercept is built on its rate
+    origin: float | None = None  # where the intercept was before the first sample; None before that
 
     @classmethod
     def of(cls, numbers):
         """From nested tuples, as pickles have them; () for none so far."""
-        seen, *means = numbers or cls()
-        return cls(seen, *(Mean(*x) for x in means))
+        seen, samples, targets, *others = numbers or cls()
+        return cls(seen, Mean(*samples), Mean(*targets), *others)
 
     def numbers(self):
         """The same as nested tuples."""
-        return self.seen, *map(tuple, self[1:])
+        return self.seen, tuple(self.of_samples), tuple(self.of_targets), *self[3:]
 
     @property
     def scale(self):
@@ -72,10 +74,10 @@ class Sizes(NamedTuple):
 
 
 def follow(sizes, samples, order, distances):
-    """For these samples scales, levels and whether they are kept, and the Sizes after them.
+    """For these samples scales, levels and whether they are kept, and the Sizes after them without `learnt_level`.
 
-    `distances` are those of the targets from where the intercept starts; None for targets without a size. Scales and
-    levels are numbers where they do not change; None instead of whether samples are kept if all are.
+    `distances` are those of the targets from the origin; None for targets without a size. Scales and levels are numbers
+    where they do not change; None instead of whether samples are kept if all are.
     """
     count, seen = len(order), sizes.seen
     ends = {count - 1, *_doublings(seen, count)}
@@ -94,7 +96,8 @@ def follow(sizes, samples, order, distances):
         x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
         y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part])
         x = x.start_again() if has_doubled or not x.last else x
-        sizes = Sizes(seen + end + 1, x, y.start_again() if has_doubled else y)
+        y = y.start_again() if has_doubled else y
+        sizes = sizes._replace(seen=seen + end + 1, of_samples=x, of_targets=y)
         used.append((end, sizes))
         start = end + 1
     kept = None

@@ -184,14 +184,20 @@ class Stream(StreamWeights):
     def _prepare(self, samples, order, targets, weights, task, epochs, left_out):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
         sizes, center = self.sizes, self._center(samples, order, targets, task)
-        scales, levels, last_level = sizes.scale, sizes.level, sizes.level
+        scales, levels, last_level = sizes.scale, sizes.level, sizes.learnt_level
         if task.follows_sizes and len(order):
-            distances = self._distances(samples, order, targets, center) if task.loss in SCALED else None
+            distances = None
+            if task.loss in SCALED:
+                if sizes.origin is None:  # it stays if the intercept is placed later: the targets are the same
+                    sizes = sizes._replace(origin=float(self.intercept()[0]) if self._is_given else center)
+                distances = self._distances(samples, order, targets, sizes.origin)
             scales, levels, kept, sizes = follow(sizes, samples, order, distances)
             if kept is not None:
                 left_out.append(int(np.count_nonzero(~kept)))
                 order, weights = order[kept], None if weights is None else weights[kept]
                 scales, levels = (x[kept] if np.ndim(x) else x for x in (scales, levels))
+            if len(order):
+                sizes = sizes._replace(learnt_level=float(levels[-1] if np.ndim(levels) else levels))
         table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
@@ -231,11 +237,11 @@ class Stream(StreamWeights):
         lr, own = task.rates(steps, squares)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
 
-    def _distances(self, samples, order, targets, center):
-        """How far the targets are from where the intercept starts."""
-        own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
+    def _distances(self, samples, order, targets, origin):
+        """How far the targets are from the origin."""
         with np.errstate(over="ignore"):
-            return np.abs(own - center)
+            own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
+            return np.abs(own - origin)
 
     def _center(self, samples, order, targets, task):
         """Where the intercept starts.

@@ -200,3 +200,37 @@ def test_features_that_one_rate_does_not_suit_are_told_once(optimizer, change, m
     make("squared_error", optimizer).partial_fit(x * np.logspace(-1, 1, 6), y)
     rare = np.where(np.random.default_rng(0).random(x.shape) < [1, 1, 1, 1, 1, 0.02], 100 + x, 0)
     make("squared_error", optimizer).partial_fit(rare, y)
+
+
+def test_the_last_sample_of_a_batch_is_left_out_where_the_level_changes():
+    """The intercept of FTRL is built on the rate of the last sample that it learned from."""
+    x, y = linear(1100)
+    y *= np.linspace(1, 50, 1100)
+    y[1023] = 1e60
+    models = []
+    for size in (1100, 1024):
+        with pytest.warns(UserWarning, match="1 of .* samples were left out"):
+            models.append(in_batches(make("squared_error", "ftrl"), x, y, size))
+    assert bits(models[0]) == bits(models[1])
+
+
+@optimizers
+@pytest.mark.parametrize("how", ["fit", "set", "init"])
+def test_targets_far_from_zero_are_not_left_out_where_the_intercept_is_placed(optimizer, how):
+    """Their distances are not those from zero, although the intercept starts there from then on."""
+    x, y = linear()
+    y += 1e9
+    model = make("squared_error", optimizer, alpha=1e-8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if how == "fit":
+            model.fit(x, y)
+        elif how == "set":
+            model.partial_fit(x, y)
+            model.intercept_ = model.intercept_
+        else:
+            model.set_params(max_iter=1, tol=None).fit(x, y, coef_init=np.zeros(6), intercept_init=1e9)
+        for _ in range(3):
+            model.partial_fit(x, y)
+    assert model._stream.sizes.level < 10
+    assert relative_error(model, x, y) < 0.01
