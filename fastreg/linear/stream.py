@@ -224,7 +224,9 @@ class Stream(StreamWeights):
                 varies = any(np.ndim(x) for x in (scales, levels)) or any(np.size(x) != 1 for x in rows)
                 table = np.empty((len(rows), count if varies else 1))
             for row, x in zip(table, rows):
-                row[part] = x
+                row[part if varies else slice(None)] = x
+            if not varies:
+                break
         return table
 
     def _rates(self, task, steps, scales, levels):
