@@ -76,16 +76,16 @@ def draw(chosen):
     """The mean weight of every feature and its spread for one truth with whole groups, and the errors of all."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     *rows, last = figure.subplots(4, 1, height_ratios=(1, 1, 1, 1.1))
-    models, samples = chosen[WHOLE], slice(SAMPLES)
-    largest = 1.1 * max(np.abs(m.common[samples]).max() for m in models.values())
-    for axes, (name, m) in zip(rows, models.items()):
+    weights = [m.common[:SAMPLES] for m in chosen[WHOLE].values()]
+    limit = 1.1 * max(np.max(np.abs(w.mean(axis=0)) + w.std(axis=0)) for w in weights)
+    for axes, name, w in zip(rows, chosen[WHOLE], weights):
         style_axes(axes)
-        middle, deviation = m.common[samples].mean(axis=0), m.common[samples].std(axis=0)
+        middle, deviation = w.mean(axis=0), w.std(axis=0)
         places = np.arange(len(middle))
         axes.bar(places, middle, color=COLOURS[name])
         axes.errorbar(places, middle, deviation, fmt="none", ecolor=GREY, elinewidth=0.7)
         axes.axvline(USEFUL * SIZE - 0.5, color="black", linewidth=0.8)
-        axes.set(ylabel=name, xticks=[], ylim=(-largest, largest))
+        axes.set(ylabel=name, xticks=[], ylim=(-limit, limit))
     text = f"features in groups of {SIZE} (left of the line: matter); bars: mean weight, grey: deviation"
     rows[-1].set_xlabel(text, fontsize=9)
     style_axes(last)

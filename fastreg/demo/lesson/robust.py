@@ -151,7 +151,8 @@ def draw(results):
     add_caption(
         figure,
         "From left to right the test images get noisier. The distance between the dotted line, without a penalty, and "
-        "the others is what simpler models gain; compare it in both panels.",
+        "the others is what simpler models gain; compare it in both panels. The dash-dotted line has as few weights as "
+        "L1, but not as small ones.",
     )
     return figure
 
