@@ -131,7 +131,7 @@ class StreamingBase(Results, Fitting):
         """The samples of a batch; they are finite. (One pass over the values: `follow` needs the largest one.)"""
         samples = Samples(x, offsets)
         if not np.isfinite(samples.largest):
-            assert_all_finite(x, input_name="X", estimator_name=type(self).__name__)
+            assert_all_finite(samples.data, input_name="X", estimator_name=type(self).__name__)
         return samples
 
     def _tell_left_out(self, left_out, count):
