@@ -134,17 +134,21 @@ class StreamingBase(Results, Fitting):
         """The samples of a batch; they are finite. (One pass over the values: `follow` needs the largest one.)"""
         samples = Samples(x, offsets)
         if not isfinite(samples.largest):
-            assert_all_finite(x, input_name="X", estimator_name=type(self).__name__)
+            assert_all_finite(samples.data, input_name="X", estimator_name=type(self).__name__)
         return samples
 
-    def _tell_sizes(self, x, seen, count, left_out):
-        """Warn of samples that were not learnt, and once of features of different size; the step is complete."""
+    def _tell_left_out(self, left_out, count):
+        """Warn of samples that were not learnt."""
         if left_out:
             warn(
                 f"X, y: {sum(left_out)} of {count} samples were left out, with a feature or target beyond {ABSURD:g}"
                 " times the usual size; to learn from them, scale the data or set eta0",
                 UserWarning,
             )
+
+    def _tell_sizes(self, x, seen, count, left_out):
+        """Warn of samples that were left out, and once of features of different size; the step is complete."""
+        self._tell_left_out(left_out, count)
         if self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x):
             uneven = unevenness(x[-LOOKED_AT:]) if len(x) > 1 else None
             if uneven:

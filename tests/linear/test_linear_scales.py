@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from linear_cases import OPTIMIZERS, bits, in_batches, make, stored
+from scipy import sparse
 from sklearn.preprocessing import scale
 
 from fastreg.linear import StreamingClassifierCV, StreamingRegressorCV
@@ -234,3 +235,22 @@ def test_targets_far_from_zero_are_not_left_out_where_the_intercept_is_placed(op
             model.partial_fit(x, y)
     assert model._stream.sizes.level < 10
     assert relative_error(model, x, y) < 0.01
+
+
+@pytest.mark.filterwarnings("ignore:max_iter:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{"shuffle": False}, {"tol": None}])
+def test_a_fit_of_epochs_says_what_it_leaves_out(options):
+    x, y = linear(500)
+    x[300, 1] = 1e20
+    with pytest.warns(UserWarning, match="1 of 500 samples were left out"):
+        make("hinge", max_iter=2, **options).fit(x, y > 3)
+
+
+def test_duplicates_with_an_infinite_sum_are_refused():
+    x, y = linear(20)
+    model = make("squared_error").partial_fit(x.astype(np.float32), y)
+    before = bits(model)
+    values, columns, starts = np.float32([3e38, 3e38, 1]), np.array([0, 0, 1]), np.array([0, 2, 3])
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.partial_fit(sparse.csr_array((values, columns, starts), (2, 6)), y[:2])
+    assert bits(model) == before
