@@ -220,8 +220,7 @@ cdef class StrengthLearner:
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            most = max(1, samples.longest)*size*(1 + batch.shared) if self.v.t.direction == FTRL_PROXIMAL else 0
-            tile = np.empty(most, slopes.dtype)
+            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
@@ -243,6 +242,15 @@ cdef class StrengthLearner:
         finally:
             self.section.end()
         return totals[:self.v.count]
+
+    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
+        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
+        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
+        if self.v.t.direction != FTRL_PROXIMAL:
+            return 0
+        elif not dense:
+            return max(1, longest)*size
+        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
 
     # -- Reading ------------------------------------------------------------------------------------------------------
 
