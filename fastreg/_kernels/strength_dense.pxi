@@ -114,12 +114,14 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
                 accumulate_with_root(&d, w[c], slopes[c]*x[i], &state, &squares, &root_n)
                 w[c] = within(solve(&d, &p, state, squares, f), low, high)
                 w[PANEL + c], w[2*PANEL + c], w[3*PANEL + c] = state, squares, root_n
+                sums[j + c] += y*<double>w[c]
         elif Lazy is Adagrad:
             for c in range(n):
                 p, state = ElasticNet(l1[c], l2[c]), w[size + c]
                 w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], &state, <floating*>NULL, <floating*>NULL, f), low,
                               high)
                 w[size + c] = state
+                sums[j + c] += y*<double>w[c]
         elif f == 1 and low == -INFINITY:
             for c in range(n):
                 w[c] = soft_scaled(w[c] - move(&d, slopes[c]*x[i], w, w, w, &root_n), threshold[c], shrinkage[c])
@@ -129,9 +131,6 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
                 p = ElasticNet(l1[c], l2[c])
                 w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], <floating*>NULL, <floating*>NULL, <floating*>NULL,
                                    f), low, high)
-                sums[j + c] += y*<double>w[c]
-        if Lazy is not Plain:
-            for c in range(n):
                 sums[j + c] += y*<double>w[c]
         w += FTRL_ARRAYS*PANEL if Lazy is FTRL else v.t.pitch
     for c in range(n):
