@@ -149,8 +149,7 @@ cdef class StrengthLearner(BaseLearner):
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            most = max(1, samples.longest)*size*(1 + batch.shared) if self.v.t.direction == FTRL_PROXIMAL else 0
-            tile = np.empty(most, slopes.dtype)
+            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
@@ -170,6 +169,15 @@ cdef class StrengthLearner(BaseLearner):
         finally:
             self.section.end()
         return totals[:self.v.count]
+
+    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
+        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
+        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
+        if self.v.t.direction != FTRL_PROXIMAL:
+            return 0
+        elif not dense:
+            return max(1, longest)*size
+        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
 
     # -- Reading ------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,15 @@
 # is a step of all rows: before the first one they are brought up to date, from then on nothing is pending, and they are
 # stamped after the last one.
 #
-# As in linear_dense.pxi, a pass makes the step of one sample and adds up the margins of the next one, here for a block
-# of strengths. All that is the same for all rows lies in local arrays, which no store to a weight can change: otherwise
-# gcc compares addresses in each row, which has only a few strengths. FTRL has w and √n in the tile.
+# As in linear_dense.pxi, a pass makes the step of one sample and adds up the margins of the next one, here for a panel
+# of strengths. All that is the same for all rows lies in local arrays, which no store to a weight can change, and FTRL's
+# rows, with w and √n, in the tile at constant distances: otherwise gcc compares addresses in each row, which has only a
+# few strengths, a quarter of the time.
+
+cdef enum:
+    PANEL = 32       # strengths that are worked on together, a multiple of VECTOR
+    FTRL_ARRAYS = 4  # w, z, n and √n
+
 
 cdef inline void close_sums(const Columns* v) noexcept nogil:
     """The sums of products of all columns and strengths, from their MARGIN_LANES parts."""
@@ -30,10 +36,22 @@ cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const flo
         sums, w = sums + v.lanes, w + v.lanes
 
 
+cdef inline Py_ssize_t panels_of_column(const Columns* v) noexcept nogil:
+    return (v.lanes + PANEL - 1) // PANEL
+
+
+cdef inline floating* panel_of_row(const Columns* v, const Learning* job, Py_ssize_t i, Py_ssize_t q,
+                                   floating _) noexcept nogil:
+    """Where the tile has w of row i at column and strength q; its state and √n follow, PANEL numbers apart."""
+    cdef Py_ssize_t c = q % v.lanes, panel = q // v.lanes*panels_of_column(v) + c // PANEL
+    return <floating*>job.tile + v.t.width*v.lanes + ((panel*job.longest + i)*FTRL_ARRAYS*PANEL + c % PANEL)
+
+
 cdef void begin_dense(const Lazy* d, const Columns* v, const Learning* job, const floating* x) noexcept nogil:
     """Brings all rows up to date, and adds up the margins of the sample x."""
     cdef floating* w = <floating*>job.tile
-    cdef Py_ssize_t size = v.t.width*v.lanes, c, i
+    cdef floating* own
+    cdef Py_ssize_t size = v.t.width*v.lanes, i, q
     memset(v.sums, 0, MARGIN_LANES*size*sizeof(double))
     for i in range(v.t.rows):
         if Lazy is not FTRL:
@@ -41,29 +59,43 @@ cdef void begin_dense(const Lazy* d, const Columns* v, const Learning* job, cons
         catch_up_strengths(d, v, i, w)
         add_margins(v, i % MARGIN_LANES, <double>x[i], w)
         if Lazy is FTRL:
-            for c in range(size):
-                w[size + c] = root((<const floating*>v.t.b)[i*v.t.pitch + c])
-            w += 2*size
+            for q in range(size):
+                own = panel_of_row(v, job, i, q, <floating>0)
+                own[0], own[PANEL] = w[q], (<const floating*>v.t.a)[i*v.t.pitch + q]
+                own[2*PANEL] = (<const floating*>v.t.b)[i*v.t.pitch + q]
+                own[3*PANEL] = root(own[2*PANEL])
     close_sums(v)
 
 
-cdef void step_lanes(Lazy d, const Columns* v, const Learning* job, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
+cdef void end_dense(const Lazy* d, const Columns* v, const Learning* job, floating zero) noexcept nogil:
+    """Puts back what begin_dense has taken, and stamps all rows."""
+    cdef const floating* own
+    cdef Py_ssize_t i, q
+    if Lazy is FTRL:
+        for i in range(v.t.rows):
+            for q in range(v.t.width*v.lanes):
+                own = panel_of_row(v, job, i, q, zero)
+                (<floating*>v.t.a)[i*v.t.pitch + q] = own[PANEL]
+                (<floating*>v.t.b)[i*v.t.pitch + q] = own[2*PANEL]
+    stamp_rows(d, v, <const floating*>v.t.w)
+
+
+cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
                      double factor, const floating* x, const floating* after) noexcept nogil:
-    """A step of all rows with the sample x for n strengths, at most MOST; their inner products with the next sample.
+    """A step of all rows with the sample x for n strengths, at most PANEL; their inner products with the next sample.
 
     l1 and l2 are multiplied by the factor.
     """
     cdef Proximal m = Proximal(0)
-    cdef floating[MOST] slopes, l1, l2, threshold, shrinkage
-    cdef double[MARGIN_LANES*MOST] sums
+    cdef floating[PANEL] slopes, l1, l2, threshold, shrinkage
+    cdef double[MARGIN_LANES*PANEL] sums
     cdef Py_ssize_t size = v.t.width*v.lanes, i, j, c
-    cdef floating* w = (<floating*>job.tile if Lazy is FTRL else <floating*>v.t.w) + first
-    cdef floating* a = <floating*>v.t.a + first
-    cdef floating* b = <floating*>v.t.b + first
+    cdef floating* w = (panel_of_row(v, job, 0, first, <floating>0) if Lazy is FTRL else <floating*>v.t.w + first)
     cdef const double* l1s = v.l1 + first % v.lanes
     cdef const double* l2s = v.l2 + first % v.lanes
     cdef floating state, squares, root_n, f
     cdef floating low = <floating>v.t.low, high = <floating>v.t.high
+    cdef double y
     cdef ElasticNet p
     for c in range(n):
         slopes[c] = (<const floating*>job.slopes)[first + c]
@@ -74,31 +106,33 @@ cdef void step_lanes(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
             shrinkage[c] = l2_shrinkage(&p, <floating>d.lr, <floating>1)
     memset(sums, 0, MARGIN_LANES*n*sizeof(double))
     for i in range(rows):
-        f, j = factor_of(v, i, <floating>1), i % MARGIN_LANES*n
+        f, j, y = factor_of(v, i, <floating>1), i % MARGIN_LANES*n, after[i]
         if Lazy is FTRL:
             for c in range(n):
-                p, state, squares, root_n = ElasticNet(l1[c], l2[c]), a[c], b[c], w[size + c]
+                p = ElasticNet(l1[c], l2[c])
+                state, squares, root_n = w[PANEL + c], w[2*PANEL + c], w[3*PANEL + c]
                 accumulate_with_root(&d, w[c], slopes[c]*x[i], &state, &squares, &root_n)
-                w[c] = solve(&d, &p, state, squares, f)
-                a[c], b[c], w[size + c] = state, squares, root_n
+                w[c] = within(solve(&d, &p, state, squares, f), low, high)
+                w[PANEL + c], w[2*PANEL + c], w[3*PANEL + c] = state, squares, root_n
+                sums[j + c] += y*<double>w[c]
         elif Lazy is Adagrad:
             for c in range(n):
-                p, state = ElasticNet(l1[c], l2[c]), a[c]
-                w[c] = step(&d, &m, &p, w[c], slopes[c]*x[i], &state, <floating*>NULL, <floating*>NULL, f)
-                a[c] = state
-        elif f == 1:
+                p, state = ElasticNet(l1[c], l2[c]), w[size + c]
+                w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], &state, <floating*>NULL, <floating*>NULL, f), low,
+                              high)
+                w[size + c] = state
+                sums[j + c] += y*<double>w[c]
+        elif f == 1 and low == -INFINITY:
             for c in range(n):
-                w[c] = soft_scaled(w[c] - move(&d, slopes[c]*x[i], a, b, a, &root_n), threshold[c], shrinkage[c])
+                w[c] = soft_scaled(w[c] - move(&d, slopes[c]*x[i], w, w, w, &root_n), threshold[c], shrinkage[c])
+                sums[j + c] += y*<double>w[c]
         else:
             for c in range(n):
                 p = ElasticNet(l1[c], l2[c])
-                w[c] = step(&d, &m, &p, w[c], slopes[c]*x[i], <floating*>NULL, <floating*>NULL, <floating*>NULL, f)
-        if low > -INFINITY:
-            for c in range(n):
-                w[c] = within(w[c], low, high)
-        for c in range(n):
-            sums[j + c] += <double>after[i]*<double>w[c]
-        w, a, b = w + (2*size if Lazy is FTRL else v.t.pitch), a + v.t.pitch, b + v.t.pitch
+                w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], <floating*>NULL, <floating*>NULL, <floating*>NULL,
+                                   f), low, high)
+                sums[j + c] += y*<double>w[c]
+        w += FTRL_ARRAYS*PANEL if Lazy is FTRL else v.t.pitch
     for c in range(n):
         v.sums[first + c] = sum_of_lanes(sums + c, n)
 
@@ -110,7 +144,7 @@ cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Sc
     cdef const floating* x
     cdef const floating* after
     cdef floating* slopes = <floating*>job.slopes
-    cdef Py_ssize_t rows = v.t.rows, s, k, c
+    cdef Py_ssize_t rows = v.t.rows, s, k, j, c
     cdef Lazy last = d
     cdef bint rebase
     last.lr = v.t.d.plain.lr
@@ -124,11 +158,10 @@ cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Sc
             v.t.rows = 0  # those that a flush must bring up to date
         fill_strength_slopes(v, job, d.lr, s, slopes)
         for k in range(v.t.width):
-            c = 0
-            while c < v.lanes:
-                step_lanes(d, v, job, rows, k*v.lanes + c, min(v.lanes - c, <Py_ssize_t>MOST),
+            for j in range(panels_of_column(v)):
+                c = PANEL*j
+                step_panel(d, v, job, rows, k*v.lanes + c, min(v.lanes - c, <Py_ssize_t>PANEL),
                            schedule.l1[s*schedule.stride], x, after)
-                c += MOST
         finish_strengths(&d, v, schedule, job, s, rebase, zero)
     v.t.rows = rows
-    stamp_rows(&d, v, <const floating*>v.t.w)
+    end_dense(&d, v, job, zero)
