@@ -273,6 +273,6 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
         if job.intercept != NULL:
             learn_intercept(d, schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
         finish_strengths(&d, v, schedule.l1[s*schedule.stride], rebase, all_rows, zero)
-        judge(&v.progress, v.losses, sample_weight(job, s), v.count, v.lanes)
+        judge(&v.progress, v.losses, sample_weight(job, s), v.lanes)
     if all_rows and job.count > 0:
         stamp_rows(&d, v, <const floating*>v.t.w)
