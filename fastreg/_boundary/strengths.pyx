@@ -148,7 +148,7 @@ cdef class StrengthLearner(BaseLearner):
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
@@ -168,6 +168,15 @@ cdef class StrengthLearner(BaseLearner):
         finally:
             self.section.end()
         return totals[:self.v.count]
+
+    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
+        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
+        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
+        if self.v.t.direction != FTRL_PROXIMAL:
+            return 0
+        elif not dense:
+            return max(1, longest)*size
+        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
 
     # -- Reading ------------------------------------------------------------------------------------------------------
 

@@ -95,9 +95,10 @@ class Fitting(Parameters):
         polished, best, last, least, patience = self._is_polished(), inf, inf, 0.0, self.n_iter_no_change
         for epoch in range(1, self.max_iter + 1):
             steps = rng.permutation(len(order)) if self.shuffle else slice(None)
-            own = None if weights is None else weights[steps]
+            own, left_out = None if weights is None else weights[steps], []
+            call = samples, order[steps], targets, own, task
             try:
-                loss = self._learn(samples, order[steps], targets, own, task, epochs=epoch, private=True)
+                loss = self._learn(*call, epochs=epoch, private=True, left_out=left_out)
             except DivergenceError:
                 if polished:  # features have scales at which the steps diverge: the Newton method starts anew
                     return epoch
@@ -118,6 +119,8 @@ class Fitting(Parameters):
         else:
             if self.tol is not None and self.max_iter > 1:
                 self._warn(f"max_iter: the objective was still falling after {self.max_iter} epochs; increase max_iter")
+        if not polished:  # the Newton method leaves nothing out
+            self._tell_left_out(left_out, len(order))
         if not polished and self.tol is not None and last > best + self.n_iter_no_change * least:
             self._warn(
                 f"fit: the objective rose from {best:.6g} to {last:.6g}; lower eta0, or leave eta0 and learning_rate at"

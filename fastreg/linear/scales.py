@@ -15,6 +15,7 @@ FEW = 16  # samples after which sizes are known well enough to leave something o
 ABSURD = 1e6  # times the size so far: a sample that is left out
 FAR = 1e3  # times the size so far: left out of the mean, unless most samples are: then units have changed
 LARGEST_LEVEL = 1e30
+UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
 
 
 class Mean(NamedTuple):
@@ -27,6 +28,8 @@ class Mean(NamedTuple):
 
     def add(self, sizes):
         """With these sizes, in this order: they give the same bits however they are split."""
+        if not len(sizes):
+            return self
         far = int(np.count_nonzero(sizes > FAR * self.last)) if self.last else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
         with np.errstate(over="ignore"):
@@ -45,17 +48,19 @@ class Sizes(NamedTuple):
 
     seen: int = 0  # samples, with those that were left out
     of_samples: Mean = Mean()
-    of_targets: Mean = Mean()  # their distances from where the intercept starts
+    of_targets: Mean = Mean()  # their distances from the origin
+    learnt_level: float = 1.0  # that of the last sample that was not left out: FTRL's intercept is built on its rate
+    origin: float | None = None  # where the intercept was before the first sample; None before that
 
     @classmethod
     def of(cls, numbers):
         """From nested tuples, as pickles have them; () for none so far."""
-        seen, *means = numbers or cls()
-        return cls(seen, *(Mean(*x) for x in means))
+        seen, samples, targets, *others = numbers or cls()
+        return cls(seen, Mean(*samples), Mean(*targets), *others)
 
     def numbers(self):
         """The same as nested tuples."""
-        return self.seen, *map(tuple, self[1:])
+        return self.seen, tuple(self.of_samples), tuple(self.of_targets), *self[3:]
 
     @property
     def scale(self):
@@ -69,36 +74,46 @@ class Sizes(NamedTuple):
 
 
 def follow(sizes, samples, order, distances):
-    """For these samples scales, levels and whether they are kept, and the Sizes after them.
+    """For these samples scales, levels and whether they are kept, and the Sizes after them without `learnt_level`.
 
-    `distances` are those of the targets from where the intercept starts; None for targets without a size. Scales and
-    levels are numbers where they do not change; None instead of whether samples are kept if all are.
+    `distances` are those of the targets from the origin; None for targets without a size. Scales and levels are numbers
+    where they do not change; None instead of whether samples are kept if all are.
     """
     count, seen = len(order), sizes.seen
     ends = {count - 1, *_doublings(seen, count)}
     if not sizes.of_samples.last:
         ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
-    used, start, kept = [(0, sizes)], 0, np.ones(count, bool)
+    used, start, absurd = [(0, sizes)], 0, []
     for end in sorted(ends):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
         if seen + start >= FEW:
             if sizes.of_samples.last and samples.largest > ABSURD * sizes.scale:
-                kept[part] &= ~samples.exceed(order[part], ABSURD * sizes.scale)
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], ABSURD * sizes.scale)))
             if distances is not None:
-                kept[part] &= distances[part] <= ABSURD * sizes.level
+                absurd.append(start + np.flatnonzero(distances[part] > ABSURD * sizes.level))
         places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
         y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part])
         x = x.start_again() if has_doubled or not x.last else x
-        sizes = Sizes(seen + end + 1, x, y.start_again() if has_doubled else y)
+        y = y.start_again() if has_doubled else y
+        sizes = sizes._replace(seen=seen + end + 1, of_samples=x, of_targets=y)
         used.append((end, sizes))
         start = end + 1
-    starts, used = zip(*used)
-    scales, levels = ([own(x) for x in used] for own in (lambda x: x.scale, lambda x: x.level))
-    lengths = np.diff([*starts, count])
-    scales, levels = (x[0] if len(set(x)) == 1 else np.repeat(x, lengths) for x in (scales, levels))
-    return scales, levels, None if kept.all() else kept, sizes
+    kept = None
+    if any(map(len, absurd)):
+        kept = np.ones(count, bool)
+        kept[np.concatenate(absurd)] = False
+    return *_by_sample(used, count), kept, sizes
+
+
+def _by_sample(used, count):
+    """Scales and levels, numbers where they do not change, from pairs of a sample and the Sizes from there on."""
+    starts, all_sizes = zip(*used)
+    pairs = [(x.scale, x.level) for x in all_sizes]
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    return np.repeat(pairs, np.diff([*starts, count]), axis=0).T
 
 
 def _doublings(seen, count):
@@ -114,5 +129,20 @@ def _measured(seen, count):
     if seen < MEASURED:
         return slice(None)
     distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
-    places = np.floor(np.arange(seen // distance, (seen + count) // distance + 1) * distance) - seen
-    return places[(places >= 0) & (places < count)].astype(np.intp)
+    multiples = range(int(seen // distance), int((seen + count) // distance) + 1)
+    places = (int(k * distance) - seen for k in multiples)
+    return [place for place in places if 0 <= place < count]
+
+
+def unevenness(x):
+    """What one learning rate for all features does not suit in these dense samples, in words; None for nothing."""
+    with np.errstate(all="ignore"):
+        means, spreads = x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)
+        sizes = np.hypot(means, spreads) * np.sqrt(len(x) / np.count_nonzero(x, axis=0))
+        small, large = np.argmin(np.where(sizes > 0, sizes, np.inf)), np.argmax(np.where(sizes > 0, sizes, 0))
+        if UNEVEN * sizes[small] < sizes[large] < np.inf:
+            return f"features {small} and {large} differ in size by a factor of {sizes[large] / sizes[small]:.0e}"
+        far = np.flatnonzero((np.abs(means) > UNEVEN * spreads) & (spreads > 1e-12 * np.abs(means)))[:1]
+    for k in far:
+        return f"feature {k} is near {means[k]:.3g}, with a standard deviation of {spreads[k]:.1e}"
+    return None

@@ -184,14 +184,20 @@ class Stream(StreamWeights):
     def _prepare(self, samples, order, targets, weights, task, epochs, left_out):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
         sizes, center = self.sizes, self._center(samples, order, targets, task)
-        scales, levels, last_level = sizes.scale, sizes.level, sizes.level
+        scales, levels, last_level = sizes.scale, sizes.level, sizes.learnt_level
         if task.follows_sizes and len(order):
-            distances = self._distances(samples, order, targets, center) if task.loss in SCALED else None
+            distances = None
+            if task.loss in SCALED:
+                if sizes.origin is None:  # it stays if the intercept is placed later: the targets are the same
+                    sizes = sizes._replace(origin=float(self.intercept()[0]) if self._is_given else center)
+                distances = self._distances(samples, order, targets, sizes.origin)
             scales, levels, kept, sizes = follow(sizes, samples, order, distances)
             if kept is not None:
                 left_out.append(int(np.count_nonzero(~kept)))
                 order, weights = order[kept], None if weights is None else weights[kept]
                 scales, levels = (x[kept] if np.ndim(x) else x for x in (scales, levels))
+            if len(order):
+                sizes = sizes._replace(learnt_level=float(levels[-1] if np.ndim(levels) else levels))
         table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
@@ -204,7 +210,7 @@ class Stream(StreamWeights):
 
     def _table(self, task, count, scales, levels):
         """The learning rates and strengths of the next steps: see Learner.learn."""
-        columns = []
+        table = None
         for start in range(0, max(1, count), BLOCK):  # in parts that stay in cache
             part = slice(start, min(count, start + BLOCK))
             own = (x[part] if np.ndim(x) else x for x in (scales, levels))
@@ -213,25 +219,31 @@ class Stream(StreamWeights):
             with np.errstate(over="ignore"):  # checked by _prepare
                 strengths = [x * factor for x in task.strengths]
             lr, *intercept = self._rates(task, steps, *own)
-            columns.append(np.stack(np.broadcast_arrays(lr, *strengths, *intercept)).reshape(6, -1))
-            if columns[0].shape[1] == 1 and not (np.ndim(scales) or np.ndim(levels)):
-                break  # the same for all steps
-        return np.concatenate(columns, axis=1, dtype=float)
+            rows = lr, *strengths, *intercept
+            if table is None:
+                varies = any(np.ndim(x) for x in (scales, levels)) or any(np.size(x) != 1 for x in rows)
+                table = np.empty((len(rows), count if varies else 1))
+            for row, x in zip(table, rows):
+                row[part if varies else slice(None)] = x
+            if not varies:
+                break
+        return table
 
     def _rates(self, task, steps, scales, levels):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
         if task.base_rate:
             return task.base_rate / scales * levels, task.base_rate * levels, 1.0
         # an array, since functions of NumPy may have other bits for a number
-        squares = np.atleast_1d(np.clip(np.square(scales), *SQUARES) if task.follows_sizes else 1.0)
+        scales = np.atleast_1d(scales if task.follows_sizes else 1.0)
+        squares = np.minimum(np.maximum(scales * scales, SQUARES[0]), SQUARES[1])
         lr, own = task.rates(steps, squares)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
 
-    def _distances(self, samples, order, targets, center):
-        """How far the targets are from where the intercept starts."""
-        own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
+    def _distances(self, samples, order, targets, origin):
+        """How far the targets are from the origin."""
         with np.errstate(over="ignore"):
-            return np.abs(own - center)
+            own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
+            return np.abs(own - origin)
 
     def _center(self, samples, order, targets, task):
         """Where the intercept starts.

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from linear_cases import OPTIMIZERS, bits, in_batches, make, stored
+from scipy import sparse
 from sklearn.preprocessing import scale
 
 from fastreg.linear import StreamingClassifierCV, StreamingRegressorCV
@@ -177,3 +178,79 @@ def test_the_intercept_has_its_own_rate_in_all_parts_of_a_long_call(optimizer):
     x = stored(x, np.int32, float)
     whole = in_batches(make("squared_error", optimizer), x, y, 3000)
     assert bits(in_batches(make("squared_error", optimizer), x, y, 100)) == bits(whole)
+
+
+@optimizers
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda x: x * np.logspace(-3, 3, 6), r"features 0 and 5 differ in size by a factor of \de\+0[56]"),
+        (lambda x: x + np.array([0, 0, 2e3, 0, 0, 0]), "features . and 2 differ in size by a factor of 2e"),
+        (lambda x: x + 2e3, "feature 0 is near 2e\\+03, with a standard deviation of"),
+    ],
+    ids=["units", "one offset", "offsets"],
+)
+def test_features_that_one_rate_does_not_suit_are_told_once(optimizer, change, match):
+    x, y = linear(200)
+    model = make("squared_error", optimizer)
+    model.partial_fit(change(x)[:50], y[:50])
+    with pytest.warns(UserWarning, match=f"^X: {match}.*scale them"):
+        model.partial_fit(change(x)[50:100], y[50:100])
+    model.partial_fit(change(x)[100:], y[100:])
+    make("squared_error", optimizer, eta0=1e-9).partial_fit(change(x), y)
+    make("squared_error", optimizer).partial_fit(x * np.logspace(-1, 1, 6), y)
+    rare = np.where(np.random.default_rng(0).random(x.shape) < [1, 1, 1, 1, 1, 0.02], 100 + x, 0)
+    make("squared_error", optimizer).partial_fit(rare, y)
+
+
+def test_the_last_sample_of_a_batch_is_left_out_where_the_level_changes():
+    """The intercept of FTRL is built on the rate of the last sample that it learned from."""
+    x, y = linear(1100)
+    y *= np.linspace(1, 50, 1100)
+    y[1023] = 1e60
+    models = []
+    for size in (1100, 1024):
+        with pytest.warns(UserWarning, match="1 of .* samples were left out"):
+            models.append(in_batches(make("squared_error", "ftrl"), x, y, size))
+    assert bits(models[0]) == bits(models[1])
+
+
+@optimizers
+@pytest.mark.parametrize("how", ["fit", "set", "init"])
+def test_targets_far_from_zero_are_not_left_out_where_the_intercept_is_placed(optimizer, how):
+    """Their distances are not those from zero, although the intercept starts there from then on."""
+    x, y = linear()
+    y += 1e9
+    model = make("squared_error", optimizer, alpha=1e-8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if how == "fit":
+            model.fit(x, y)
+        elif how == "set":
+            model.partial_fit(x, y)
+            model.intercept_ = model.intercept_
+        else:
+            model.set_params(max_iter=1, tol=None).fit(x, y, coef_init=np.zeros(6), intercept_init=1e9)
+        for _ in range(3):
+            model.partial_fit(x, y)
+    assert model._stream.sizes.level < 10
+    assert relative_error(model, x, y) < 0.01
+
+
+@pytest.mark.filterwarnings("ignore:max_iter:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("options", [{"shuffle": False}, {"tol": None}])
+def test_a_fit_of_epochs_says_what_it_leaves_out(options):
+    x, y = linear(500)
+    x[300, 1] = 1e20
+    with pytest.warns(UserWarning, match="1 of 500 samples were left out"):
+        make("hinge", max_iter=2, **options).fit(x, y > 3)
+
+
+def test_duplicates_with_an_infinite_sum_are_refused():
+    x, y = linear(20)
+    model = make("squared_error").partial_fit(x.astype(np.float32), y)
+    before = bits(model)
+    values, columns, starts = np.float32([3e38, 3e38, 1]), np.array([0, 0, 1]), np.array([0, 2, 3])
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.partial_fit(sparse.csr_array((values, columns, starts), (2, 6)), y[:2])
+    assert bits(model) == before
