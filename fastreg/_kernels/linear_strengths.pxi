@@ -149,7 +149,7 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* sch
         copy_all(v.next, v.clock, 4*v.lanes)
         if rebase:
             rebase_after(d[0], v, <floating>d.lr)
-    judge(&v.progress, v.losses, sample_weight(job, s), v.count, v.lanes)
+    judge(&v.progress, v.losses, sample_weight(job, s), v.lanes)
 
 
 # -- Samples ----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ SINGULAR = 1e-5  # pivot of a Cholesky factor, below which the system counts as 
 def descend(model, columns, penalty, least, is_quadratic=False):
     """Minimises the quadratic plus the penalty, until a round takes off less than `least` or little of the whole.
 
-    If the quadratic is the loss itself, only the former counts. Returns whether the minimum is reached.
+    If the quadratic is the loss itself, only the former counts where all weights are solved for together. Returns
+    whether the minimum is reached.
     """
     everything = np.arange(len(model.weights))
     total = model.sweep(everything)
@@ -34,12 +35,11 @@ def descend(model, columns, penalty, least, is_quadratic=False):
             if decrease <= ACCURACY**2 * total or decrease <= least:
                 break
         length = solve_together(model, columns, penalty)
-        goes_on = is_quadratic and length > 0
         decrease = model.sweep(everything)
         total += decrease
-        if decrease <= least and not (goes_on and length < 1):
+        if decrease <= least:
             return length == 1
-        if decrease <= ACCURACY * total and not goes_on:
+        if decrease <= ACCURACY * total and not (is_quadratic and length == 1):
             break
     return False
 

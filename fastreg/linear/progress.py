@@ -1,4 +1,10 @@
-"""Layer 5, the choice of a strength along a stream: all strengths learn in one pass, and predict before they learn."""
+"""Layer 5, the choice of a strength along a stream: all strengths learn in one pass, and predict before they learn.
+
+The standard error of the rule "1se" is that of the best mean loss. That of differences between strengths (paired) was
+rejected: weak strengths predict nearly alike, so that it is 1e-8 to 1e-4 where the other is 1e-3, and the rule chose
+as "min" does, or nearly. After 10⁶ samples with 15 of 32768 hashed features each, 60 of them informative, "min" kept 89
+weights with FTRL and 32723 with SGD, "1se" 42 and 3779, at a held-out loss 0.3 standard errors (of 10⁵ samples) larger.
+"""
 
 import os
 from contextlib import suppress

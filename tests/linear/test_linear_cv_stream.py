@@ -218,11 +218,11 @@ def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monke
     model, x, y = trained("squared_error")
     kind, original = type(model._progress.stream), type(model._progress.stream).standard_errors
 
-    def learning(self, reference=None):
+    def learning(self):
         if len(seen) < 9:
             seen.append(self)
             model.partial_fit(x[:1], y[:1])
-        return original(self, reference)
+        return original(self)
 
     seen = []
     monkeypatch.setattr(kind, "standard_errors", learning)
@@ -318,3 +318,18 @@ def test_samples_without_weight_change_nothing():
     model, x, y = trained("squared_error")
     before = model.coef_path_.tobytes()
     assert model.partial_fit(x, y, sample_weight=np.zeros(60)).coef_path_.tobytes() == before
+
+
+@pytest.mark.parametrize("name", ["y", "x"])
+def test_samples_that_are_left_out_are_not_judged(name):
+    x, y = data("squared_error", 60, 8)
+    wild = {"x": x.copy(), "y": y.copy()}
+    wild[name][50] = 1e60
+    model = choosing("squared_error").partial_fit(x[:40], y[:40])
+    with pytest.warns(UserWarning, match="1 of 20 samples were left out"):
+        model.partial_fit(wild["x"][40:], wild["y"][40:])
+    kept = np.delete(np.arange(60), 50)
+    other = choosing("squared_error").partial_fit(x[kept], y[kept])
+    assert model._progress.stream.counts == other._progress.stream.counts == (59, 59.0)
+    for attribute in ("progressive_loss_", "progressive_standard_error_", "alpha_"):
+        assert np.array_equal(getattr(model, attribute), getattr(other, attribute))
