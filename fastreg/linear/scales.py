@@ -2,18 +2,21 @@
 
 Sizes are means over the samples since their number last doubled: they follow a change of units, and forget. They change
 only where it doubles, since each change costs a pass over all weights. A sample far beyond them is left out: its
-gradient would end the learning of all weights that it meets. Nothing here depends on how a stream is split.
+gradient would end the learning of all weights that it meets. Where most are far, units have changed: until the number
+doubles once more, samples are learnt at the rates so far, with which the weights find their new size; at smaller ones,
+adaptive optimizers would not get there. Nothing here depends on how a stream is split.
 """
 
+from math import inf
 from typing import NamedTuple
 
 import numpy as np
 
 MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 until their number doubles
 GOLDEN = (1 + 5**0.5) / 2
-FEW = 16  # samples after which sizes are known well enough to leave something out
+FEW = 16  # samples after which sizes are known well enough to tell what is far from them
 ABSURD = 1e6  # times the size so far: a sample that is left out
-FAR = 1e3  # times the size so far: left out of the mean, unless most samples are: then units have changed
+FAR = 30  # times the size so far: left out of the mean, unless most sizes are: then units have changed
 LARGEST_LEVEL = 1e30
 UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
 
@@ -25,12 +28,22 @@ class Mean(NamedTuple):
     near: int = 0  # their number
     far: int = 0  # that of the others
     last: float = 0.0  # the mean when the number of samples last doubled; 0 before there is one
+    has_moved: bool = False  # whether most sizes before that were far: `last` waits, and no size is far from it
 
-    def add(self, sizes):
-        """With these sizes, in this order: they give the same bits however they are split."""
+    @property
+    def limit(self):
+        """Sizes beyond it are absurd."""
+        return inf if self.has_moved else ABSURD * self.last
+
+    def add(self, sizes, is_known):
+        """With these sizes, in this order: they give the same bits however they are split.
+
+        `is_known` says whether `last` is the mean of enough samples to tell what is far.
+        """
         if not len(sizes):
             return self
-        far = int(np.count_nonzero(sizes > FAR * self.last)) if self.last else 0
+        can_be_far = is_known and self.last and not self.has_moved
+        far = int(np.count_nonzero(sizes > FAR * self.last)) if can_be_far else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
         with np.errstate(over="ignore"):
             total = float(np.cumsum(np.concatenate([[self.total], usual]))[-1])
@@ -39,7 +52,7 @@ class Mean(NamedTuple):
     def start_again(self):
         """After the number of samples has doubled."""
         if self.far > self.near:
-            return Mean(last=FAR * self.last)
+            return Mean(last=self.last, has_moved=True)
         return Mean(last=self.total / self.near if self.near else self.last)
 
 
@@ -86,15 +99,18 @@ def follow(sizes, samples, order, distances):
     used, start, absurd = [(0, sizes)], 0, []
     for end in sorted(ends):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
-        if seen + start >= FEW:
-            if sizes.of_samples.last and samples.largest > ABSURD * sizes.scale:
-                absurd.append(start + np.flatnonzero(samples.exceed(order[part], ABSURD * sizes.scale)))
+        is_known = seen + start >= FEW
+        if is_known:
+            limit = sizes.of_samples.limit
+            if limit and samples.largest > limit:
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], limit)))
             if distances is not None:
-                absurd.append(start + np.flatnonzero(distances[part] > ABSURD * sizes.level))
+                limit = max(sizes.of_targets.limit, ABSURD)
+                absurd.append(start + np.flatnonzero(distances[part] > limit))
         places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
-        x = sizes.of_samples.add(own[own > 0])  # an empty sample has no size
-        y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part])
+        x = sizes.of_samples.add(own[own > 0], is_known)  # an empty sample has no size
+        y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part], is_known)
         x = x.start_again() if has_doubled or not x.last else x
         y = y.start_again() if has_doubled else y
         sizes = sizes._replace(seen=seen + end + 1, of_samples=x, of_targets=y)

@@ -254,3 +254,40 @@ def test_duplicates_with_an_infinite_sum_are_refused():
     with pytest.raises(ValueError, match="Input X contains infinity"):
         model.partial_fit(sparse.csr_array((values, columns, starts), (2, 6)), y[:2])
     assert bits(model) == before
+
+
+@ignore_left_out
+@optimizers
+@pytest.mark.parametrize("factor", [1e7, 1e12])
+@pytest.mark.parametrize("which", ["features", "targets"])
+def test_a_stream_goes_on_after_a_change_of_units(optimizer, factor, which):
+    """It leaves samples out until their number doubles, then learns from them at the rates so far."""
+    x, y = linear(9000)
+    changed = x if which == "features" else y
+    changed[2000:] *= factor
+    model = make("squared_error", optimizer, alpha=1e-8).partial_fit(x, y)
+    assert relative_error(model, x[2000:], y[2000:]) < 0.2
+    assert 2000 < 9000 - model._stream.completed <= 2096  # those from 2000 to 4095, but for some small targets
+    assert model._stream.sizes.scale == pytest.approx(factor if which == "features" else 1, rel=0.3)
+
+
+def test_sizes_of_the_first_samples_are_all_counted():
+    """A small first one does not make the others far."""
+    x, y = linear(8)
+    x[0] *= 1e-9
+    model = make("squared_error")
+    for start, stop, size in ((0, 1, 1e-9), (1, 2, 1), (2, 4, 1), (4, 8, 1)):
+        model.partial_fit(x[start:stop], y[start:stop])
+        assert model._stream.sizes.scale == pytest.approx(size, rel=0.9)
+
+
+@ignore_left_out
+@optimizers
+@pytest.mark.parametrize("features", [slice(None), [0]], ids=["all", "one"])
+def test_the_weights_follow_a_change_of_units(optimizer, features):
+    x, y = linear(3000)
+    x[1500:, features] *= 1000
+    model = make("squared_error", optimizer, alpha=1e-12).partial_fit(x, y)
+    for _ in range(3):
+        model.partial_fit(x[1500:], y[1500:])
+    assert relative_error(model, x[1500:], y[1500:]) < 0.1
