@@ -282,12 +282,13 @@ def test_sizes_of_the_first_samples_are_all_counted():
 
 
 @ignore_left_out
+@pytest.mark.filterwarnings("ignore:X. features .* differ in size:UserWarning")
 @optimizers
 @pytest.mark.parametrize("features", [slice(None), [0]], ids=["all", "one"])
 def test_the_weights_follow_a_change_of_units(optimizer, features):
     x, y = linear(3000)
     x[1500:, features] *= 1000
     model = make("squared_error", optimizer, alpha=1e-12).partial_fit(x, y)
-    for _ in range(3):
+    for _ in range(4):
         model.partial_fit(x[1500:], y[1500:])
-    assert relative_error(model, x[1500:], y[1500:]) < 0.1
+    assert relative_error(model, x[1500:], y[1500:]) < 0.2
