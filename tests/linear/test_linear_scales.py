@@ -256,3 +256,11 @@ def test_sizes_of_the_first_samples_are_all_counted():
     for start, stop, size in ((0, 1, 1e-9), (1, 2, 1), (2, 4, 1), (4, 8, 1)):
         model.partial_fit(x[start:stop], y[start:stop])
         assert model._stream.sizes.scale == pytest.approx(size, rel=0.9)
+
+
+@pytest.mark.parametrize(("alpha", "unit"), [(1e-300, 1e15), (1e300, 1e-15)])
+def test_sgd_with_strengths_that_no_number_holds_for_features_of_size_1(alpha, unit):
+    x, y = linear(200)
+    with np.errstate(all="raise", under="ignore"):
+        model = make("log_loss", "sgd", alpha=alpha).partial_fit(unit * x, y > 3, classes=[False, True])
+    assert np.isfinite(model.coef_).all()
