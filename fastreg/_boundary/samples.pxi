@@ -144,15 +144,18 @@ def largest_magnitude(ndarray x):
     cdef bint single = dtype_of(x) == FLOAT32
     cdef Py_ssize_t n = PyArray_SIZE(x)
     cdef const void* data = pointer_to(x, NPY_FLOAT if single else NPY_DOUBLE, n, "X")
-    cdef uint32_t narrow
-    cdef uint64_t wide
-    if single:
-        with nogil:
-            narrow = largest_bits(<const uint32_t*>data, n, <uint32_t>0x7FFFFFFF)
-        return float(np.array(narrow, np.uint32).view(np.float32))
+    cdef uint32_t narrow = 0
+    cdef uint64_t wide = 0
+    cdef float largest_float
+    cdef double largest
     with nogil:
-        wide = largest_bits(<const uint64_t*>data, n, <uint64_t>0x7FFFFFFFFFFFFFFF)
-    return float(np.array(wide, np.uint64).view(np.float64))
+        if single:
+            narrow = largest_bits(<const uint32_t*>data, n, <uint32_t>0x7FFFFFFF)
+        else:
+            wide = largest_bits(<const uint64_t*>data, n, <uint64_t>0x7FFFFFFFFFFFFFFF)
+    memcpy(&largest_float, &narrow, sizeof(float))
+    memcpy(&largest, &wide, sizeof(double))
+    return largest_float if single else largest
 
 
 cdef bits largest_bits(const bits* x, Py_ssize_t n, bits magnitude) noexcept nogil:

@@ -55,7 +55,7 @@ cdef class StrengthLearner(BaseLearner):
     cdef ndarray table     # l1 and l2 by lane
     cdef ndarray last      # and those of the last step, in the dtype of the weights, with two more numbers
     cdef ndarray clocks    # eight numbers for each lane
-    cdef ndarray progress  # means, firsts and seconds, then two errors for each lane
+    cdef ndarray progress  # means, firsts and seconds by lane
 
     def __cinit__(self, ndarray records, object direction, list intercept, ndarray strengths, double low,
                   ndarray factors=None):
@@ -90,7 +90,7 @@ cdef class StrengthLearner(BaseLearner):
         self.clocks = np.zeros((8, lanes))
         self.clocks[:2] = 1
         self.v.clock, self.v.next = <double*>PyArray_DATA(self.clocks), <double*>PyArray_DATA(self.clocks) + 4*lanes
-        self.progress = np.zeros((lanes + 5, lanes + 1))
+        self.progress = np.zeros((3, lanes))
         self.point_progress()
         self.set_factors(factors)
 
@@ -111,8 +111,7 @@ cdef class StrengthLearner(BaseLearner):
     cdef void point_progress(self) noexcept:
         cdef double* start = <double*>PyArray_DATA(self.progress)
         cdef Py_ssize_t lanes = self.v.lanes
-        self.v.progress.means, self.v.progress.firsts = start, start + (lanes + 1)
-        self.v.progress.errors, self.v.progress.seconds = start + 2*(lanes + 1), start + 4*(lanes + 1)
+        self.v.progress.means, self.v.progress.firsts, self.v.progress.seconds = start, start + lanes, start + 2*lanes
 
     cdef void set_factors(self, ndarray factors) noexcept:
         self.factors = factors
@@ -149,7 +148,7 @@ cdef class StrengthLearner(BaseLearner):
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(max(1, samples.longest)*size if self.v.t.direction == FTRL_PROXIMAL else 0, slopes.dtype)
+            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
@@ -170,21 +169,28 @@ cdef class StrengthLearner(BaseLearner):
             self.section.end()
         return totals[:self.v.count]
 
+    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
+        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
+        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
+        if self.v.t.direction != FTRL_PROXIMAL:
+            return 0
+        elif not dense:
+            return max(1, longest)*size
+        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
+
     # -- Reading ------------------------------------------------------------------------------------------------------
 
     def judged(self):
-        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means
-        by strength, and squares by pair of strengths; the last row of these has none to pair with.
+        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means and
+        squares by strength.
         """
-        cdef Py_ssize_t lanes = self.v.lanes
         self.section.lock(False)
         try:
             numbers = self.v.progress.count, self.v.progress.weight, self.v.progress.squares
             progress = self.progress.copy()
         finally:
             self.section.unlock()
-        seconds = progress.reshape(-1)[4*(lanes + 1):][:(lanes + 1)*lanes].reshape(lanes + 1, lanes)
-        return numbers, progress[0, :self.v.count], seconds[[*range(self.v.count), lanes], :self.v.count]
+        return numbers, progress[0, :self.v.count], progress[2, :self.v.count]
 
     def nonzeros(self):
         """The number of weights that are not zero, by strength."""

@@ -63,9 +63,9 @@ cdef inline double largest_rate(const Schedule* schedule, Learning* job, const f
 cdef inline double loss_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
     """The derivative of a sample's loss by the margin; the loss is added to the total."""
     cdef Loss f = job.loss
-    if f.code == LOG_LOSS:  # in a branch of its own, expm1 is computed once: 10 % of an epoch over short samples
-        job.total += weight*loss(&f, margin, y)
-        return weight*slope(&f, margin, y)
+    if f.code == LOG_LOSS:  # inline, so that the exponential is computed once
+        job.total += weight*log_loss(y*margin)
+        return weight*(y*log_loss_slope(y*margin))
     job.total += weight*loss(&f, margin, y)
     return weight*slope(&f, margin, y)
 

@@ -97,28 +97,25 @@ cdef void rebase_after(Plain d, Columns* v, floating lr) noexcept nogil:
             flush_strength(d, v, s, lr)
 
 
-cdef inline bint prepare_strengths(Lazy* d, Columns* v, double lr, bint unstamped, floating zero) noexcept nogil:
-    """Sets the learning rate of a step; whether clocks may have to start again after it.
-
-    `unstamped` says that all rows are up to date, whatever their stamps are.
-    """
-    d.lr = lr
+cdef inline bint prepare_strengths(Lazy* d, Columns* v, const Batch* batch, const Schedule* schedule, Learning* job,
+                                   Py_ssize_t s, floating zero) noexcept nogil:
+    """Sets the learning rate of step s; whether clocks may have to start again after it."""
+    cdef const floating* data = <const floating*>batch.data
+    cdef Py_ssize_t start = batch.starts[job.order[s]], n = batch.starts[job.order[s] + 1] - start
+    d.lr = min(schedule.lr[s*schedule.stride], largest_rate(schedule, job, data + start, n, s))
     if Lazy is Adagrad:
         if v.t.steps > 0 and d.lr != v.t.d.plain.lr:
-            if unstamped:
-                stamp_rows(d, v, <const floating*>v.t.w)
             flush_strengths(d[0], v, zero)
     elif Lazy is Plain:
-        set_shrinkages(v, <floating>lr)
-        if tick_strengths(v, 0, v.lanes, <floating>lr):
-            if unstamped:
-                stamp_rows(d, v, <const floating*>v.t.w)
-            rebase_strengths(d[0], v, <floating>lr)
+        set_shrinkages(v, <floating>d.lr)
+        if tick_strengths(v, 0, v.lanes, <floating>d.lr):
+            rebase_strengths(d[0], v, <floating>d.lr)
             return True
     return False
 
 
-cdef inline void set_shrinkages(Columns* v, floating lr) noexcept nogil:
+cdef void set_shrinkages(Columns* v, floating lr) noexcept nogil:
+    """Not inline: gcc calls tick_strengths after a loop in AVX with no vzeroupper, and log1p takes four times as long."""
     cdef const floating* l1 = <const floating*>v.last_l1
     cdef const floating* l2 = <const floating*>v.last_l2
     cdef floating* threshold = <floating*>v.threshold
@@ -130,51 +127,71 @@ cdef inline void set_shrinkages(Columns* v, floating lr) noexcept nogil:
         threshold[c], shrinkage[c] = l1_threshold(&p, lr, <floating>1), l2_shrinkage(&p, lr, <floating>1)
 
 
-cdef inline void finish_strengths(const Lazy* d, Columns* v, double factor, bint rebase, bint unstamped,
-                                  floating zero) noexcept nogil:
-    """The step has been made."""
+cdef inline void set_totals(const Columns* v, double factor, floating zero) noexcept nogil:
+    """The strengths of FTRL's weights after a step."""
     cdef floating* l1 = <floating*>v.last_l1
     cdef floating* l2 = <floating*>v.last_l2
     cdef Py_ssize_t s
+    for s in range(v.lanes):
+        l1[s], l2[s] = <floating>(v.l1[s]*factor), <floating>(v.l2[s]*factor)
+
+
+cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* schedule, Learning* job, Py_ssize_t s,
+                                  bint rebase, floating zero) noexcept nogil:
+    """Step s of the weights has been made: what else belongs to it."""
+    if job.intercept != NULL:
+        learn_intercept(d[0], schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
     v.t.steps += 1
     v.t.d.plain.lr = d.lr
     if Lazy is FTRL:
-        for s in range(v.lanes):
-            l1[s], l2[s] = <floating>(v.l1[s]*factor), <floating>(v.l2[s]*factor)
+        set_totals(v, schedule.l1[s*schedule.stride], zero)
     elif Lazy is Plain:
         copy_all(v.next, v.clock, 4*v.lanes)
         if rebase:
-            if unstamped:
-                stamp_rows(d, v, <const floating*>v.t.w)
             rebase_after(d[0], v, <floating>d.lr)
+    judge(&v.progress, v.losses, sample_weight(job, s), v.lanes)
 
 
 # -- Samples ----------------------------------------------------------------------------------------------------------
 
-cdef inline void add_multiples(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
+cdef void add_to_margins(const Columns* v, const Learning* job, Py_ssize_t r, floating zero) noexcept nogil:
+    """Adds what comes from no weight of sample r, as first_margin; the last argument only says the dtype."""
+    cdef const floating* intercept = <const floating*>job.intercept
+    cdef double margin = job.center if job.offsets == NULL else job.center + job.offsets[r]
+    cdef double* margins = v.sums
+    cdef Py_ssize_t c
+    if intercept == NULL:
+        for c in range(v.t.width*v.lanes):
+            margins[c] = margin + margins[c]
+    else:
+        for c in range(v.t.width*v.lanes):
+            margins[c] = (margin + <double>intercept[c]) + margins[c]
+
+
+cdef void log_loss_slopes(double* margins, Py_ssize_t n, double y, double weight, double* losses,
+                          floating* slopes) noexcept nogil:
+    """The losses and slopes of loss_slope in a vectorised loop."""
     cdef Py_ssize_t c
     for c in range(n):
-        sums[c] += x*<double>w[c]
-
-
-cdef inline double margin_of(const Columns* v, const Learning* job, Py_ssize_t s, Py_ssize_t c,
-                             floating zero) noexcept nogil:
-    """From the sums of products; the last argument only says the dtype."""
-    return first_margin(job, job.order[s], c, zero) + sum_of_lanes(v.sums + c, v.t.width*v.lanes)
+        losses[c] = weight*log_loss(y*margins[c])
+        slopes[c] = <floating>(weight*(y*log_loss_slope(y*margins[c])))
 
 
 cdef inline void slopes_of_vector(const Columns* v, Learning* job, double lr, Py_ssize_t s,
                                   floating* slopes) noexcept nogil:
     """Losses and slopes where there is one column."""
-    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), margin, total = job.total
+    cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), total = job.total
     cdef Py_ssize_t c
+    if job.loss.code == LOG_LOSS:
+        log_loss_slopes(v.sums, v.count, y, weight, v.losses, slopes)
+    else:
+        for c in range(v.count):
+            job.total = 0
+            slopes[c] = rounded_slope(job, limited_slope(job, &v.t, v.sums[c], y, weight, lr), slopes[c])
+            v.losses[c] = job.total
+        job.total = total
     for c in range(v.count):
-        margin = margin_of(v, job, s, c, slopes[c])
-        job.total = 0
-        slopes[c] = rounded_slope(job, limited_slope(job, &v.t, margin, y, weight, lr), slopes[c])
-        v.losses[c] = job.total
-        v.totals[c] += job.total
-    job.total = total
+        v.totals[c] += v.losses[c]
 
 
 cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s, floating* slopes) noexcept nogil:
@@ -184,7 +201,7 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
     for c in range(v.count):
         v.losses[c] = 0
         for k in range(v.t.width):
-            job.margins[k] = margin_of(v, job, s, k*v.lanes + c, slopes[c])
+            job.margins[k] = v.sums[k*v.lanes + c]
         if job.loss.code == MULTINOMIAL:
             shift = log_sum_exp(job.margins, v.t.width)
         for k in range(v.t.width):
@@ -195,45 +212,37 @@ cdef inline void slopes_of_matrix(const Columns* v, Learning* job, Py_ssize_t s,
     job.total = total
 
 
-cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const floating* w) noexcept nogil:
-    """Adds x times the weights of a row to the j-th of MARGIN_LANES sums, as add_products does."""
-    cdef double* sums = v.sums + j*v.t.width*v.lanes
-    cdef Py_ssize_t first, last, k
-    for k in range(v.t.width):
-        active_range(w, v.lanes, &first, &last)
-        add_multiples(sums + first, x, w + first, last - first)
-        sums, w = sums + v.lanes, w + v.lanes
+cdef inline void fill_strength_slopes(const Columns* v, Learning* job, double lr, Py_ssize_t s,
+                                      floating* slopes) noexcept nogil:
+    add_to_margins(v, job, job.order[s], slopes[0])
+    if v.t.width == 1:
+        slopes_of_vector(v, job, lr, s, slopes)
+    else:
+        slopes_of_matrix(v, job, s, slopes)
 
 
 cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const Indices* indices, const floating* x,
-                              Py_ssize_t n, Py_ssize_t s, bint all_rows) noexcept nogil:
-    """Step s of all strengths; FTRL's weights are in the tile from the margins to the step.
-
-    With `all_rows`, each step is one of all rows: nothing is pending after the first, and stamps wait until the end.
-    """
+                              Py_ssize_t n, Py_ssize_t s) noexcept nogil:
+    """Step s of all strengths; FTRL's weights are in the tile from the margins to the step."""
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w = <floating*>job.tile
     cdef Py_ssize_t size = v.t.width*v.lanes, k, i
-    cdef bint waits = all_rows and s > 0
     cdef Lazy last = d[0]
     last.lr = v.t.d.plain.lr
     memset(v.sums, 0, MARGIN_LANES*size*sizeof(double))
     for k in range(n):
-        if not all_rows and k + ROWS_AHEAD < n:
+        if k + ROWS_AHEAD < n:
             prefetch_record(v, row_at(indices, k + ROWS_AHEAD))
         i = row_at(indices, k)
         w = <floating*>job.tile + k*size if Lazy is FTRL else <floating*>v.t.w + i*v.t.pitch
-        if Lazy is FTRL or not waits:
-            catch_up_strengths(&last, v, i, w)
+        catch_up_strengths(&last, v, i, w)
         add_margins(v, k % MARGIN_LANES, <double>x[k], w)
-    if v.t.width == 1:
-        slopes_of_vector(v, job, d.lr, s, slopes)
-    else:
-        slopes_of_matrix(v, job, s, slopes)
+    close_sums(v)
+    fill_strength_slopes(v, job, d.lr, s, slopes)
     for k in range(n):
         i = row_at(indices, k)
         step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes)
-        if Lazy is not FTRL and not all_rows:
+        if Lazy is not FTRL:
             stamp_row(d, v, v.next, v.t.steps + 1, i, <const floating*>v.t.w + i*v.t.pitch)
 
 
@@ -249,30 +258,37 @@ cdef void reanchor_strengths(FTRL d, Columns* v, double lr, floating* w) noexcep
     v.t.d.plain.lr = lr
 
 
+cdef inline Py_ssize_t dense_stop(const Rows* t, const Batch* batch, const Schedule* schedule, const Learning* job,
+                                  Py_ssize_t first) noexcept nogil:
+    """Where the dense samples that are learned together end: z of FTRL is not built anew between them."""
+    cdef Py_ssize_t s = first
+    while batch.shared and s < job.count and not (
+            t.direction == FTRL_PROXIMAL and job.intercept_rates != NULL
+            and schedule.lr[s*schedule.stride] != schedule.lr[first*schedule.stride]):
+        s += 1
+    return s
+
+
 cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule* schedule, Learning* job,
                           floating zero) noexcept nogil:
     """`learn` for all strengths; the schedule has no strengths, but what they are multiplied by."""
     cdef const floating* data = <const floating*>batch.data
     cdef Indices indices
-    cdef double lr
-    cdef bint rebase, all_rows = batch.shared
-    cdef Py_ssize_t s, r, n
-    for s in range(job.count):
-        r = job.order[s]
-        if s + 2 < job.count:
-            prefetch_sample(batch, job.order[s + 2], data)
-        n = batch.starts[r + 1] - batch.starts[r]
-        indices = batch.indices if all_rows else indices_from(&batch.indices, batch.starts[r])
+    cdef bint rebase
+    cdef Py_ssize_t s = 0, stop, start
+    while s < job.count:
         if Lazy is FTRL:
             if must_reanchor(&v.t, job, schedule.lr[s*schedule.stride]):
                 reanchor_strengths(d, v, schedule.lr[s*schedule.stride], <floating*>job.tile)
-        lr = largest_rate(schedule, job, data + batch.starts[r], n, s)
-        lr = min(schedule.lr[s*schedule.stride], lr)
-        rebase = prepare_strengths(&d, v, lr, all_rows and s > 0, zero)
-        learn_sample(&d, v, job, &indices, data + batch.starts[r], n, s, all_rows)
-        if job.intercept != NULL:
-            learn_intercept(d, schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
-        finish_strengths(&d, v, schedule.l1[s*schedule.stride], rebase, all_rows, zero)
-        judge(&v.progress, v.losses, sample_weight(job, s), v.count, v.lanes)
-    if all_rows and job.count > 0:
-        stamp_rows(&d, v, <const floating*>v.t.w)
+        stop = dense_stop(&v.t, batch, schedule, job, s)
+        if stop > s:
+            learn_dense_strengths(d, v, batch, schedule, job, s, stop, zero)
+            s = stop
+            continue
+        if s + 2 < job.count:
+            prefetch_sample(batch, job.order[s + 2], data)
+        start, indices = batch.starts[job.order[s]], indices_from(&batch.indices, batch.starts[job.order[s]])
+        rebase = prepare_strengths(&d, v, batch, schedule, job, s, zero)
+        learn_sample(&d, v, job, &indices, data + start, batch.starts[job.order[s] + 1] - start, s)
+        finish_strengths(&d, v, schedule, job, s, rebase, zero)
+        s += 1

@@ -7,7 +7,7 @@
 
 cdef enum:
     ROWS_AHEAD = 3  # records that are prefetched: each is several cache lines
-    MOST = 64       # strengths of Adagrad that are brought up to date together
+    MOST = 64       # strengths that are worked on together, with local arrays; a multiple of VECTOR
 
 
 cdef inline void prefetch_record(const Columns* v, Py_ssize_t i) noexcept nogil:
@@ -79,30 +79,32 @@ cdef inline void copy_all(const floating* there, floating* here, Py_ssize_t n) n
 
 cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const floating* l2, floating f, long long steps,
                                   Py_ssize_t n, floating* w, const floating* a) noexcept nogil:
-    """catch_up of n weights, at most MOST, that have missed the same steps: their digits are those of all of them."""
+    """catch_up of n weights, at most MOST, that have missed the same steps: their digits are those of all of them.
+
+    Weights that surely end at zero come first: what is left are often a few of the weakest strengths.
+    """
     cdef double[MOST] shrinkage, threshold, power, sum, a_power, a_sum
     cdef Missed since
     cdef ElasticNet p
-    cdef int open = 0, odd
     cdef long long left = steps
-    cdef Py_ssize_t c
+    cdef Py_ssize_t first, last, c
     for c in range(n):
         p = ElasticNet(l1[c], l2[c])
         step_without_gradient(d, &p, a[c], f, &shrinkage[c], &threshold[c])
     for c in range(n):
+        w[c] = w[c]*0 + 0 if ends_at_zero(w[c], threshold[c], steps) else w[c]
+    active_range(w, n, &first, &last)
+    for c in range(first, last):
         power[c], sum[c], a_power[c], a_sum[c] = 1, 0, shrinkage[c], 1
-        open |= not ends_at_zero(w[c], threshold[c], steps)
-    while left > 0 and open:
+    while left > 0 and first < last:
         if left & 1:
-            for c in range(n):
+            for c in range(first, last):
                 next_digit(1, shrinkage[c], &power[c], &sum[c], &a_power[c], &a_sum[c])
         else:
-            for c in range(n):
+            for c in range(first, last):
                 next_digit(0, shrinkage[c], &power[c], &sum[c], &a_power[c], &a_sum[c])
         left >>= 1
-    for c in range(n):
-        if ends_at_zero(w[c], threshold[c], steps):
-            power[c] = sum[c] = 0
+    for c in range(first, last):
         since = repeated(power[c], sum[c], shrinkage[c], threshold[c], steps)
         w[c] = apply_missed(&since, w[c])
 

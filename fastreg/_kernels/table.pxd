@@ -203,8 +203,7 @@ cdef enum:
 cdef struct Progress:  # progressive validation: each strength predicts a sample before it learns it
     double* means              # by strength, of the losses
     double* firsts             # and what standard_errors needs, see progressive.pxi
-    double* seconds            # by pair of strengths
-    double* errors             # two numbers for each strength, to work with
+    double* seconds
     double weight              # the sum of the weights of the samples, and of their squares
     double squares
     double first               # the weight of the first sample, as long as all have the same, then NaN

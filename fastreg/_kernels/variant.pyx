@@ -21,7 +21,8 @@ from fastreg.groups cimport (
     metric, MOST_ITERATIONS, multiplied, shrunk,
 )
 from fastreg.losses cimport (
-    GAMMA, largest_curvature, LOG_LOSS, log_sum_exp, Loss, loss, MULTINOMIAL, POISSON, raised, slope,
+    GAMMA, largest_curvature, LOG_LOSS, log_loss, log_loss_slope, log_sum_exp, Loss, loss, MULTINOMIAL, POISSON, raised,
+    slope,
 )
 from fastreg.rules cimport *
 
@@ -44,6 +45,7 @@ include "descent.pxi"
 include "progressive.pxi"
 include "strength_rows.pxi"
 include "linear_strengths.pxi"
+include "strength_dense.pxi"
 include "strength_types.pxi"
 
 cdef Kernels table = Kernels(

@@ -1,6 +1,7 @@
 """Layer 5, training and fitted attributes of the two estimators."""
 
 import time
+from math import isfinite
 from numbers import Real
 
 import numpy as np
@@ -15,12 +16,14 @@ from fastreg.linear.fitting import DivergenceError, Fitting
 from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
-from fastreg.linear.scales import ABSURD
+from fastreg.linear.scales import ABSURD, unevenness
 from fastreg.linear.stream import Samples, Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.notices import warn
 from fastreg.optimizers.reports import Report, row
 from fastreg.reference.losses import LOG_LINK
+
+LOOKED_AT = 64  # sample of a stream at which the sizes of features are compared
 
 
 class StreamingBase(Results, Fitting):
@@ -121,27 +124,39 @@ class StreamingBase(Results, Fitting):
             self._check_same(self._stream)
         samples = self._samples(x, offsets)
         order, weights = stream_order(len(samples), weights)
-        left_out = []
+        left_out, seen = [], self._stream.sizes.seen
         loss = self._learn(samples, order, targets, weights, self._task(), private=first, left_out=left_out)
-        self._tell_left_out(left_out, len(order))
+        self._tell_sizes(x, seen, len(order), left_out)
         if self.verbose:
             self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
 
     def _samples(self, x, offsets):
         """The samples of a batch; they are finite. (One pass over the values: `follow` needs the largest one.)"""
         samples = Samples(x, offsets)
-        if not np.isfinite(samples.largest):
+        if not isfinite(samples.largest):
             assert_all_finite(samples.data, input_name="X", estimator_name=type(self).__name__)
         return samples
 
     def _tell_left_out(self, left_out, count):
-        """Warn of samples that were not learnt; the weights have changed by then."""
+        """Warn of samples that were not learnt."""
         if left_out:
             warn(
                 f"X, y: {sum(left_out)} of {count} samples were left out, with a feature or target beyond {ABSURD:g}"
                 " times the usual size; to learn from them, scale the data or set eta0",
                 UserWarning,
             )
+
+    def _tell_sizes(self, x, seen, count, left_out):
+        """Warn of samples that were left out, and once of features of different size; the step is complete."""
+        self._tell_left_out(left_out, count)
+        if self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x):
+            uneven = unevenness(x[-LOOKED_AT:]) if len(x) > 1 else None
+            if uneven:
+                warn(
+                    f"X: {uneven}, and a stream has one learning rate for all features: some hardly learn; scale them"
+                    " (StandardScaler), or use fit, which ends at the minimum",
+                    UserWarning,
+                )
 
     def _check_same(self, stream):
         """Check the parameters that the first call of partial_fit has settled."""

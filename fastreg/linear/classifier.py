@@ -56,17 +56,16 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
     learning_rate : {"auto", "optimal", "invscaling", "constant"} or callable, default "auto"
         For ``optimizer="sgd"``, where t is the number of samples so far: "optimal" is 1/(alpha·t + 1/eta0),
         "invscaling" is eta0/(t + 1)^power_t, a callable is called with t. "auto" is "optimal" with a limit: no step
-        goes beyond the minimum of the loss of its own sample, except with ``loss="hinge"``; and without `eta0`, the
-        rates are those for features divided by their size (see `eta0`), and the intercept, which is not penalised, has
-        at least the first rate divided by √(t + 1). The other optimizers adapt their step sizes; for them, only "auto"
-        and "constant" are allowed, and mean the same.
+        goes beyond the minimum of the loss of its own sample, except with ``loss="hinge"``; without `eta0`, rates are
+        those for features divided by their size (see `eta0`), and the intercept, not penalised, has at least the first
+        rate / √(t + 1). The other optimizers adapt their step sizes; "auto" and "constant" then mean the same.
     eta0 : float, optional
         The initial learning rate. The default is 0.01 for "sgd"; with "optimal", it is L. Bottou's heuristic. For
         "ftrl" and "adagrad", it is 1/4 divided by the mean size of samples, where the size of a sample is the root mean
         square of its non-zero features. The mean is that of the samples since their number last doubled; no weight
-        moves where it changes. It knows one size for all features: scale them (`StandardScaler`) if they differ by
-        more than a factor of 10. With a default rate, samples with a feature a million times larger than that size are
-        left out with a warning, from the 17th sample on: they would end the learning of all weights.
+        moves where it changes. It is one size for all features: scale them (`StandardScaler`) if theirs differ by more
+        than a factor of 10. By default, samples with a feature a million times larger are left out with a warning,
+        from the 17th sample on: they would end the learning of all weights.
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True

@@ -176,7 +176,7 @@ class StreamingClassifierCV(ChosenStrength, StreamingClassifier):
         for code, label in zip(codes, self.classes_):
             if not part.weights[part.targets == code].any():
                 raise ValueError(
-                    f"cv: expected samples of each class with a positive weight {where}, got none of class {label!r};"
+                    f"cv: expected samples of each class with a positive weight{where}, got none of class {label!r};"
                     " give other folds, or fewer"
                 )
 

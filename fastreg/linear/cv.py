@@ -168,12 +168,12 @@ class ChosenStrength:
         if len(order):
             self._check_losses(stream, order, targets, weights, task)
         # a new stream can be interrupted: it is discarded then
-        private = self._progress is None
+        private, seen = self._progress is None, stream.sizes.seen
         totals = stream.learn(samples, order, targets, weights, task, private=private, left_out=left_out)
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
-        self._tell_left_out(left_out, len(order))
+        self._tell_sizes(x, seen, len(order), left_out)
         if self.verbose:
             loss = np.nanmin(totals) / max(1, len(order))
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)

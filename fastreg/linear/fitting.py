@@ -136,7 +136,7 @@ class Fitting(Parameters):
         stream = self._stream
         if not self._is_finite():
             stream = self._stream = self._new_stream(x, stream.shape[1])
-        objective = self._objective(x, targets, shares, offsets, self._strengths(stream))
+        objective = self._objective(x, targets, shares, offsets, self._strengths(stream), self.fit_intercept)
         w, b = stream.coef().T.astype(float), stream.intercept().astype(float)
         reference, constant = self._best_constant(objective, constants)
         if reference < objective(w, b):
@@ -158,14 +158,14 @@ class Fitting(Parameters):
             self._warn(f"max_iter: the objective was still falling after {self.max_iter} iterations; increase max_iter")
         self._place(w, b, self.max_iter - left)
 
-    def _objective(self, x, targets, shares, offsets, strengths):
+    def _objective(self, x, targets, shares, offsets, strengths, has_intercept):
         """The Objective of samples, whose weights `shares` add up to 1."""
         factors = self._stream.factors_of(self.penalty_factor).array
         low = 0.0 if self.positive else -inf
         penalty = Penalty(*strengths, None if factors is None else factors.astype(float), low)
         name, parameter = self._loss_of_margins()
         loss = list(LOSSES).index(name), parameter
-        return Objective(x, targets, shares, offsets, loss, penalty, self.fit_intercept)
+        return Objective(x, targets, shares, offsets, loss, penalty, has_intercept)
 
     def _best_constant(self, objective, constants):
         """The objective of the best of these intercepts without features, and that intercept."""

@@ -4,6 +4,7 @@ The folds are made once, so that all strengths are compared on the same samples.
 see paths.py.
 """
 
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +12,9 @@ from sklearn.model_selection import check_cv
 
 from fastreg._boundary.linear import mean_loss
 from fastreg.linear.choice import choice_of, weights_of
+from fastreg.linear.gram import Reduced, moments_of_folds, pays, reduced
 from fastreg.linear.labels import short
-from fastreg.linear.newton import products
+from fastreg.linear.newton import Objective, products
 from fastreg.linear.paths import Path, Solution, feature_sizes, gradient, null_model
 from fastreg.path import alpha_max, grid
 from fastreg.reference.losses import LOSSES
@@ -35,6 +37,17 @@ class Part(NamedTuple):
         """These samples alone."""
         offsets = None if self.offsets is None else self.offsets[rows]
         return Part(self.x[rows], self.targets[rows], self.weights[rows], offsets)
+
+
+class Problem(NamedTuple):
+    """The arguments of a Path through the solutions for some samples."""
+
+    objective: Objective
+    start: Solution
+    reference: float
+    widths: list
+    tol: float
+    samples: Reduced | None = None  # what the objective is of, if not of the samples themselves
 
 
 def rows_of(given, count):
@@ -78,27 +91,52 @@ class Search:
         self.code = list(LOSSES).index(name)
         self.unfinished = 0  # strengths at which a path has stopped at max_iter
 
-    def problem(self, part, where="", accuracy=1.0):
-        """The arguments of a Path through the solutions for these samples, with this times the tolerance of `fit`."""
-        model = self.model
-        model._check_some_weight(part.weights, where)
-        constants = model._constants(*part[1:], self.columns)
-        objective = model._objective(*part[:2], part.weights / part.weights.sum(), part.offsets, (0.0, 0.0, 0.0))
+    def problem(self, part, accuracy=1.0, samples=None):
+        """The Problem of these samples, with this times the tolerance of `fit`; they may stand in for others."""
+        model, has_intercept = self.model, self.model.fit_intercept and samples is None
+        constants = model._constants(*part[1:], self.columns) if has_intercept else [np.zeros(self.columns)]
+        shares = part.weights / part.weights.sum()
+        objective = model._objective(*part[:2], shares, part.offsets, (0.0, 0.0, 0.0), has_intercept)
         reference, constant = model._best_constant(objective, constants)
         widths, tol = model._widths(reference)
         if not widths:  # a loss with a corner that a constant makes zero: no strength has anything to add
             zeros = np.zeros((objective.x.shape[1], len(constant)))
-            return objective, Solution(zeros, constant, 0, True), reference, widths, tol
+            return Problem(objective, Solution(zeros, constant, 0, True), reference, widths, tol)
         tol *= accuracy if len(widths) == 1 else 1  # that of losses with corners is rough as it is
         smooth = objective.smoothed(widths[-1])
-        return smooth, null_model(smooth, constant, reference, tol, model.max_iter), reference, widths, tol
+        start = null_model(smooth, constant, reference, tol, model.max_iter)
+        return Problem(smooth, start, reference, widths, tol, samples)
+
+    def moments(self, folds):
+        """The Moments of all samples, and of each training part; None where they do not help."""
+        if self.model._loss_of_margins()[0] == "squared_error" and pays(self.whole.x, folds):
+            return moments_of_folds(self.whole, folds, self.model.fit_intercept)
+        return None, repeat(None)
+
+    def reduced_problem(self, moments, accuracy=1.0):
+        """The Problem of samples with these Moments; None if there is none."""
+        samples = None if moments is None else reduced(moments)
+        if samples is None:
+            return None
+        part = Part(samples.x, samples.targets, np.ones(len(samples.x)), None)
+        return self.problem(part, accuracy, samples)
+
+    def training_problem(self, train, moments, where):
+        """The Problem of a training part."""
+        self.model._check_some_weight(self.whole.weights[train], where)
+        own = self.reduced_problem(moments, IN_FOLDS)
+        if own is None:
+            part = self.whole.of(train)
+            self.model._check_training_part(part, where)
+            own = self.problem(part, IN_FOLDS)
+        return own
 
     def alphas(self, problem, ratio):
         """The strengths to try, strongest first."""
         model = self.model
         if not isinstance(model.alphas, int | np.integer):
             return np.unique(np.asarray(model.alphas, float))[::-1]
-        objective, start, _, widths, _ = problem
+        objective, start, _, widths, *_ = problem
         if not widths:
             return grid(NOTHING, model.alphas, model.eps)
         slopes = gradient(objective, *start[:2])
@@ -108,33 +146,41 @@ class Search:
 
     def solutions(self, problem, alphas, ratio):
         """The Solution at each strength."""
-        path = Path(*problem, self.model.max_iter)
+        path = Path(*problem[:-1], self.model.max_iter)
         for alpha in alphas:
             solution = path.to(self.model._strengths(self.model._stream, (alpha, ratio)))
             self.unfinished += not solution.converged
-            yield solution
+            yield solution if problem.samples is None else problem.samples.solution(solution)
+
+    def improved(self, problem, solution, alpha, ratio):
+        """The Solution for all samples from that for the reduced ones, in which rounding is larger."""
+        self.unfinished -= not solution.converged
+        (found,) = self.solutions(problem._replace(start=solution), [alpha], ratio)
+        return found
 
     def choose(self, folds):
         """The Choice, the chosen solution on all samples, and the Weights at all strengths of its share of L1."""
         model, weighted = self.model, (self.whole.weights != self.whole.weights[0]).any()
         problem, ratios = self.problem(self.whole), np.atleast_1d(np.asarray(model.l1_ratio, float))
+        moments, of_training = self.moments(folds)
+        quick = self.reduced_problem(moments) or problem
         alphas = np.array([self.alphas(problem, ratio) for ratio in ratios])
         scores = np.empty((*alphas.shape, len(folds)))
-        for k, (train, test) in enumerate(folds):
-            part = self.whole.of(train)
-            model._check_training_part(part, f"in the training part of fold {k}")
-            own, judged = self.problem(part, f" in the training part of fold {k}", IN_FOLDS), self.whole.of(test)
+        for k, ((train, test), own_moments) in enumerate(zip(folds, of_training)):
+            own = self.training_problem(train, own_moments, f" in the training part of fold {k}")
+            judged = self.whole.of(test)
             model._check_some_weight(judged.weights, f" in the test part of fold {k}")
             for r, ratio in enumerate(ratios):
                 for s, solution in enumerate(self.solutions(own, alphas[r], ratio)):
                     scores[r, s, k] = self.loss(judged, solution)
         fold_weights = np.array([self.whole.weights[test].sum() for _, test in folds]) if weighted else None
         choice = choice_of(ratios, alphas, scores, model.rule, fold_weights)
-        chosen = []
+        chosen, (alpha, ratio) = [], choice.strength
 
         def pairs():
-            for s, solution in enumerate(self.solutions(problem, alphas[choice.ratio], ratios[choice.ratio])):
+            for s, solution in enumerate(self.solutions(quick, alphas[choice.ratio], ratio)):
                 if s == choice.chosen:
+                    solution = solution if quick is problem else self.improved(problem, solution, alpha, ratio)
                     chosen.append(solution)
                 yield solution.w.T, solution.b
 

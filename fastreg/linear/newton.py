@@ -12,27 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import solve_triangular
 
 from fastreg._boundary.descent import Descent, derivatives
 from fastreg.linear import softmax
+from fastreg.linear.descent import LARGEST_WORK, SMALL, descend
 from fastreg.linear.factors import penalty_of
-from fastreg.reference import ElasticNet
 from fastreg.reference.losses import LOSSES
 
-SWEEPS = 5  # of coordinate descent on the weights that are not zero, before all are looked at again
-ROUNDS = 50  # of that at most, in an iteration
-ACCURACY = 0.05  # a round that takes off less than this share of what those before it did is the last
-LARGEST_SYSTEM = 1000  # weights that are solved for together, at most
-LARGEST_WORK = 4e9  # multiplications of one such system, at most
-LARGEST_SHARE = 100  # the same, for each value of these features in sparse samples
-SMALL = 1 << 22  # numbers of a dense copy of sparse features that may have more than the features
-SINGULAR = 1e-5  # pivot of a Cholesky factor, below which the system counts as singular
 SHORTEST = 2.0**-30  # step along the line
 NEAR = 0.01  # an iteration that takes off less than this share of all before is followed by one with exact derivatives
 ROUNDING = 1e-15  # relative, of the objective
 LARGEST = 1e150  # feature: sums of squares must not overflow
-MULTINOMIAL = list(LOSSES).index("multinomial")
+MULTINOMIAL, SQUARED_ERROR = (list(LOSSES).index(name) for name in ("multinomial", "squared_error"))
 BLOCK = 1 << 12  # samples that are converted to float64 at a time
 
 
@@ -153,6 +145,11 @@ class Objective:
         """Whether the exact second derivatives say much: a parabola in the place of a corner is narrow."""
         return self.loss[-1] == 0
 
+    @property
+    def is_quadratic(self):
+        """Whether the quadratic approximation is the loss itself."""
+        return self.loss[0] == SQUARED_ERROR
+
     def products(self, w, b):
         """x·w + b, (samples, classes)."""
         return products(self.x, w, b)
@@ -176,8 +173,9 @@ def minimise(objective, w, b, reference, tol, max_iter, exact=False):
     """Weights and intercepts near the minimum: (w, b, iterations, whether it has converged).
 
     It has when an iteration with exact second derivatives, or two iterations, take off less than `tol` of what has been
-    taken off `reference`, or nothing but rounding. Before that, where the second derivative of a loss vanishes because
-    it is linear, that of a parabola above the loss takes its place: progress is slower, but no step is too long.
+    taken off `reference`, or nothing but rounding; with squared errors, when a round of coordinate descent does. Before
+    that, where the second derivative of a loss vanishes because it is linear, that of a parabola above the loss takes
+    its place: progress is slower, but no step is too long.
 
     Parameters
     ----------
@@ -199,7 +197,9 @@ def minimise(objective, w, b, reference, tol, max_iter, exact=False):
     for iteration in range(1, max_iter + 1):
         least = max(tol * (reference - value), ROUNDING * abs(value))
         found = joint_direction(objective, w, margins, slopes, 0.1 * least) if joint and exact else None
-        change, shift = direction(objective, w, slopes, curvatures, 0.1 * least) if found is None else found
+        if found is None:
+            found = direction(objective, w, slopes, curvatures, 0.1 * least)
+        change, shift, is_minimum = found
         moved = objective.products(change, shift)
         expected = (slopes * moved).sum() + penalty(w + change) - penalty(w)
         length = 1.0
@@ -213,6 +213,8 @@ def minimise(objective, w, b, reference, tol, max_iter, exact=False):
             length = fall = 0.0  # nothing but rounding is left, or the exact quadratic is far from the loss
         w, b, margins = w + length * change, b + length * shift, margins + length * moved
         was_settled, settled = settled, fall <= least and (length in (0, 1) or -expected <= least)
+        if objective.is_quadratic and is_minimum and length == 1:
+            return w, b, iteration, True
         if settled and (was_settled or (exact and length)):
             return w, b, iteration, True
         is_near = settled or joint or (length == 1 and fall <= NEAR * (reference - value))
@@ -223,15 +225,15 @@ def minimise(objective, w, b, reference, tol, max_iter, exact=False):
 
 
 def direction(objective, w, slopes, curvatures, least):
-    """What leads from w and its intercepts to the minimum of the quadratic plus the penalty."""
+    """What leads from w and its intercepts to the minimum of the quadratic plus the penalty, and whether it does."""
     columns, penalty = objective.columns, objective.penalty
     model = Descent(
         columns.data, columns.indices, columns.starts, slopes.copy(), curvatures, w.copy(),
         penalty[:3], penalty.factors, penalty.low, objective.intercept,
     )  # fmt: skip
-    descend(model, columns, penalty, least)
+    is_minimum = descend(model, columns, penalty, least, objective.is_quadratic)
     change = model.weights - w
-    return change, model.shift - columns.centres @ change
+    return change, model.shift - columns.centres @ change, is_minimum
 
 
 def joint_direction(objective, w, margins, slopes, least):
@@ -254,82 +256,7 @@ def joint_direction(objective, w, margins, slopes, least):
     own = penalty._replace(factors=None if penalty.factors is None else penalty.factors[features])
     start = w[features, classes][:, np.newaxis]
     model = Descent(*samples[:3], residuals, np.ones((n, 1)), start.copy(), own[:3], own.factors, own.low, False)
-    descend(model, samples, own, least)
+    is_minimum = descend(model, samples, own, least)
     moved, change = (model.weights - start)[:, 0], np.zeros_like(w)
     change[features, classes] = moved
-    return change, shift_of(moved) - columns.centres @ change
-
-
-def descend(model, columns, penalty, least):
-    """Minimises the quadratic plus the penalty, until a round takes off less than `least` or little of the whole."""
-    everything = np.arange(len(model.weights))
-    total = model.sweep(everything)
-    for _ in range(ROUNDS):
-        active = np.flatnonzero(model.weights.any(axis=1))
-        for _ in range(SWEEPS):
-            decrease = model.sweep(active)
-            total += decrease
-            if decrease <= ACCURACY**2 * total or decrease <= least:
-                break
-        solve_together(model, columns, penalty)
-        decrease = model.sweep(everything)
-        total += decrease
-        if decrease <= ACCURACY * total or decrease <= least:
-            break
-
-
-def solved(matrix, right):
-    """The solution of a system with a unit diagonal, the shortest one if it is singular."""
-    try:
-        factor = cho_factor(matrix)
-    except np.linalg.LinAlgError:
-        factor = None
-    if factor is None or factor[0].diagonal().min() < SINGULAR:
-        return np.linalg.lstsq(matrix, right, rcond=1e-13)[0]
-    return cho_solve(factor, right)
-
-
-def solve_together(model, columns, penalty):
-    """Moves all weights that are not zero to the minimum for their signs, as far as no sign changes.
-
-    Coordinate descent is slow where features are correlated; this is not, where there are few.
-    """
-    if penalty.l21:
-        return
-    elastic_net = ElasticNet(penalty.l1, penalty.l2)
-    samples = len(model.slopes)
-    for c in range(model.weights.shape[1]):
-        w = model.weights[:, c]
-        active = np.flatnonzero(w)
-        n = len(active)
-        is_large = n > LARGEST_SYSTEM or n * n * samples > LARGEST_WORK or n * samples > max(columns.data.size, SMALL)
-        if columns.indices is not None:  # sweeps over few values are cheaper
-            values = (columns.starts[active + 1] - columns.starts[active]).sum()
-            is_large = is_large or n * n * samples > LARGEST_SHARE * values
-        if n == 0 or is_large:
-            continue
-        x, h, total = columns.dense(active, samples), model.curvatures[:, c], model.total[c]
-        first = model.first[active, c]
-        mean = first / total if total > 0 else np.zeros(n)
-        x -= mean
-        f = np.ones(n) if penalty.factors is None else penalty.factors[active]
-        own = w[active]
-        slope = elastic_net.subgradient(x.T @ (model.slopes[:, c] + model.shift[c] * h), own, f)
-        matrix = x.T @ (x * h[:, None])
-        matrix.flat[:: n + 1] += f * penalty.l2
-        if not (np.isfinite(matrix).all() and np.isfinite(slope).all()):
-            continue
-        size = np.sqrt(matrix.diagonal())
-        size[size == 0] = 1
-        step = -solved(matrix / np.outer(size, size), slope / size) / size
-        crossing = np.where(own * step < 0, -own / np.where(step == 0, 1, step), np.inf)
-        k = crossing.argmin()
-        length = min(1.0, crossing[k])
-        step *= length
-        new = own + step
-        if length == crossing[k]:
-            new[k] = 0
-        step = new - own
-        w[active] = new
-        model.slopes[:, c] += h * (x @ step + mean @ step)
-        model.shift[c] -= mean @ step
+    return change, shift_of(moved) - columns.centres @ change, is_minimum

@@ -1,4 +1,10 @@
-"""Layer 5, the choice of a strength along a stream: all strengths learn in one pass, and predict before they learn."""
+"""Layer 5, the choice of a strength along a stream: all strengths learn in one pass, and predict before they learn.
+
+The standard error of the rule "1se" is that of the best mean loss. That of differences between strengths (paired) was
+rejected: weak strengths predict nearly alike, so that it is 1e-8 to 1e-4 where the other is 1e-3, and the rule chose
+as "min" does, or nearly. After 10⁶ samples with 15 of 32768 hashed features each, 60 of them informative, "min" kept 89
+weights with FTRL and 32723 with SGD, "1se" 42 and 3779, at a held-out loss 0.3 standard errors (of 10⁵ samples) larger.
+"""
 
 import os
 from contextlib import suppress
@@ -69,6 +75,10 @@ class Progress:
 
     def choice(self, rule):
         """The Choice by this rule after the samples so far."""
+        return self._dated_choice(rule)[1]
+
+    def _dated_choice(self, rule):
+        """The number of samples so far, and the Choice after them."""
         cache = self._choice
         if cache is None or cache[0] != (rule, self.stream.completed):
             completed, judged = self._consistent(lambda stream: (stream.mean_losses, stream.standard_errors()))
@@ -77,7 +87,7 @@ class Progress:
                 raise DivergenceError
             choice = choice_of(self.l1_ratios, self.alphas, means, rule, errors=errors)
             cache = self._choice = (rule, completed), choice
-        return cache[1]
+        return cache[0][1], cache[1]
 
     def _consistent(self, read):
         """The number of samples, and what `read` returns of the stream after them, even if another thread trains."""
@@ -90,13 +100,17 @@ class Progress:
         return copy.completed, read(copy)
 
     def single(self, rule):
-        """The Stream at the chosen strength."""
-        choice = self.choice(rule)
-        key = choice.ratio * self.alphas.shape[1] + choice.chosen, self.stream.completed
-        cache = self._single
-        if cache is None or cache[0] != key:
-            cache = self._single = key, self.stream.single(key[0])
-        return cache[1]
+        """The Stream at the chosen strength, after the samples of the choice; copied only if it has changed."""
+        for _ in range(TRIES):
+            completed, choice = self._dated_choice(rule)
+            key, cache = (choice.ratio * self.alphas.shape[1] + choice.chosen, completed), self._single
+            if cache is not None and cache[0] == key:
+                return cache[1]
+            single = self.stream.single(key[0])
+            if single.completed == completed:
+                self._single = key, single
+                return single
+        return Progress(self.l1_ratios, self.alphas, self.stream.copy()).single(rule)
 
     def weights(self, ratio):
         """The Weights at all strengths of a share of L1."""

@@ -18,6 +18,7 @@ FEW = 16  # samples after which sizes are known well enough to tell what is far 
 ABSURD = 1e6  # times the size so far: a sample that is left out
 FAR = 1e3  # times the size so far: left out of the mean, unless most sizes are: then units have changed
 LARGEST_LEVEL = 1e30
+UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
 
 
 class Mean(NamedTuple):
@@ -39,6 +40,8 @@ class Mean(NamedTuple):
 
         `is_known` says whether `last` is the mean of enough samples to tell what is far.
         """
+        if not len(sizes):
+            return self
         can_be_far = is_known and self.last and not self.has_moved
         far = int(np.count_nonzero(sizes > FAR * self.last)) if can_be_far else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
@@ -93,15 +96,15 @@ def follow(sizes, samples, order, distances):
     ends = {count - 1, *_doublings(seen, count)}
     if not sizes.of_samples.last:
         ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
-    used, start, kept = [(0, sizes)], 0, np.ones(count, bool)
+    used, start, absurd = [(0, sizes)], 0, []
     for end in sorted(ends):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
         is_known = seen + start >= FEW
         if is_known:
             if sizes.of_samples.last and samples.largest > sizes.of_samples.limit:
-                kept[part] &= ~samples.exceed(order[part], sizes.of_samples.limit)
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], sizes.of_samples.limit)))
             if distances is not None:
-                kept[part] &= distances[part] <= max(sizes.of_targets.limit, ABSURD)
+                absurd.append(start + np.flatnonzero(distances[part] > max(sizes.of_targets.limit, ABSURD)))
         places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0], is_known)  # an empty sample has no size
@@ -111,11 +114,20 @@ def follow(sizes, samples, order, distances):
         sizes = sizes._replace(seen=seen + end + 1, of_samples=x, of_targets=y)
         used.append((end, sizes))
         start = end + 1
-    starts, used = zip(*used)
-    scales, levels = ([own(x) for x in used] for own in (lambda x: x.scale, lambda x: x.level))
-    lengths = np.diff([*starts, count])
-    scales, levels = (x[0] if len(set(x)) == 1 else np.repeat(x, lengths) for x in (scales, levels))
-    return scales, levels, None if kept.all() else kept, sizes
+    kept = None
+    if any(map(len, absurd)):
+        kept = np.ones(count, bool)
+        kept[np.concatenate(absurd)] = False
+    return *_by_sample(used, count), kept, sizes
+
+
+def _by_sample(used, count):
+    """Scales and levels, numbers where they do not change, from pairs of a sample and the Sizes from there on."""
+    starts, all_sizes = zip(*used)
+    pairs = [(x.scale, x.level) for x in all_sizes]
+    if len(set(pairs)) == 1:
+        return pairs[0]
+    return np.repeat(pairs, np.diff([*starts, count]), axis=0).T
 
 
 def _doublings(seen, count):
@@ -131,5 +143,20 @@ def _measured(seen, count):
     if seen < MEASURED:
         return slice(None)
     distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
-    places = np.floor(np.arange(seen // distance, (seen + count) // distance + 1) * distance) - seen
-    return places[(places >= 0) & (places < count)].astype(np.intp)
+    multiples = range(int(seen // distance), int((seen + count) // distance) + 1)
+    places = (int(k * distance) - seen for k in multiples)
+    return [place for place in places if 0 <= place < count]
+
+
+def unevenness(x):
+    """What one learning rate for all features does not suit in these dense samples, in words; None for nothing."""
+    with np.errstate(all="ignore"):
+        means, spreads = x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)
+        sizes = np.hypot(means, spreads) * np.sqrt(len(x) / np.count_nonzero(x, axis=0))
+        small, large = np.argmin(np.where(sizes > 0, sizes, np.inf)), np.argmax(np.where(sizes > 0, sizes, 0))
+        if UNEVEN * sizes[small] < sizes[large] < np.inf:
+            return f"features {small} and {large} differ in size by a factor of {sizes[large] / sizes[small]:.0e}"
+        far = np.flatnonzero((np.abs(means) > UNEVEN * spreads) & (spreads > 1e-12 * np.abs(means)))[:1]
+    for k in far:
+        return f"feature {k} is near {means[k]:.3g}, with a standard deviation of {spreads[k]:.1e}"
+    return None

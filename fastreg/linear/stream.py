@@ -210,7 +210,7 @@ class Stream(StreamWeights):
 
     def _table(self, task, count, scales, levels):
         """The learning rates and strengths of the next steps: see Learner.learn."""
-        columns = []
+        table = None
         for start in range(0, max(1, count), BLOCK):  # in parts that stay in cache
             part = slice(start, min(count, start + BLOCK))
             own = (x[part] if np.ndim(x) else x for x in (scales, levels))
@@ -219,17 +219,23 @@ class Stream(StreamWeights):
             with np.errstate(over="ignore"):  # checked by _prepare
                 strengths = [x * factor for x in task.strengths]
             lr, *intercept = self._rates(task, steps, *own)
-            columns.append(np.stack(np.broadcast_arrays(lr, *strengths, *intercept)).reshape(6, -1))
-            if columns[0].shape[1] == 1 and not (np.ndim(scales) or np.ndim(levels)):
-                break  # the same for all steps
-        return np.concatenate(columns, axis=1, dtype=float)
+            rows = lr, *strengths, *intercept
+            if table is None:
+                varies = any(np.ndim(x) for x in (scales, levels)) or any(np.size(x) != 1 for x in rows)
+                table = np.empty((len(rows), count if varies else 1))
+            for row, x in zip(table, rows):
+                row[part if varies else slice(None)] = x
+            if not varies:
+                break
+        return table
 
     def _rates(self, task, steps, scales, levels):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
         if task.base_rate:
             return task.base_rate / scales * levels, task.base_rate * levels, 1.0
         # an array, since functions of NumPy may have other bits for a number
-        squares = np.atleast_1d(np.clip(np.square(scales), *SQUARES) if task.follows_sizes else 1.0)
+        scales = np.atleast_1d(scales if task.follows_sizes else 1.0)
+        squares = np.minimum(np.maximum(scales * scales, SQUARES[0]), SQUARES[1])
         lr, own = task.rates(steps, squares)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
 

@@ -45,7 +45,7 @@ class StrengthStream:
         """
         direction = OPTIMIZERS[optimizer].direction
         size = strengths_record_type(direction, np.dtype(dtype), columns, strengths).itemsize
-        return features * size + 8 * (lanes_of(strengths) + 1) * (lanes_of(strengths) + 17 + 10 * columns)
+        return features * size + 8 * lanes_of(strengths) * (17 + 10 * columns)
 
     # The settings and numbers that all strengths share
 
@@ -97,8 +97,8 @@ class StrengthStream:
         (count, *_), means, _ = self._shared.learner.judged()
         return means if count else np.full(len(means), np.nan)
 
-    def standard_errors(self, reference=None):
-        """The standard errors of the mean losses, (S,), or of their differences to that of strength `reference`.
+    def standard_errors(self):
+        """The standard errors of the mean losses, (S,); not those of differences between strengths.
 
         Those of a weighted mean of independent samples, in proportion to √(Σ v²·(l − m)²)/Σ v. NaN before there are two
         samples, and while one has all the weight.
@@ -107,11 +107,7 @@ class StrengthStream:
         left = 1 - squares / weight**2 if count else 0.0  # the unbiased estimate; for equal weights 1 − 1/n
         if count < 2 or not left > 0:
             return np.full(len(means), np.nan)
-        if reference is None:
-            sums = seconds[-1]
-        else:
-            sums = np.concatenate([seconds[reference, :reference], [0.0], seconds[reference + 1 : -1, reference]])
-        return np.sqrt(np.maximum(0, sums) / left) / weight
+        return np.sqrt(np.maximum(0, seconds) / left) / weight
 
     # Weights
 

@@ -8,7 +8,7 @@ import pytest
 from linear_cases import LOSSES, OPTIMIZERS, data, is_classifier, make
 
 from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressorCV, progress, stream
-from fastreg.linear.strengths import SharedStream
+from fastreg.linear.strengths import SharedStream, StrengthStream
 
 ALPHAS = (0.3, 0.03, 0.003)
 
@@ -218,11 +218,11 @@ def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monke
     model, x, y = trained("squared_error")
     kind, original = type(model._progress.stream), type(model._progress.stream).standard_errors
 
-    def learning(self, reference=None):
+    def learning(self):
         if len(seen) < 9:
             seen.append(self)
             model.partial_fit(x[:1], y[:1])
-        return original(self, reference)
+        return original(self)
 
     seen = []
     monkeypatch.setattr(kind, "standard_errors", learning)
@@ -234,6 +234,48 @@ def test_a_choice_between_the_steps_of_another_thread_belongs_to_one_count(monke
         twin.partial_fit(x[:1], y[:1])
     assert choice.means[0].tobytes() == twin.progressive_loss_.tobytes()
     assert choice.errors[0].tobytes() == twin.progressive_standard_error_.tobytes()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_the_chosen_model_is_that_of_one_count(monkeypatch, steps):
+    model, x, y = trained("squared_error")
+    original, calls = StrengthStream.single, []
+    predictions = model.coef_path_ @ x[1] + model.intercept_path_[:, 0]
+    y = 5000 * np.sign(predictions[:1] - predictions[-1:])  # the strongest strength predicts this best
+
+    def learning(self, s):
+        if len(calls) < steps:
+            calls.append(s)
+            model.partial_fit(x[1:2], y)
+        return original(self, s)
+
+    monkeypatch.setattr(StrengthStream, "single", learning)
+    before, single = model.alpha_, model._stream
+    assert len(calls) == min(steps, progress.TRIES + 1)
+    twin, *_ = trained("squared_error")
+    for _ in range(single.completed - 60):
+        twin.partial_fit(x[1:2], y)
+    assert single.coef().tobytes() == twin.coef_.tobytes()
+    assert single.completed == twin._progress.stream.completed
+    assert twin.alpha_ != before
+
+
+def test_the_chosen_model_is_copied_only_when_it_has_changed(monkeypatch):
+    model, x, y = trained("squared_error")
+    original, copies = StrengthStream.single, []
+    monkeypatch.setattr(StrengthStream, "single", lambda self, s: copies.append(s) or original(self, s))
+    for _ in range(3):
+        model.predict(x)
+        _ = model.coef_, model.intercept_
+    assert len(copies) == 1
+    model.partial_fit(x[:1], y[:1]).predict(x)
+    model.predict(x)
+    assert len(copies) == 2
+    before = model.alpha_
+    assert model.set_params(rule="1se").alpha_ != before
+    model.predict(x)
+    model.predict(x)
+    assert copies[2:] == [list(model.alphas_).index(model.alpha_)]
 
 
 def test_required_memory_counts_different_strengths_and_the_copy_of_the_chosen_one():
@@ -276,3 +318,18 @@ def test_samples_without_weight_change_nothing():
     model, x, y = trained("squared_error")
     before = model.coef_path_.tobytes()
     assert model.partial_fit(x, y, sample_weight=np.zeros(60)).coef_path_.tobytes() == before
+
+
+@pytest.mark.parametrize("name", ["y", "x"])
+def test_samples_that_are_left_out_are_not_judged(name):
+    x, y = data("squared_error", 60, 8)
+    wild = {"x": x.copy(), "y": y.copy()}
+    wild[name][50] = 1e60
+    model = choosing("squared_error").partial_fit(x[:40], y[:40])
+    with pytest.warns(UserWarning, match="1 of 20 samples were left out"):
+        model.partial_fit(wild["x"][40:], wild["y"][40:])
+    kept = np.delete(np.arange(60), 50)
+    other = choosing("squared_error").partial_fit(x[kept], y[kept])
+    assert model._progress.stream.counts == other._progress.stream.counts == (59, 59.0)
+    for attribute in ("progressive_loss_", "progressive_standard_error_", "alpha_"):
+        assert np.array_equal(getattr(model, attribute), getattr(other, attribute))

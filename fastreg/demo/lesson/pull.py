@@ -1,7 +1,11 @@
 """The pull of a penalty: one step of each rule without a gradient, for weights of different sizes.
 
-Without a gradient only the penalty moves a weight, so the change divided by the learning rate is its pull.
+Without a gradient only the penalty moves a weight, so the change divided by the learning rate is its pull. What a rule
+does in one step follows from its formula; the run only checks it. What the pull does to the minimum is decided by the
+data, because the features share the target: there, the larger half of the weights is compared with the smaller half.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +13,8 @@ from matplotlib.figure import Figure
 from fastreg import SGD, Adam, AdamW, Optimizer
 from fastreg._show.figures import BLUE, GREEN, ORANGE, VERMILION, add_caption, style_axes
 from fastreg._show.tables import heading
-from fastreg.demo.lesson.sentences import Row, print_rows
+from fastreg.demo.lesson import designs, fits
+from fastreg.demo.lesson.sentences import Row, below, print_rows
 
 LR, STRENGTH = 0.1, 0.5
 SIZES = np.logspace(-3, 1, 81)
@@ -23,6 +28,13 @@ RULES: dict[str, tuple[type[Optimizer], str]] = {  # name → class, mode
     "Adam, in the gradient": (Adam, "subgradient"),
     "AdamW": (AdamW, "decoupled"),
 }
+SAMPLES, N, FEATURES, NOISE, AT_MINIMUM = 100, 200, 20, 0.3, 0.05  # regressions, and their strength
+KINDS = {  # name → correlation, group size, scales of the features
+    "independent features": (0.0, 1, 1.0),
+    "pairs with correlation 0.9": (0.9, 2, 1.0),
+    "features of different scales": (0.0, 1, np.logspace(-0.5, 0.5, FEATURES)),
+}
+EQUAL = 1.5  # the halves are shrunk equally if neither is shrunk more than this many times as far
 TEXTBOOK, PROXIMAL = ("textbook", "decoupled"), ("truncated", "proximal")
 
 
@@ -51,34 +63,73 @@ def constant(values):
     return bool(np.ptp(values) <= ROUNDING * np.max(np.abs(values)))
 
 
-def judge(l1, l2):
-    """The rows, from the pulls of each rule with L1 and with L2."""
+class Halves(NamedTuple):
+    """How far the larger and the smaller half of the weights are shrunk at the minimum, by sample."""
+
+    larger: np.ndarray
+    smaller: np.ndarray
+
+    @property
+    def equal(self):
+        """Whether both are the same up to the factor EQUAL."""
+        one, other = self
+        return below(one, EQUAL * other) and below(other, EQUAL * one)
+
+    def __str__(self):
+        return f"{self.larger.mean():.3f} and {self.smaller.mean():.3f}"
+
+
+def shrink(rng, correlation, size, scales):
+    """The distance by which L1 moves weights towards zero, and its ratio to the weights for L2, both as Halves."""
+    weights = rng.uniform(0.2, 1, (SAMPLES, FEATURES)) * rng.choice((-1.0, 1.0), (SAMPLES, FEATURES))
+    x, y = designs.draw(rng, weights, N, noise=NOISE, correlation=correlation, size=size).train
+    x = x * scales
+    free = np.stack([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(x, y)])
+    by_l1, by_l2 = (fits.fit(x, y, share, [AT_MINIMUM])[:, :, 0] * np.sign(free) for share in (1.0, 0.0))
+    distances, ratios = [], []
+    for before, lasso, ridge in zip(np.abs(free), by_l1, by_l2):
+        distances.append([np.mean(before[half] - lasso[half]) for half in halves(before, lasso != 0)])
+        ratios.append([1 - np.sum(ridge[half]) / np.sum(before[half]) for half in halves(before, ridge != 0)])
+    return Halves(*np.transpose(distances)), Halves(*np.transpose(ratios))
+
+
+def halves(sizes, left):
+    """The places of the larger and of the smaller half of the weights that are left."""
+    places = np.flatnonzero(left)
+    return np.array_split(places[np.argsort(-sizes[places])], 2)
+
+
+def judge(l1, l2, shrunk):
+    """The rows, from the pulls of each rule with L1 and with L2, and the pairs of Halves at the minimum by data."""
     above = SIZES > 1.01 * LR * STRENGTH
     small = SIZES < 0.99 * LR * STRENGTH
-    largest, smallest = l1["proximal"][above], l1["proximal"][small]
+    adam = l2["Adam, in the gradient"] / SIZES
     return [
         Row(
             "l1-constant",
+            {f"at the minimum, {name}": distance.equal for name, (distance, _) in shrunk.items()},
+            "the larger and the smaller half of the weights are moved by "
+            + "; ".join(f"{name}: {distance}" for name, (distance, _) in shrunk.items()),
             {
-                "weights above lr·l1, every rule": all(constant(pull[above]) for pull in l1.values()),
-                "weights below lr·l1, textbook and decoupled": all(constant(l1[rule][small]) for rule in TEXTBOOK),
-                "weights below lr·l1, proximal and truncated (they stop at zero)": all(
+                "in a step: constant above lr·l1, every rule": all(constant(pull[above]) for pull in l1.values()),
+                "textbook and decoupled also below": all(constant(l1[rule][small]) for rule in TEXTBOOK),
+                "proximal and truncated pull less there, and stop at zero": not any(
                     constant(l1[rule][small]) for rule in PROXIMAL
                 ),
             },
-            f"proximal: {largest.min():.2f} to {largest.max():.2f} on weights above lr·l1 = {LR * STRENGTH:g}, "
-            f"{smallest.min():.2f} to {smallest.max():.2f} below",
         ),
         Row(
             "l2-proportional",
+            {f"at the minimum, {name}": ratio.equal for name, (_, ratio) in shrunk.items()},
+            "the larger and the smaller half of the weights lose the shares "
+            + "; ".join(f"{name}: {ratio}" for name, (_, ratio) in shrunk.items())
+            + f"; a step of Adam, which divides by the size of the gradient, pulls {adam.min():.2g} to "
+            f"{adam.max():.2g} per weight",
             {
-                "every mode of SGD": all(constant(l2[rule] / SIZES) for rule in (*TEXTBOOK, *PROXIMAL)),
+                "in a step: every mode of SGD": all(constant(l2[rule] / SIZES) for rule in (*TEXTBOOK, *PROXIMAL)),
                 "AdamW": constant(l2["AdamW"] / SIZES),
-                "Adam with the penalty in the gradient": constant(l2["Adam, in the gradient"] / SIZES),
+                "not in Adam's gradient": not constant(adam),
             },
-            f"pull per weight: textbook {np.min(l2['textbook'] / SIZES):.2f} to "
-            f"{np.max(l2['textbook'] / SIZES):.2f}; Adam, which divides by the size of the gradient, "
-            f"{np.min(l2['Adam, in the gradient'] / SIZES):.2g} to {np.max(l2['Adam, in the gradient'] / SIZES):.2g}",
         ),
     ]
 
@@ -124,12 +175,16 @@ def section(settings, console):
     """Measure the pull of each rule; returns the figure."""
     l1 = {rule: measure(rule, l1=STRENGTH) for rule in RULES}
     l2 = {rule: measure(rule, l2=STRENGTH) for rule in RULES}
+    rng = np.random.default_rng(settings.seed)
+    shrunk = {name: shrink(rng, *kind) for name, kind in KINDS.items()}
     console.print(
         heading(
             "The pull of a penalty",
             f"Each rule makes one step without a gradient on weights from {SIZES[0]:g} to {SIZES[-1]:g}, with strength "
-            f"{STRENGTH:g} and learning rate {LR:g}. Only the penalty moves them, so the change shows its pull.",
+            f"{STRENGTH:g} and learning rate {LR:g}. Only the penalty moves them, so the change shows its pull. Then "
+            f"regressions with {FEATURES} features are fitted to {SAMPLES} samples with strength {AT_MINIMUM:g} and "
+            "with none: the difference of the weights shows what the pull does to the minimum.",
         )
     )
-    print_rows(console, judge(l1, l2))
+    print_rows(console, judge(l1, l2, shrunk))
     return {"pull.png": draw(l1, l2)}

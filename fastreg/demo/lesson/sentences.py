@@ -1,19 +1,24 @@
 """The sentences of the lesson, and the verdict on each: an experiment tries a sentence in several cases.
 
 A sentence holds if it holds in every case. It does not hold if it holds in none. Otherwise it holds under conditions,
-and the row names the cases on either side. Cases compare means over many samples, and a difference counts only if it is
-larger than two of its standard errors, or if its ratio passes a margin that stands in the experiment.
+and the row names the cases on either side. Cases compare means over many samples, and a difference counts only if zero
+lies outside its 95 % interval, or if its ratio passes a margin that stands in the experiment.
+
+What algebra settles is no case, because no data could refute the sentence there. A row names such theorems apart: the
+run only checks them, and one that fails shows an error in the implementation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from rich.text import Text
+from scipy.stats import t as student
 
 from fastreg._show.tables import make_table
 
 HOLDS, CONDITIONS, REFUTED = "holds", "holds under conditions", "does not hold"
-STYLES = {HOLDS: "bold green", CONDITIONS: "bold cyan", REFUTED: "bold yellow"}
+FAULT = "error in the implementation"
+STYLES = {HOLDS: "bold green", CONDITIONS: "bold cyan", REFUTED: "bold yellow", FAULT: "bold red"}
 
 SENTENCES = {  # name → sentence, in the order of the lesson
     "l1-constant": "The pull of L1 is the same for weights of every size.",
@@ -45,34 +50,54 @@ SENTENCES = {  # name → sentence, in the order of the lesson
 
 @dataclass(frozen=True)
 class Row:
-    """A sentence by name, whether it holds in each case (by name), and the numbers that show it."""
+    """A sentence by name, whether it holds in each case (by name), and the numbers that show it.
+
+    `theorems` says of each theorem, by name, whether the run agrees with it.
+    """
 
     name: str
     cases: dict
     numbers: str
+    theorems: dict = field(default_factory=dict)
 
     @property
     def verdict(self):
-        """One of HOLDS, CONDITIONS and REFUTED."""
+        """One of HOLDS, CONDITIONS and REFUTED, from the cases; FAULT if a theorem fails."""
         if not self.cases:
             raise ValueError(f"cases: expected at least one for {self.name!r}, got none")
+        if not all(self.theorems.values()):
+            return FAULT
         held = [bool(holds) for holds in self.cases.values()]
         return HOLDS if all(held) else CONDITIONS if any(held) else REFUTED
 
     @property
     def conditions(self):
-        """The cases by name: those in which the sentence holds, and those in which it does not."""
-        for_it = "; ".join(name for name, holds in self.cases.items() if holds)
-        against = "; ".join(name for name, holds in self.cases.items() if not holds)
+        """The cases by name: those in which the sentence holds, and those in which it does not; then the theorems."""
+        for_it, against = named(self.cases, True), named(self.cases, False)
         if not against:
-            return f"in every case: {for_it}"
-        return f"yes: {for_it}. no: {against}" if for_it else f"in no case: {against}"
+            text = f"in every case: {for_it}"
+        else:
+            text = f"yes: {for_it}. no: {against}" if for_it else f"in no case: {against}"
+        checked, failed = named(self.theorems, True), named(self.theorems, False)
+        return text + (f". theorems, checked: {checked}" if checked else "") + (f". fails: {failed}" if failed else "")
 
 
-def below(a, b):
-    """Whether a is smaller than b: the mean of the paired differences is more than two standard errors below zero."""
+def named(cases, wanted):
+    """The names of the cases with the wanted outcome."""
+    return "; ".join(name for name, holds in cases.items() if bool(holds) == wanted)
+
+
+def below(a, b, *, test_ratio=0.0):
+    """Whether a is smaller than b: the 95 % interval of the mean of the paired differences lies below zero.
+
+    Random splits of the same data share samples, so that their differences are correlated. `test_ratio`, the number of
+    test samples divided by that of the others, corrects the variance for it (Nadeau & Bengio, "Inference for the
+    generalization error", 2003). It is 0 for independent samples.
+    """
     difference = np.asarray(a) - np.asarray(b)
-    return bool(difference.mean() < -2 * difference.std(ddof=1) / np.sqrt(len(difference)))
+    n = len(difference)
+    error = difference.std(ddof=1) * np.sqrt(1 / n + test_ratio)
+    return bool(difference.mean() < -student.ppf(0.975, n - 1) * error)
 
 
 def print_rows(console, rows):
