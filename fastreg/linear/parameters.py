@@ -11,6 +11,7 @@ from fastreg.linear.stream import OPTIMIZERS
 from fastreg.reference.losses import LOG_LINK
 
 MAX_FLOAT = float(np.finfo(float).max)
+ALPHAS = 1e-300, 1e300  # within which learning rates follow the strength for features of size 1
 
 
 class Parameters(BaseEstimator):
@@ -112,7 +113,8 @@ class Parameters(BaseEstimator):
                 )
             return np.array(rates, float), None
         if schedule == "optimal":
-            alpha = self._strength()[0] / squares
+            with np.errstate(over="ignore"):
+                alpha = np.clip(self._strength()[0] / squares, *ALPHAS)
             weight = 1 / np.sqrt(np.sqrt(alpha))  # a typical weight, in L. Bottou's heuristic
             first = weight / np.maximum(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
             rates = 1 / (alpha * steps + 1 / first)

@@ -101,12 +101,10 @@ def follow(sizes, samples, order, distances):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
         is_known = seen + start >= FEW
         if is_known:
-            limit = sizes.of_samples.limit
-            if limit and samples.largest > limit:
-                absurd.append(start + np.flatnonzero(samples.exceed(order[part], limit)))
+            if sizes.of_samples.last and samples.largest > sizes.of_samples.limit:
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], sizes.of_samples.limit)))
             if distances is not None:
-                limit = max(sizes.of_targets.limit, ABSURD)
-                absurd.append(start + np.flatnonzero(distances[part] > limit))
+                absurd.append(start + np.flatnonzero(distances[part] > max(sizes.of_targets.limit, ABSURD)))
         places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0], is_known)  # an empty sample has no size

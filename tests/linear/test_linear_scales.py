@@ -292,3 +292,11 @@ def test_the_weights_follow_a_change_of_units(optimizer, features):
     for _ in range(4):
         model.partial_fit(x[1500:], y[1500:])
     assert relative_error(model, x[1500:], y[1500:]) < 0.2
+
+
+@pytest.mark.parametrize(("alpha", "unit"), [(1e-300, 1e15), (1e300, 1e-15)])
+def test_sgd_with_strengths_that_no_number_holds_for_features_of_size_1(alpha, unit):
+    x, y = linear(200)
+    with np.errstate(all="raise", under="ignore"):
+        model = make("log_loss", "sgd", alpha=alpha).partial_fit(unit * x, y > 3, classes=[False, True])
+    assert np.isfinite(model.coef_).all()
