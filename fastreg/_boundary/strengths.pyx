@@ -181,8 +181,8 @@ cdef class StrengthLearner(BaseLearner):
     # -- Reading ------------------------------------------------------------------------------------------------------
 
     def judged(self):
-        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means and
-        squares by strength.
+        """A copy of what progressive validation has: number and weight of samples, sum of squared weights, then means
+        and squares by strength.
         """
         self.section.lock(False)
         try:

@@ -2,8 +2,9 @@
 # included by variant.pyx.
 #
 # The means are weighted: m = Σ v·l / Σ v. Kept are A = Σ v², and for each strength B = Σ v²·(l − m) and
-# Q = Σ v²·(l − m)². Updates around the present mean (Welford, 1962) do not cancel, however long the stream is. Where all
-# weights are equal, B is zero. Standard errors of differences between strengths were rejected: see linear/progress.py.
+# Q = Σ v²·(l − m)². Updates around the present mean (Welford, 1962) do not cancel, however long the stream is. Where
+# all weights are equal, B is zero. Standard errors of differences between strengths were rejected: see
+# linear/progress.py.
 
 cdef void judge(Progress* p, const double* losses, double weight, Py_ssize_t lanes) noexcept nogil:
     """The losses of one more sample, times its weight, by strength."""
