@@ -184,7 +184,7 @@ cdef class StrengthLearner:
         cdef Learning learning
         cdef Counts counts
         cdef ndarray order, targets, weights, offsets, strengths, indices, factors
-        cdef ndarray margins, slopes, tile, sums, totals
+        cdef ndarray margins, slopes, tile, ranges, sums, totals
         cdef Py_ssize_t rows, columns, lanes = self.v.lanes, size = self.v.t.width*lanes
         cdef int type_num = NPY_FLOAT if self.v.t.dtype == FLOAT32 else NPY_DOUBLE
         cdef const double* numbers
@@ -221,9 +221,10 @@ cdef class StrengthLearner:
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
             tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
+            ranges = np.empty(2*samples.longest*self.v.t.width, np.intp)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
-            learning.tile = PyArray_DATA(tile)
+            learning.tile, learning.missed = PyArray_DATA(tile), PyArray_DATA(ranges)
             changed = factors is not self.factors and learning.count > 0
             _before = self.factors  # kept until everything is replaced: releasing may run code
             self.section.lock(True)

@@ -10,7 +10,7 @@ cdef void flush_strengths(Lazy d, Columns* v, floating zero) noexcept nogil:
         return  # its weights follow from its state
     d.lr = v.t.d.plain.lr
     for i in range(v.t.rows):
-        catch_up_strengths(&d, v, i, <floating*>v.t.w + i*v.t.pitch)
+        catch_up_strengths(&d, v, i, <floating*>v.t.w + i*v.t.pitch, NULL)
     if Lazy is Plain:
         for s in range(v.lanes):
             start_clock(v, s)
@@ -50,7 +50,7 @@ cdef void read_strengths(Lazy d, const Columns* v, Py_ssize_t first, Py_ssize_t 
             prefetch_record(v, first + i + ROWS_AHEAD)
         if Lazy is not FTRL:
             copy_all(<const floating*>v.t.w + (first + i)*v.t.pitch, out, v.t.width*v.lanes)
-        catch_up_strengths(&d, v, first + i, out)
+        catch_up_strengths(&d, v, first + i, out, NULL)
         out += v.t.width*v.lanes
 
 
@@ -226,6 +226,7 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
     """Step s of all strengths; FTRL's weights are in the tile from the margins to the step."""
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w = <floating*>job.tile
+    cdef Py_ssize_t* ranges
     cdef Py_ssize_t size = v.t.width*v.lanes, k, i
     cdef Lazy last = d[0]
     last.lr = v.t.d.plain.lr
@@ -235,13 +236,15 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
             prefetch_record(v, row_at(indices, k + ROWS_AHEAD))
         i = row_at(indices, k)
         w = <floating*>job.tile + k*size if Lazy is FTRL else <floating*>v.t.w + i*v.t.pitch
-        catch_up_strengths(&last, v, i, w)
-        add_margins(v, k % MARGIN_LANES, <double>x[k], w)
+        ranges = <Py_ssize_t*>job.missed + 2*k*v.t.width
+        catch_up_strengths(&last, v, i, w, ranges)
+        add_margins(&last, v, k % MARGIN_LANES, <double>x[k], w, ranges)
     close_sums(v)
     fill_strength_slopes(v, job, d.lr, s, slopes)
     for k in range(n):
         i = row_at(indices, k)
-        step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes)
+        step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes,
+                       <const Py_ssize_t*>job.missed + 2*k*v.t.width)
         if Lazy is not FTRL:
             stamp_row(d, v, v.next, v.t.steps + 1, i, <const floating*>v.t.w + i*v.t.pitch)
 
@@ -253,7 +256,7 @@ cdef void reanchor_strengths(FTRL d, Columns* v, double lr, floating* w) noexcep
     before.lr, after.lr = rate_of_z(&v.t), lr
     for i in range(v.t.rows):
         q = i*v.t.pitch
-        catch_up_strengths(&before, v, i, w)
+        catch_up_strengths(&before, v, i, w, NULL)
         reanchor_all(before, after, w, <floating*>v.t.a + q, <const floating*>v.t.b + q, v.t.width*v.lanes)
     v.t.d.plain.lr = lr
 

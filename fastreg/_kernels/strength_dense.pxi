@@ -26,12 +26,16 @@ cdef inline void add_multiples(double* sums, double x, const floating* w, Py_ssi
         sums[c] += x*<double>w[c]
 
 
-cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const floating* w) noexcept nogil:
+cdef inline void add_margins(const Lazy* d, const Columns* v, Py_ssize_t j, double x, const floating* w,
+                             const Py_ssize_t* ranges) noexcept nogil:
     """Adds x times the weights of a row to the j-th of MARGIN_LANES sums, as add_products does."""
     cdef double* sums = v.sums + j*v.t.width*v.lanes
     cdef Py_ssize_t first, last, k
     for k in range(v.t.width):
-        active_range(w, v.lanes, &first, &last)
+        if Lazy is FTRL and ranges != NULL:
+            first, last = ranges[2*k], ranges[2*k + 1]
+        else:
+            active_range(w, v.lanes, &first, &last)
         add_multiples(sums + first, x, w + first, last - first)
         sums, w = sums + v.lanes, w + v.lanes
 
@@ -56,8 +60,8 @@ cdef void begin_dense(const Lazy* d, const Columns* v, const Learning* job, cons
     for i in range(v.t.rows):
         if Lazy is not FTRL:
             w = <floating*>v.t.w + i*v.t.pitch
-        catch_up_strengths(d, v, i, w)
-        add_margins(v, i % MARGIN_LANES, <double>x[i], w)
+        catch_up_strengths(d, v, i, w, NULL)
+        add_margins(d, v, i % MARGIN_LANES, <double>x[i], w, NULL)
         if Lazy is FTRL:
             for q in range(size):
                 own = panel_of_row(v, job, i, q, <floating>0)
