@@ -14,6 +14,7 @@ from fastreg._boundary.checks cimport dtype_of, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.linear cimport point_to
 from fastreg._boundary.section cimport Section
+from fastreg._kernels.slices cimport tile_size
 from fastreg._kernels.table cimport (
     Batch, Columns, FLOAT32, FTRL_PROXIMAL, Learning, MARGIN_LANES, PROXIMAL, Schedule, VECTOR,
 )
@@ -220,11 +221,11 @@ cdef class StrengthLearner:
             schedule = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, NULL)
             learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
-            ranges = np.empty(2*samples.longest*self.v.t.width, np.intp)
+            tile = np.empty(tile_size(&self.v, samples.longest, batch.shared), slopes.dtype)
+            ranges = np.empty((samples.longest, self.v.t.width, 2), np.intp)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
-            learning.tile, learning.missed = PyArray_DATA(tile), PyArray_DATA(ranges)
+            learning.tile = PyArray_DATA(tile)
             changed = factors is not self.factors and learning.count > 0
             _before = self.factors  # kept until everything is replaced: releasing may run code
             self.section.lock(True)
@@ -235,7 +236,7 @@ cdef class StrengthLearner:
             learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
             learning.intercept_b = self.intercept_data[2]
             self.v.sums, self.v.totals = <double*>PyArray_DATA(sums), <double*>PyArray_DATA(totals)
-            self.v.losses = self.v.totals + lanes
+            self.v.losses, self.v.ranges = self.v.totals + lanes, <Py_ssize_t*>PyArray_DATA(ranges)
             with nogil:
                 kernels.strengths_learn(&self.v, &batch, &schedule, &learning)
             self.counts = counts
@@ -243,15 +244,6 @@ cdef class StrengthLearner:
         finally:
             self.section.end()
         return totals[:self.v.count]
-
-    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
-        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
-        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
-        if self.v.t.direction != FTRL_PROXIMAL:
-            return 0
-        elif not dense:
-            return max(1, longest)*size
-        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
 
     # -- Reading ------------------------------------------------------------------------------------------------------
 

@@ -111,8 +111,8 @@ cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const fl
 
 cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating* w,
                                     Py_ssize_t* ranges) noexcept nogil:
-    """Brings the weights of row i up to date: w, in the record or a copy; those of FTRL are written there, and by
-    column their active_range, unless `ranges` is NULL.
+    """Brings the weights of row i up to date: w, in the record or a copy. FTRL's are written there, and their
+    active_range by column to `ranges`, unless it is NULL.
     """
     cdef Py_ssize_t[2] unused
     cdef Py_ssize_t lanes = v.lanes, q = i*v.t.pitch, k
@@ -222,7 +222,8 @@ cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, f
 
 
 cdef inline void accumulate_strengths(const FTRL* d, const Py_ssize_t* range_, Py_ssize_t n, floating x,
-                                      const floating* slopes, const floating* w, floating* a, floating* b) noexcept nogil:
+                                      const floating* slopes, const floating* w, floating* a,
+                                      floating* b) noexcept nogil:
     cdef Py_ssize_t first = range_[0], last = range_[1], c
     for c in range(first):
         accumulate_at_zero(slopes[c]*x, a + c, b + c)
