@@ -10,6 +10,7 @@ from numpy cimport import_array, ndarray, PyArray_DATA, PyArray_ITEMSIZE
 from fastreg._boundary.checks cimport dtype_of, kernels
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.linear cimport BaseLearner, counters_of, Counts, set_counters, take_samples
+from fastreg._kernels.slices cimport tile_size
 from fastreg._kernels.table cimport (
     Batch, Columns, FTRL_PROXIMAL, Learning, MARGIN_LANES, PROXIMAL, Schedule, VECTOR,
 )
@@ -133,7 +134,7 @@ cdef class StrengthLearner(BaseLearner):
         cdef Learning learning
         cdef Counts counts
         cdef tuple sizes
-        cdef ndarray indices, factors, margins, slopes, tile, sums, totals
+        cdef ndarray indices, factors, margins, slopes, tile, ranges, sums, totals
         cdef Py_ssize_t lanes = self.v.lanes, size = self.v.t.width*lanes
         cdef bint changed
         self.section.begin("learn")
@@ -148,7 +149,8 @@ cdef class StrengthLearner(BaseLearner):
                 indices, _ = take_indices(samples.indices, samples.starts, self.v.t.rows, True)
                 batch.indices.data = PyArray_DATA(indices)
             margins, slopes = np.empty(self.v.t.width), np.zeros(size, self.last.dtype)
-            tile = np.empty(self.tile_size(samples.longest, batch.shared), slopes.dtype)
+            tile = np.empty(tile_size(&self.v, samples.longest, batch.shared), slopes.dtype)
+            ranges = np.empty((samples.longest, self.v.t.width, 2), np.intp)
             sums, totals = np.empty(MARGIN_LANES*size), np.zeros(2*lanes)
             learning.margins, learning.slopes = <double*>PyArray_DATA(margins), PyArray_DATA(slopes)
             learning.tile = PyArray_DATA(tile)
@@ -160,7 +162,7 @@ cdef class StrengthLearner(BaseLearner):
                     kernels.strengths_flush(&self.v)
                 self.set_factors(factors)
             self.v.sums, self.v.totals = <double*>PyArray_DATA(sums), <double*>PyArray_DATA(totals)
-            self.v.losses = self.v.totals + lanes
+            self.v.losses, self.v.ranges = self.v.totals + lanes, <Py_ssize_t*>PyArray_DATA(ranges)
             with nogil:
                 kernels.strengths_learn(&self.v, &batch, &schedule, &learning)
             self.counts, self.sizes = counts, sizes
@@ -168,15 +170,6 @@ cdef class StrengthLearner(BaseLearner):
         finally:
             self.section.end()
         return totals[:self.v.count]
-
-    cdef Py_ssize_t tile_size(self, Py_ssize_t longest, bint dense) noexcept:
-        """How many numbers FTRL has in the tile: see learn_sample and begin_dense."""
-        cdef Py_ssize_t size = self.v.t.width*self.v.lanes
-        if self.v.t.direction != FTRL_PROXIMAL:
-            return 0
-        elif not dense:
-            return max(1, longest)*size
-        return size + 4*max(1, longest)*self.v.t.width*((self.v.lanes + 31)//32*32)
 
     # -- Reading ------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 # Layer 2 for a linear model at many strengths: one pass over the samples trains all of them; included by variant.pyx
-# after strength_rows.pxi. FTRL's weights are in a tile from the margins to the step.
+# after strength_rows.pxi. FTRL's weights are in a tile from the margins to the step. Dense samples: strength_dense.pxi.
 
 # -- All rows ---------------------------------------------------------------------------------------------------------
 
@@ -10,7 +10,7 @@ cdef void flush_strengths(Lazy d, Columns* v, floating zero) noexcept nogil:
         return  # its weights follow from its state
     d.lr = v.t.d.plain.lr
     for i in range(v.t.rows):
-        catch_up_strengths(&d, v, i, <floating*>v.t.w + i*v.t.pitch)
+        catch_up_strengths(&d, v, i, <floating*>v.t.w + i*v.t.pitch, NULL)
     if Lazy is Plain:
         for s in range(v.lanes):
             start_clock(v, s)
@@ -50,7 +50,7 @@ cdef void read_strengths(Lazy d, const Columns* v, Py_ssize_t first, Py_ssize_t 
             prefetch_record(v, first + i + ROWS_AHEAD)
         if Lazy is not FTRL:
             copy_all(<const floating*>v.t.w + (first + i)*v.t.pitch, out, v.t.width*v.lanes)
-        catch_up_strengths(&d, v, first + i, out)
+        catch_up_strengths(&d, v, first + i, out, NULL)
         out += v.t.width*v.lanes
 
 
@@ -115,7 +115,7 @@ cdef inline bint prepare_strengths(Lazy* d, Columns* v, const Batch* batch, cons
 
 
 cdef void set_shrinkages(Columns* v, floating lr) noexcept nogil:
-    """Not inline: gcc calls tick_strengths after a loop in AVX with no vzeroupper, and log1p takes four times as long."""
+    """Not inline: gcc left out the vzeroupper before the call that follows, and the libm took four times as long."""
     cdef const floating* l1 = <const floating*>v.last_l1
     cdef const floating* l2 = <const floating*>v.last_l2
     cdef floating* threshold = <floating*>v.threshold
@@ -127,24 +127,20 @@ cdef void set_shrinkages(Columns* v, floating lr) noexcept nogil:
         threshold[c], shrinkage[c] = l1_threshold(&p, lr, <floating>1), l2_shrinkage(&p, lr, <floating>1)
 
 
-cdef inline void set_totals(const Columns* v, double factor, floating zero) noexcept nogil:
-    """The strengths of FTRL's weights after a step."""
-    cdef floating* l1 = <floating*>v.last_l1
-    cdef floating* l2 = <floating*>v.last_l2
-    cdef Py_ssize_t s
-    for s in range(v.lanes):
-        l1[s], l2[s] = <floating>(v.l1[s]*factor), <floating>(v.l2[s]*factor)
-
-
 cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* schedule, Learning* job, Py_ssize_t s,
                                   bint rebase, floating zero) noexcept nogil:
     """Step s of the weights has been made: what else belongs to it."""
+    cdef floating* l1 = <floating*>v.last_l1
+    cdef floating* l2 = <floating*>v.last_l2
+    cdef double factor = schedule.l1[s*schedule.stride]
+    cdef Py_ssize_t c
     if job.intercept != NULL:
         learn_intercept(d[0], schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
     v.t.steps += 1
     v.t.d.plain.lr = d.lr
     if Lazy is FTRL:
-        set_totals(v, schedule.l1[s*schedule.stride], zero)
+        for c in range(v.lanes):
+            l1[c], l2[c] = <floating>(v.l1[c]*factor), <floating>(v.l2[c]*factor)
     elif Lazy is Plain:
         copy_all(v.next, v.clock, 4*v.lanes)
         if rebase:
@@ -153,6 +149,34 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* sch
 
 
 # -- Samples ----------------------------------------------------------------------------------------------------------
+
+cdef inline void close_sums(const Columns* v) noexcept nogil:
+    """The sums of products of all columns and strengths, from their MARGIN_LANES parts."""
+    cdef double* sums = v.sums
+    cdef Py_ssize_t size = v.t.width*v.lanes, c
+    for c in range(size):
+        sums[c] = sum_of_lanes(sums + c, size)
+
+
+cdef inline void add_multiples(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t c
+    for c in range(n):
+        sums[c] += x*<double>w[c]
+
+
+cdef inline void add_margins(const Lazy* d, const Columns* v, Py_ssize_t j, double x, const floating* w,
+                             const Py_ssize_t* ranges) noexcept nogil:
+    """Adds x times the weights of a row to the j-th of MARGIN_LANES sums, as add_products does."""
+    cdef double* sums = v.sums + j*v.t.width*v.lanes
+    cdef Py_ssize_t first, last, k
+    for k in range(v.t.width):
+        if Lazy is FTRL and ranges != NULL:
+            first, last = ranges[2*k], ranges[2*k + 1]
+        else:
+            active_range(w, v.lanes, &first, &last)
+        add_multiples(sums + first, x, w + first, last - first)
+        sums, w = sums + v.lanes, w + v.lanes
+
 
 cdef void add_to_margins(const Columns* v, const Learning* job, Py_ssize_t r, floating zero) noexcept nogil:
     """Adds what comes from no weight of sample r, as first_margin; the last argument only says the dtype."""
@@ -226,6 +250,7 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
     """Step s of all strengths; FTRL's weights are in the tile from the margins to the step."""
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w = <floating*>job.tile
+    cdef Py_ssize_t* ranges
     cdef Py_ssize_t size = v.t.width*v.lanes, k, i
     cdef Lazy last = d[0]
     last.lr = v.t.d.plain.lr
@@ -235,13 +260,15 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
             prefetch_record(v, row_at(indices, k + ROWS_AHEAD))
         i = row_at(indices, k)
         w = <floating*>job.tile + k*size if Lazy is FTRL else <floating*>v.t.w + i*v.t.pitch
-        catch_up_strengths(&last, v, i, w)
-        add_margins(v, k % MARGIN_LANES, <double>x[k], w)
+        ranges = v.ranges + 2*k*v.t.width
+        catch_up_strengths(&last, v, i, w, ranges)
+        add_margins(&last, v, k % MARGIN_LANES, <double>x[k], w, ranges)
     close_sums(v)
     fill_strength_slopes(v, job, d.lr, s, slopes)
     for k in range(n):
         i = row_at(indices, k)
-        step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes)
+        step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes,
+                       v.ranges + 2*k*v.t.width)
         if Lazy is not FTRL:
             stamp_row(d, v, v.next, v.t.steps + 1, i, <const floating*>v.t.w + i*v.t.pitch)
 
@@ -253,7 +280,7 @@ cdef void reanchor_strengths(FTRL d, Columns* v, double lr, floating* w) noexcep
     before.lr, after.lr = rate_of_z(&v.t), lr
     for i in range(v.t.rows):
         q = i*v.t.pitch
-        catch_up_strengths(&before, v, i, w)
+        catch_up_strengths(&before, v, i, w, NULL)
         reanchor_all(before, after, w, <floating*>v.t.a + q, <const floating*>v.t.b + q, v.t.width*v.lanes)
     v.t.d.plain.lr = lr
 

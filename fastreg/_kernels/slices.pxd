@@ -1,7 +1,9 @@
 # Between layers 2 and 4: the part of a task that is worked on at a time, by a thread or in the first-level cache, and
 # what both layers ask of the rows of a lazy update.
 
-from fastreg._kernels.table cimport ADAGRAD, BFLOAT16, DirectionCode, DType, FLOAT64, PLAIN, Rows, Task
+from fastreg._kernels.table cimport (
+    ADAGRAD, BFLOAT16, Columns, DirectionCode, DType, FLOAT64, FTRL_ARRAYS, FTRL_PROXIMAL, PANEL, PLAIN, Rows, Task,
+)
 
 
 cdef inline Py_ssize_t bytes_of(DType dtype) noexcept nogil:
@@ -60,7 +62,7 @@ cdef inline double rate_of_z(const Rows* t) noexcept nogil:
 
 cdef inline Py_ssize_t contiguous_arrays(DirectionCode direction) noexcept nogil:
     """How many arrays the weights of a column take under dense samples: w, its state, and the roots of FTRL's n."""
-    return 1 if direction == PLAIN else 2 if direction == ADAGRAD else 4
+    return 1 if direction == PLAIN else 2 if direction == ADAGRAD else FTRL_ARRAYS
 
 
 cdef inline Py_ssize_t contiguous_pitch(const Rows* t) noexcept nogil:
@@ -71,3 +73,18 @@ cdef inline Py_ssize_t contiguous_pitch(const Rows* t) noexcept nogil:
 cdef inline Py_ssize_t contiguous_size(const Rows* t) noexcept nogil:
     """The bytes of all columns, of factors, and of what aligns them."""
     return (contiguous_arrays(t.direction)*t.width + 1)*contiguous_pitch(t)*bytes_of(t.dtype) + 64
+
+
+cdef inline Py_ssize_t panels_of_column(const Columns* v) noexcept nogil:
+    """The panels of the strengths of a column."""
+    return (v.lanes + PANEL - 1) // PANEL
+
+
+cdef inline Py_ssize_t tile_size(const Columns* v, Py_ssize_t longest, bint dense) noexcept nogil:
+    """The numbers in the tile of a linear model at many strengths: FTRL's weights of a sample, or those of one row, and
+    all rows with their state in panels.
+    """
+    cdef Py_ssize_t size = v.t.width*v.lanes
+    if v.t.direction != FTRL_PROXIMAL:
+        return 0
+    return size + FTRL_ARRAYS*PANEL*panels_of_column(v)*v.t.width*longest if dense else max(longest, 1)*size

@@ -1,44 +1,11 @@
-# Layer 2 for a linear model at many strengths: dense samples; included by variant.pyx before linear_strengths.pxi. Each
-# is a step of all rows: before the first one they are brought up to date, from then on nothing is pending, and they are
-# stamped after the last one.
+# Layer 2 for a linear model at many strengths: dense samples; included by variant.pyx after linear_strengths.pxi. Each
+# is a step of all rows: they are brought up to date before the first one, then nothing is pending, and they are stamped
+# after the last one.
 #
 # As in linear_dense.pxi, a pass makes the step of one sample and adds up the margins of the next one, here for a panel
-# of strengths. All that is the same for all rows lies in local arrays, which no store to a weight can change, and FTRL's
-# rows, with w and √n, in the tile at constant distances: otherwise gcc compares addresses in each row, which has only a
-# few strengths, a quarter of the time.
-
-cdef enum:
-    PANEL = 32       # strengths that are worked on together, a multiple of VECTOR
-    FTRL_ARRAYS = 4  # w, z, n and √n
-
-
-cdef inline void close_sums(const Columns* v) noexcept nogil:
-    """The sums of products of all columns and strengths, from their MARGIN_LANES parts."""
-    cdef double* sums = v.sums
-    cdef Py_ssize_t size = v.t.width*v.lanes, c
-    for c in range(size):
-        sums[c] = sum_of_lanes(sums + c, size)
-
-
-cdef inline void add_multiples(double* sums, double x, const floating* w, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t c
-    for c in range(n):
-        sums[c] += x*<double>w[c]
-
-
-cdef inline void add_margins(const Columns* v, Py_ssize_t j, double x, const floating* w) noexcept nogil:
-    """Adds x times the weights of a row to the j-th of MARGIN_LANES sums, as add_products does."""
-    cdef double* sums = v.sums + j*v.t.width*v.lanes
-    cdef Py_ssize_t first, last, k
-    for k in range(v.t.width):
-        active_range(w, v.lanes, &first, &last)
-        add_multiples(sums + first, x, w + first, last - first)
-        sums, w = sums + v.lanes, w + v.lanes
-
-
-cdef inline Py_ssize_t panels_of_column(const Columns* v) noexcept nogil:
-    return (v.lanes + PANEL - 1) // PANEL
-
+# of strengths. All that is the same for all rows lies in local arrays, which no store to a weight can change, and w and
+# the state of FTRL lie in the tile at constant distances. Otherwise gcc compares addresses in each row, which has only
+# a few strengths: a quarter of the time (Strengths in benchmarks/suite).
 
 cdef inline floating* panel_of_row(const Columns* v, const Learning* job, Py_ssize_t i, Py_ssize_t q,
                                    floating _) noexcept nogil:
@@ -56,8 +23,8 @@ cdef void begin_dense(const Lazy* d, const Columns* v, const Learning* job, cons
     for i in range(v.t.rows):
         if Lazy is not FTRL:
             w = <floating*>v.t.w + i*v.t.pitch
-        catch_up_strengths(d, v, i, w)
-        add_margins(v, i % MARGIN_LANES, <double>x[i], w)
+        catch_up_strengths(d, v, i, w, NULL)
+        add_margins(d, v, i % MARGIN_LANES, <double>x[i], w, NULL)
         if Lazy is FTRL:
             for q in range(size):
                 own = panel_of_row(v, job, i, q, <floating>0)

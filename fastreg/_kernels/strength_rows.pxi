@@ -109,8 +109,12 @@ cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const fl
         w[c] = apply_missed(&since, w[c])
 
 
-cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating* w) noexcept nogil:
-    """Brings the weights of row i up to date: w, in the record or a copy; those of FTRL are written there."""
+cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating* w,
+                                    Py_ssize_t* ranges) noexcept nogil:
+    """Brings the weights of row i up to date: w, in the record or a copy. FTRL's are written there, and their
+    active_range by column to `ranges`, unless it is NULL.
+    """
+    cdef Py_ssize_t[2] unused
     cdef Py_ssize_t lanes = v.lanes, q = i*v.t.pitch, k
     cdef const floating* a = <const floating*>v.t.a + q
     cdef const floating* b = <const floating*>v.t.b + q
@@ -119,6 +123,8 @@ cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t 
     if Lazy is FTRL:
         if d.lr == 0:  # no step was made yet
             memset(w, 0, v.t.width*lanes*sizeof(floating))
+            if ranges != NULL:
+                memset(ranges, 0, 2*v.t.width*sizeof(Py_ssize_t))
             return
     else:
         steps -= steps_at(v, i)[0]
@@ -126,7 +132,7 @@ cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t 
             return
     for k in range(v.t.width):
         if Lazy is FTRL:
-            solve_strengths(d, v, f, w, a, b)
+            solve_strengths(d, v, f, w, a, b, &unused[0] if ranges == NULL else ranges + 2*k)
         elif Lazy is Adagrad:
             catch_up_each_adagrad(d, v, f, steps, w, a)
         else:
@@ -135,7 +141,7 @@ cdef inline void catch_up_strengths(const Lazy* d, const Columns* v, Py_ssize_t 
 
 
 cdef inline void solve_strengths(const FTRL* d, const Columns* v, floating f, floating* w, const floating* a,
-                                 const floating* b) noexcept nogil:
+                                 const floating* b, Py_ssize_t* range_) noexcept nogil:
     """Where z does not reach l1, the weight is zero: neither root nor division is needed."""
     cdef const floating* l1 = <const floating*>v.last_l1
     cdef const floating* l2 = <const floating*>v.last_l2
@@ -146,6 +152,7 @@ cdef inline void solve_strengths(const FTRL* d, const Columns* v, floating f, fl
         p = ElasticNet(l1[c], 0)
         w[c] = <floating>0 if absolute(a[c]) <= l1_threshold(&p, <floating>1, f) else <floating>1
     active_range(w, n, &first, &last)
+    range_[0], range_[1] = first, last
     l1, l2, w, a, b = l1 + first, l2 + first, w + first, a + first, b + first
     for c in range(last - first):
         p = ElasticNet(l1[c], l2[c])
@@ -187,8 +194,8 @@ cdef inline void catch_up_each_plain(const Plain* d, const Columns* v, floating 
 
 
 cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, floating x, const floating* slopes,
-                                const floating* solved) noexcept nogil:
-    """A step of row i, which is up to date, with value x of its feature; `solved` are FTRL's weights."""
+                                const floating* solved, const Py_ssize_t* ranges) noexcept nogil:
+    """A step of row i, which is up to date, with value x of its feature; `solved` are FTRL's weights, with `ranges`."""
     cdef Proximal m = Proximal(0)
     cdef const floating* l1 = <const floating*>v.last_l1
     cdef const floating* l2 = <const floating*>v.last_l2
@@ -202,7 +209,7 @@ cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, f
     cdef ElasticNet p
     for k in range(v.t.width):
         if Lazy is FTRL:
-            accumulate_strengths(d, lanes, x, slopes, solved, a, b)
+            accumulate_strengths(d, ranges + 2*k, lanes, x, slopes, solved, a, b)
         elif Lazy is Plain and f == 1:
             for c in range(lanes):
                 w[c] = within(soft_scaled(w[c] - move(d, slopes[c]*x, a, b, a, &eta), threshold[c], shrinkage[c]), low,
@@ -214,10 +221,10 @@ cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, f
         w, a, b, solved, slopes = w + lanes, a + lanes, b + lanes, solved + lanes, slopes + lanes
 
 
-cdef inline void accumulate_strengths(const FTRL* d, Py_ssize_t n, floating x, const floating* slopes,
-                                      const floating* w, floating* a, floating* b) noexcept nogil:
-    cdef Py_ssize_t first, last, c
-    active_range(w, n, &first, &last)
+cdef inline void accumulate_strengths(const FTRL* d, const Py_ssize_t* range_, Py_ssize_t n, floating x,
+                                      const floating* slopes, const floating* w, floating* a,
+                                      floating* b) noexcept nogil:
+    cdef Py_ssize_t first = range_[0], last = range_[1], c
     for c in range(first):
         accumulate_at_zero(slopes[c]*x, a + c, b + c)
     for c in range(first, last):

@@ -198,7 +198,9 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     double total               # the sum of the losses is added here
 
 cdef enum:
-    VECTOR = 8  # strengths that are worked on together
+    VECTOR = 8       # strengths that are worked on together
+    PANEL = 32       # strengths that a pass over dense samples works on together, a multiple of VECTOR
+    FTRL_ARRAYS = 4  # what FTRL works on under dense samples: w, z, n and √n
 
 cdef struct Progress:  # progressive validation: each strength predicts a sample before it learns it
     double* means              # by strength, of the losses
@@ -223,6 +225,7 @@ cdef struct Columns:  # a linear model at many strengths that learn together
     char* inverses             # by row, for PLAIN: the stamps by strength, first inverse, then total
     double* clock              # for PLAIN, four arrays by strength: product, inverse, total, compensation
     double* next               # and those after the step under way
+    Py_ssize_t* ranges         # for FTRL, an active_range for each feature of the longest sample and column
     double* sums               # of margins: MARGIN_LANES for each column and strength
     double* losses             # by strength: of the sample
     double* totals             # by strength: the sum of the losses is added here

@@ -12,7 +12,8 @@ from libc.string cimport memcpy, memset
 
 from fastreg._kernels.bfloat16 cimport *
 from fastreg._kernels.slices cimport (
-    bytes_of, contiguous_arrays, contiguous_pitch, lines_of_panel, panel_of, panels_of, rate_of_z, shifted,
+    bytes_of, contiguous_arrays, contiguous_pitch, lines_of_panel, panel_of, panels_of, panels_of_column, rate_of_z,
+    shifted,
 )
 from fastreg._kernels.table cimport *
 from fastreg.catch_up cimport *

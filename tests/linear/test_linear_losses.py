@@ -7,7 +7,9 @@ import pytest
 from linear_cases import LOSSES, PARAMETERS, SLOPES, is_classifier, make
 from sklearn.linear_model import SGDClassifier, SGDRegressor
 
+from fastreg._boundary.linear import mean_loss
 from fastreg.reference.losses import LOG_LINK, largest_curvature
+from fastreg.reference.losses import LOSSES as REFERENCE_LOSSES
 from fastreg.reference.losses import loss as formula
 
 ORDINARY = np.concatenate([[-30, -5, -1 - 1e-9, -1, -1 + 1e-9, 0, 0.1, 0.1 + 1e-9], np.linspace(-3, 3, 25)])
@@ -91,6 +93,18 @@ def test_large_margins(loss, capsys):
         for margin in (np.nan, -y * np.inf):
             with pytest.raises(ValueError, match=r"^eta0: expected a learning rate small enough"):
                 probe(margin, y, capsys)
+
+
+def test_log_loss_is_accurate():
+    """Its exponential and its logarithm are fastreg's own: 2 units in the last place, and 2 of the expected value."""
+    sizes = np.concatenate([np.linspace(0, 40, 801), np.geomspace(1e-20, 700, 200)])
+    code = list(REFERENCE_LOSSES).index("log_loss")
+    for z in np.concatenate([sizes, -sizes]):
+        expected = np.logaddexp(np.longdouble(0), -np.longdouble(z))
+        own = mean_loss(np.array([[z]]), np.ones(1), None, code, 0.0)
+        assert abs(own - expected) <= 4 * np.spacing(float(expected)), z
+    for z, expected in ((1e300, 0.0), (np.inf, 0.0), (-1e300, 1e300), (-np.inf, np.inf), (np.nan, np.nan)):
+        np.testing.assert_equal(mean_loss(np.array([[z]]), np.ones(1), None, code, 0.0), expected)
 
 
 @pytest.mark.parametrize("loss", ["log_loss", "hinge", "squared_hinge", "modified_huber", "squared_error", "huber"])

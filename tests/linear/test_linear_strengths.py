@@ -38,16 +38,16 @@ def task_of(loss, optimizer="ftrl", base_rate=0.0, limit_rates=False):
     return Task(rates, (0, 0, 0), loss, 0.3 if loss == "quantile" else 0.0, limit_rates, base_rate, follows_sizes)
 
 
-def pair(samples, loss, optimizer, dtype, positive=False, intercept=True):
+def pair(samples, loss, optimizer, dtype, positive=False, intercept=True, strengths=STRENGTHS):
     """A stream of all strengths, and a stream for each."""
     columns = LOSSES[loss]
-    own = [Stream(samples.features, columns, dtype, optimizer, intercept, positive) for _ in STRENGTHS]
-    return StrengthStream(samples.features, columns, STRENGTHS, dtype, optimizer, intercept, positive), own
+    own = [Stream(samples.features, columns, dtype, optimizer, intercept, positive) for _ in strengths]
+    return StrengthStream(samples.features, columns, strengths, dtype, optimizer, intercept, positive), own
 
 
-def learn_each(streams, samples, order, y, weights, task):
+def learn_each(streams, samples, order, y, weights, task, strengths=STRENGTHS):
     """The sums of the losses of all streams."""
-    tasks = [task._replace(strengths=(*strengths, 0.0)) for strengths in STRENGTHS]
+    tasks = [task._replace(strengths=(*own, 0.0)) for own in strengths]
     return [stream.learn(samples, order, y, weights, own) for stream, own in zip(streams, tasks)]
 
 
@@ -79,9 +79,23 @@ def test_strengths_have_bits_of_single_models(loss, optimizer, dtype):
             np.testing.assert_array_equal(one.coef(), stream.coef())
 
 
+@pytest.mark.parametrize("form", ["csr", "dense"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_penalty_factors(optimizer):
-    samples, y = data("log_loss")
+def test_more_strengths_than_are_worked_on_together(optimizer, form):
+    samples, y = data("hinge", form, np.float32)
+    strengths = [(l1, l1 / 2) for l1 in np.geomspace(0.3, 1e-5, 75)]
+    many, streams = pair(samples, "hinge", optimizer, np.float32, strengths=strengths)
+    task = task_of("hinge", optimizer, base_rate=0.25)
+    for order in (np.arange(50), np.arange(50, 52), np.arange(52, 90)):
+        sums = many.learn(samples, order, y, None, task)
+        np.testing.assert_array_equal(sums, learn_each(streams, samples, order, y, None, task, strengths))
+    assert_equal(many, streams)
+
+
+@pytest.mark.parametrize("form", ["csr", "dense"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_penalty_factors(optimizer, form):
+    samples, y = data("log_loss", form)
     many, streams = pair(samples, "log_loss", optimizer, float)
     for factors in (np.arange(23) % 2.0, None, (np.arange(23) % 3 > 0).astype(float)):
         task = task_of("log_loss", optimizer)
