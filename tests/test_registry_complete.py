@@ -146,8 +146,8 @@ def test_every_scalar_function_of_the_core_has_a_twin_in_the_reference(file):
     assert names
     parts = tuple(f"{penalty.lower()}_" for penalty in reference.PENALTIES)  # of a penalty's functions
     alone = {name for name in names if not name.startswith(parts) and not any(hasattr(x, name) for x in places)}
-    logarithms = {"log", "log_1_plus_exp", "log_sum_exp"}
-    assert alone <= {"absolute", "root", "add_moments", "add_slopes", "is_improved"} | logarithms
+    elementary = {"log", "log_1_plus_exp", "log_sum_exp", "log1p_unit", "exp_negative", "power_of_2"}
+    assert alone <= {"absolute", "root", "add_moments", "add_slopes", "is_improved"} | elementary
 
 
 def test_every_public_update_is_in_the_registry_in_every_mode():

@@ -37,6 +37,16 @@ def extended_exp(x):
     return exp(x) * (1 + np.maximum(x - LARGEST_EXPONENT, 0))
 
 
+def log_loss(z):
+    """log(1 + e⁻ᶻ)."""
+    return np.logaddexp(0, -z)
+
+
+def log_loss_slope(z):
+    """Its derivative."""
+    return -1 / (1 + np.exp(z))
+
+
 def positive_part(x, width):
     """Max(0, x), or a parabola where abs(x) is less than half the width."""
     outside = np.maximum(0, x)
@@ -58,7 +68,7 @@ def loss(name, parameter, margin, y, smoothing=0.0):
     """
     z, r, p = y * margin, margin - y, parameter
     if name == "log_loss":
-        return np.logaddexp(0, -z)
+        return log_loss(z)
     if name == "hinge":
         return positive_part(1 - z, smoothing)
     if name == "squared_hinge":
@@ -87,7 +97,7 @@ def slope(name, parameter, margin, y, smoothing=0.0):
     """The derivative of the loss by the margin."""
     z, r, p = y * margin, margin - y, parameter
     if name == "log_loss":
-        return -y / (1 + np.exp(z))
+        return y * log_loss_slope(z)
     if name == "hinge":
         return -y * positive_part_slope(1 - z, smoothing)
     if name == "squared_hinge":
