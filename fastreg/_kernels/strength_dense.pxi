@@ -7,65 +7,81 @@
 # the state of FTRL lie in the tile at constant distances. Otherwise gcc compares addresses in each row, which has only
 # a few strengths: a quarter of the time (Strengths in benchmarks/suite).
 
-cdef inline floating* panel_of_row(const Columns* v, const Learning* job, Py_ssize_t i, Py_ssize_t q,
-                                   floating _) noexcept nogil:
-    """Where the tile has w of row i at column and strength q; its state and √n follow, PANEL numbers apart."""
-    cdef Py_ssize_t c = q % v.lanes, panel = q // v.lanes*panels_of_column(v) + c // PANEL
-    return <floating*>job.tile + v.t.width*v.lanes + ((panel*job.longest + i)*FTRL_ARRAYS*PANEL + c % PANEL)
+cdef struct Panel:  # strengths of a column
+    Py_ssize_t first  # in a row
+    Py_ssize_t n      # at most PANEL
+    Py_ssize_t start  # for FTRL, in the tile: w, then its state and √n, PANEL numbers apart
+
+
+cdef inline Panel panel_at(const Columns* v, const Learning* job, Py_ssize_t k, Py_ssize_t row) noexcept nogil:
+    """The k-th panel of a row."""
+    cdef Py_ssize_t panels = panels_of_column(v), c = k % panels*PANEL
+    return Panel(k // panels*v.lanes + c, min(v.lanes - c, <Py_ssize_t>PANEL),
+                 v.t.width*v.lanes + (k*job.longest + row)*FTRL_ARRAYS*PANEL)
+
+
+cdef inline void load_panels(const Columns* v, const Learning* job, Py_ssize_t i, floating _) noexcept nogil:
+    """Copies row i of FTRL to the tile, at the beginning of which its weights are."""
+    cdef const floating* w
+    cdef const floating* a
+    cdef const floating* b
+    cdef floating* own
+    cdef Panel here
+    cdef Py_ssize_t k, c
+    for k in range(v.t.width*panels_of_column(v)):
+        here = panel_at(v, job, k, i)
+        own, w = <floating*>job.tile + here.start, <const floating*>job.tile + here.first
+        a, b = <const floating*>v.t.a + i*v.t.pitch + here.first, <const floating*>v.t.b + i*v.t.pitch + here.first
+        for c in range(here.n):
+            own[c], own[PANEL + c], own[2*PANEL + c], own[3*PANEL + c] = w[c], a[c], b[c], root(b[c])
+
+
+cdef inline void store_panels(const Columns* v, const Learning* job, Py_ssize_t i, floating _) noexcept nogil:
+    """Copies the state of row i back."""
+    cdef const floating* own
+    cdef Panel here
+    cdef Py_ssize_t k
+    for k in range(v.t.width*panels_of_column(v)):
+        here = panel_at(v, job, k, i)
+        own = <const floating*>job.tile + here.start
+        copy_all(own + PANEL, <floating*>v.t.a + i*v.t.pitch + here.first, here.n)
+        copy_all(own + 2*PANEL, <floating*>v.t.b + i*v.t.pitch + here.first, here.n)
 
 
 cdef void begin_dense(const Lazy* d, const Columns* v, const Learning* job, const floating* x) noexcept nogil:
     """Brings all rows up to date, and adds up the margins of the sample x."""
     cdef floating* w = <floating*>job.tile
-    cdef floating* own
-    cdef Py_ssize_t size = v.t.width*v.lanes, i, q
-    memset(v.sums, 0, MARGIN_LANES*size*sizeof(double))
+    cdef Py_ssize_t i
+    memset(v.sums, 0, MARGIN_LANES*v.t.width*v.lanes*sizeof(double))
     for i in range(v.t.rows):
         if Lazy is not FTRL:
             w = <floating*>v.t.w + i*v.t.pitch
         catch_up_strengths(d, v, i, w, NULL)
         add_margins(d, v, i % MARGIN_LANES, <double>x[i], w, NULL)
         if Lazy is FTRL:
-            for q in range(size):
-                own = panel_of_row(v, job, i, q, <floating>0)
-                own[0], own[PANEL] = w[q], (<const floating*>v.t.a)[i*v.t.pitch + q]
-                own[2*PANEL] = (<const floating*>v.t.b)[i*v.t.pitch + q]
-                own[3*PANEL] = root(own[2*PANEL])
+            load_panels(v, job, i, <floating>0)
     close_sums(v)
 
 
-cdef void end_dense(const Lazy* d, const Columns* v, const Learning* job, floating zero) noexcept nogil:
-    """Puts back what begin_dense has taken, and stamps all rows."""
-    cdef const floating* own
-    cdef Py_ssize_t i, q
-    if Lazy is FTRL:
-        for i in range(v.t.rows):
-            for q in range(v.t.width*v.lanes):
-                own = panel_of_row(v, job, i, q, zero)
-                (<floating*>v.t.a)[i*v.t.pitch + q] = own[PANEL]
-                (<floating*>v.t.b)[i*v.t.pitch + q] = own[2*PANEL]
-    stamp_rows(d, v, <const floating*>v.t.w)
-
-
-cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t rows, Py_ssize_t first, Py_ssize_t n,
-                     double factor, const floating* x, const floating* after) noexcept nogil:
-    """A step of all rows with the sample x for n strengths, at most PANEL; their inner products with the next sample.
+cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t rows, Panel here, double factor,
+                     const floating* x, const floating* after) noexcept nogil:
+    """A step of all rows with the sample x for a panel; the inner products of its weights with the next sample.
 
     l1 and l2 are multiplied by the factor.
     """
     cdef Proximal m = Proximal(0)
     cdef floating[PANEL] slopes, l1, l2, threshold, shrinkage
     cdef double[MARGIN_LANES*PANEL] sums
-    cdef Py_ssize_t size = v.t.width*v.lanes, i, j, c
-    cdef floating* w = (panel_of_row(v, job, 0, first, <floating>0) if Lazy is FTRL else <floating*>v.t.w + first)
-    cdef const double* l1s = v.l1 + first % v.lanes
-    cdef const double* l2s = v.l2 + first % v.lanes
+    cdef Py_ssize_t size = v.t.width*v.lanes, n = here.n, i, j, c
+    cdef floating* w = <floating*>job.tile + here.start if Lazy is FTRL else <floating*>v.t.w + here.first
+    cdef const double* l1s = v.l1 + here.first % v.lanes
+    cdef const double* l2s = v.l2 + here.first % v.lanes
     cdef floating state, squares, root_n, f
     cdef floating low = <floating>v.t.low, high = <floating>v.t.high
     cdef double y
     cdef ElasticNet p
     for c in range(n):
-        slopes[c] = (<const floating*>job.slopes)[first + c]
+        slopes[c] = (<const floating*>job.slopes)[here.first + c]
         l1[c], l2[c] = <floating>(l1s[c]*factor), <floating>(l2s[c]*factor)
         if Lazy is Plain:
             p = ElasticNet(l1[c], l2[c])
@@ -101,7 +117,7 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
                 sums[j + c] += y*<double>w[c]
         w += FTRL_ARRAYS*PANEL if Lazy is FTRL else v.t.pitch
     for c in range(n):
-        v.sums[first + c] = sum_of_lanes(sums + c, n)
+        v.sums[here.first + c] = sum_of_lanes(sums + c, n)
 
 
 cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule* schedule, Learning* job,
@@ -111,7 +127,7 @@ cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Sc
     cdef const floating* x
     cdef const floating* after
     cdef floating* slopes = <floating*>job.slopes
-    cdef Py_ssize_t rows = v.t.rows, s, k, j, c
+    cdef Py_ssize_t rows = v.t.rows, s, k
     cdef Lazy last = d
     cdef bint rebase
     last.lr = v.t.d.plain.lr
@@ -124,11 +140,11 @@ cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Sc
             begin_dense(&last, v, job, x)
             v.t.rows = 0  # those that a flush must bring up to date
         fill_strength_slopes(v, job, d.lr, s, slopes)
-        for k in range(v.t.width):
-            for j in range(panels_of_column(v)):
-                c = PANEL*j
-                step_panel(d, v, job, rows, k*v.lanes + c, min(v.lanes - c, <Py_ssize_t>PANEL),
-                           schedule.l1[s*schedule.stride], x, after)
+        for k in range(v.t.width*panels_of_column(v)):
+            step_panel(d, v, job, rows, panel_at(v, job, k, 0), schedule.l1[s*schedule.stride], x, after)
         finish_strengths(&d, v, schedule, job, s, rebase, zero)
     v.t.rows = rows
-    end_dense(&d, v, job, zero)
+    if Lazy is FTRL:
+        for k in range(rows):
+            store_panels(v, job, k, zero)
+    stamp_rows(&d, v, <const floating*>v.t.w)
