@@ -54,9 +54,9 @@ def softmax(scores):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def batches(x, y, rng):
+def batches(x, y, rng, size=BATCH):
     """All rows once, in random order, in mini-batches."""
-    for rows in np.split(rng.permutation(len(x)), range(BATCH, len(x), BATCH)):
+    for rows in np.split(rng.permutation(len(x)), range(size, len(x), size)):
         yield x[rows], y[rows]
 
 
@@ -79,13 +79,13 @@ def groups(network):
     return [{"params": network.weights}, {"params": network.biases, "l1": 0.0, "l2": 0.0}]
 
 
-def train_with(optimizer, network, x, y, *, epochs, rng):
+def train_with(optimizer, network, x, y, *, epochs, rng, batch=BATCH):
     """Train the network in place with an optimizer of `groups(network)`. A generator, like `train`.
 
     The optimizer determines the penalty, its mode and the schedule of the learning rate.
     """
     for epoch in range(epochs):
-        for batch in batches(x, y, rng):
-            weights, biases = zip(*network.gradients(*batch))
+        for images in batches(x, y, rng, batch):
+            weights, biases = zip(*network.gradients(*images))
             optimizer.step([weights, biases])
         yield epoch

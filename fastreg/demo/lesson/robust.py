@@ -20,9 +20,9 @@ from fastreg._show.figures import BLUE, GREEN, GREY, ORANGE, add_caption, style_
 from fastreg._show.tables import heading, make_table, percent
 from fastreg.demo import digits
 from fastreg.demo.lesson.sentences import Row, below, print_rows
-from fastreg.demo.network import BATCH, Network, groups, train_with
+from fastreg.demo.network import Network, groups, train_with
 
-SIZES, EPOCHS, LR, MOMENTUM, VALIDATION = (64, 64, 32, 10), 50, 0.1, 0.9, 350
+SIZES, EPOCHS, BATCH, LR, MOMENTUM, VALIDATION = (64, 64, 32, 10), 50, 64, 0.1, 0.9, 350
 STRENGTHS = (5e-4, 1.5e-3, 5e-3)
 PENALTIES = {"L2": {"l2": 2.0}, "L1": {"l1": 1.0}}
 FEWER = "L1, then none"
@@ -67,7 +67,7 @@ def train_network(x, y, seed, epochs, *, fewer=None, **penalty):
     network = Network(SIZES, rng) if fewer is None else Masked(fewer)
     steps = epochs * -(-len(x) // BATCH)
     optimizer = SGD(groups(network), lr=lambda done: LR * (1 - done / steps), momentum=MOMENTUM, **penalty)
-    for _ in train_with(optimizer, network, x, y, epochs=epochs, rng=rng):
+    for _ in train_with(optimizer, network, x, y, epochs=epochs, rng=rng, batch=BATCH):
         pass
     return network
 
