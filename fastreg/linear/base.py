@@ -61,14 +61,14 @@ class StreamingBase(Results, Fitting):
         return self._task_of(self._stream, self._strengths(self._stream))
 
     def _task_of(self, stream, strengths):
+        own_rates = self._has_own_rates()
         return Task(
             self._rates, strengths, *self._loss_of_margins(),
             limit_rates=self.optimizer == "sgd" and (self._is_auto() or self.loss in LOG_LINK),
-            base_rate=0.25 if self.optimizer != "sgd" and self.eta0 is None else 0.0,
-            follows_sizes=self._has_own_rates(),
+            base_rate=0.25 if own_rates and self.optimizer != "sgd" else 0.0,
+            follows_sizes=own_rates,
             factors=self._checked_factors(stream, strengths[1]),
-            starts_at_target=self.eta0 is None
-            and (self.optimizer != "sgd" or (self._is_auto() and self.loss == "squared_error")),
+            starts_at_target=own_rates and (self.optimizer != "sgd" or self.loss == "squared_error"),
         )  # fmt: skip
 
     def _strengths(self, stream, strength=None):

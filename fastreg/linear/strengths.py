@@ -41,7 +41,7 @@ class StrengthStream:
         """The bytes that the weights at so many strengths take, with the state of their optimizer.
 
         A call of `learn` with FTRL takes in addition a number for each strength, column and feature of its longest
-        sample; four if samples are dense.
+        sample; four if samples are dense, with the strengths rounded up to a multiple of 32.
         """
         direction = OPTIMIZERS[optimizer].direction
         size = strengths_record_type(direction, np.dtype(dtype), columns, strengths).itemsize
