@@ -11,6 +11,7 @@ from time import perf_counter
 
 import numpy as np
 import pytest
+from alarm import Alarm
 from injection import OPERATIONS, difference, find_fault, interrupt, outcomes, sweep
 from injection_cases import Operation, falling, plain
 
@@ -82,37 +83,6 @@ def test_the_injection_finds_faults(kind, found):
 
 DISTURBANCES = 5  # the test ends after this many
 SECONDS = 8  # or after this time, since on a loaded machine alarms come late
-
-
-class Alarm:
-    """Raises KeyboardInterrupt in the main thread after a delay, unless the call has returned by then."""
-
-    def __init__(self):
-        self.armed = False
-
-    def __enter__(self):
-        self.before = signal.signal(signal.SIGALRM, self.ring)
-        return self
-
-    def __exit__(self, *_):
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self.before)
-
-    def ring(self, *_):
-        if self.armed:
-            self.armed = False
-            raise KeyboardInterrupt
-
-    def disturb(self, act, delay):
-        """Calls act with an alarm after a delay; whether it was disturbed."""
-        try:
-            self.armed = True
-            signal.setitimer(signal.ITIMER_REAL, delay)
-            act()
-            self.armed = False
-        except KeyboardInterrupt:
-            return True
-        return False
 
 
 def long_steps():

@@ -1,7 +1,6 @@
 """Steps in threads are complete when the pool fails, is busy or closed, after a fork, an interrupt and at the exit."""
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -9,6 +8,7 @@ from _thread import start_new_thread
 
 import numpy as np
 import pytest
+from alarm import Alarm
 from cases import assert_same_bits, python
 from thread_cases import large_arrays, threads_started
 
@@ -208,19 +208,15 @@ def test_an_interrupt_leaves_only_complete_steps():
     """Each step adds one to every weight, so an incomplete step, or one that continues, would be visible."""
     w, g = np.zeros(3_000_001), -np.ones(3_000_001)
     fastreg.set_num_threads(7)
-    previous = signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    try:
+
+    def work():
+        while True:
+            fastreg.l2_update(w, g, 1.0, 0.0)
+
+    with Alarm() as alarm:
         for i in range(20):
-            signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0007 * i)
-            try:
-                while True:
-                    fastreg.l2_update(w, g, 1.0, 0.0)
-            except KeyboardInterrupt:
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                seen = w.copy()
-                assert seen.min() == seen.max()
-        time.sleep(0.01)
-        assert_same_bits(w, seen)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+            assert alarm.disturb(work, 0.001 + 0.0007 * i)
+            seen = w.copy()
+            assert seen.min() == seen.max()
+    time.sleep(0.01)
+    assert_same_bits(w, seen)
