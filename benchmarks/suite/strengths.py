@@ -18,7 +18,8 @@ class Strengths:
 
     def setup(self, optimizer, dtype, rows):
         try:
-            from fastreg.linear.stream import Samples, Stream, Task
+            from fastreg.linear.samples import Samples
+            from fastreg.linear.stream import Stream, Task
             from fastreg.linear.strengths import StrengthStream
         except ImportError as error:
             raise NotImplementedError(str(error)) from error

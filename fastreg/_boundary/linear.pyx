@@ -63,6 +63,9 @@ cdef class Learner(BaseLearner):
         The penalty factor of each feature, in the dtype of the weights, read-only; None for no factors.
     low, high : float
         The bounds of the weights, which contain 0; the intercept has none.
+    in_units : bool
+        Whether the factors are also the units of the weights (linear/units.py), so that l2 is multiplied by their
+        squares. For `Plain` with an l2 then only while no penalty is pending: each sample has all features.
     """
 
     cdef Rows t
@@ -70,7 +73,7 @@ cdef class Learner(BaseLearner):
     cdef ndarray factor_table  # like the weights, as the kernels read them
 
     def __cinit__(self, ndarray records, object direction, list intercept, ndarray factors=None,
-                  double low=-INFINITY, double high=INFINITY):
+                  double low=-INFINITY, double high=INFINITY, bint in_units=False):
         cdef double largest
         cdef ndarray x
         cdef Py_ssize_t i
@@ -86,7 +89,7 @@ cdef class Learner(BaseLearner):
         self.t.pitch = self.t.stamp_pitch = records.itemsize
         self.t.pitch //= base.itemsize
         self.t.clock = Clock(1, 1, 0, 0)
-        self.t.low, self.t.high, self.t.gamma = low, high, INFINITY
+        self.t.low, self.t.high, self.t.gamma, self.t.in_units = low, high, INFINITY, in_units
         self.t.inside = not (low > -INFINITY or high < INFINITY)
         self.point_field("w", offsets, &self.t.w)
         self.point_field("a", offsets, &self.t.a)
@@ -183,6 +186,12 @@ cdef class Learner(BaseLearner):
         """
         place(self, weights, intercept, epochs)
 
+    def set_units(self, ndarray factors, bint in_units):
+        """Set the factors and whether they are units, of a private copy whose weights are placed next."""
+        cdef ndarray table = self.table_of(factors)
+        self.set_factors(factors, table)
+        self.t.in_units = in_units
+
     def exchange(self, work):
         """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises.
 
@@ -210,7 +219,7 @@ cdef class Learner(BaseLearner):
         return result
 
     def read(self, Py_ssize_t features, ndarray indices=None):
-        """A consistent copy: the version, the weights (features, columns), and the intercept (columns,).
+        """A consistent copy: the version, the weights (features, columns), the intercept (columns,), and the sizes.
 
         The weights are those of all features, or of the features at int64 `indices`. `features` is the number of
         features that the caller expects.
@@ -251,7 +260,7 @@ cdef class Learner(BaseLearner):
 
     cdef void restore(self, const Rows* t) noexcept:
         self.t.steps, self.t.clock, self.t.d, self.t.p = t.steps, t.clock, t.d, t.p
-        self.t.inside, self.t.l21, self.t.built_on = t.inside, t.l21, t.built_on
+        self.t.inside, self.t.l21, self.t.built_on, self.t.in_units = t.inside, t.l21, t.built_on, t.in_units
 
     def __deepcopy__(self, memo):
         return self.copy()

@@ -37,9 +37,9 @@ cdef tuple read(Learner self, Py_ssize_t features, ndarray indices):
     with nogil:
         kernels.lazy_read(&self.t, NULL if indices is None else &wanted, count, PyArray_DATA(out))
     self.copy_intercept(intercept)
-    version = self.section.version
+    version, sizes = self.section.version, self.sizes
     self.section.unlock()
-    return version, out, intercept
+    return version, out, intercept, sizes
 
 
 cdef Rows rows_from(const Rows* t, Py_ssize_t first, Py_ssize_t count) noexcept nogil:
@@ -154,7 +154,7 @@ cdef tuple reduced(Learner self):
         intercept = [np.empty_like(x) for x in self.intercept]
         for i in range(len(intercept)):
             memcpy(PyArray_DATA(intercept[i]), self.intercept_data[i], PyArray_NBYTES(intercept[i]))
-        rest = self.direction, intercept, *numbers_of(self), self.factors, (self.t.low, self.t.high)
+        rest = self.direction, intercept, *numbers_of(self), self.factors, (self.t.low, self.t.high, self.t.in_units)
     finally:
         self.section.unlock()
     if indices is None:

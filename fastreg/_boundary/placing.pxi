@@ -67,6 +67,7 @@ cdef void solve_for_z(const Rows* t, const floating* w, Py_ssize_t i) noexcept n
     cdef floating* z = <floating*>t.a + i*t.pitch
     cdef const floating* n = <const floating*>t.b + i*t.pitch
     cdef const floating* f = <const floating*>t.f + i*t.width if t.f != NULL else NULL
+    cdef ElasticNet p = t.p
     cdef floating factor
     cdef double squares = 0
     cdef Py_ssize_t j
@@ -75,7 +76,9 @@ cdef void solve_for_z(const Rows* t, const floating* w, Py_ssize_t i) noexcept n
         squares += <double>w[j]*<double>w[j]
     for j in range(t.width):
         factor = f[j] if f != NULL else <floating>1
-        z[j] = warm_start(&d, &t.p, w[j], n[j], factor)
+        if t.in_units:
+            p.l2 = t.p.l2*factor  # see penalty_at
+        z[j] = warm_start(&d, &p, w[j], n[j], factor)
         if t.l21 != 0 and squares > 0:
             z[j] -= <floating>(t.l21*<double>factor*<double>w[j]/sqrt(squares))
 

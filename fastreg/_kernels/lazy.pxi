@@ -7,6 +7,19 @@ cdef enum:
     TILE = 16           # rows of one weight that are worked on together
 
 
+# -- Penalties of weights in units of their own -----------------------------------------------------------------------
+
+cdef inline ElasticNet penalty_at(const Factor* f, const Rows* t, const ElasticNet* p, floating factor) noexcept nogil:
+    """The penalty that is to be multiplied by this factor.
+
+    A weight in units of its own (linear/units.py) is 1/factor times larger: l1 is multiplied by the factor, l2 twice.
+    """
+    if Factor is PerCoordinate:
+        return ElasticNet(p.l1, p.l2*factor if t.in_units else p.l2)
+    else:
+        return p[0]
+
+
 # -- Indices ----------------------------------------------------------------------------------------------------------
 #
 # Only the loops that copy rows are compiled for both types: all loops for both took a third of the compile time.
@@ -62,16 +75,18 @@ cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_
 
     Steps without a gradient move a weight towards zero, which lies within the bounds; only FTRL solves for it anew.
     """
+    cdef ElasticNet p
     cdef Py_ssize_t tile, k
     if t.gamma < INFINITY:
         catch_up_mcp(d, t, f, n, since, each, w, a, b)
     elif Lazy is Adagrad:
         for tile in range(tiles(n)):
             k = TILE*tile
-            catch_up_tile(d, &t.p, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
+            catch_up_tile(d, t, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
     elif Lazy is FTRL:
         for k in range(n):
-            w[k] = catch_up(d, &t.p, since, w[k], a + k, b + k, factor_at(f, k, w))
+            p = penalty_at(f, t, &t.p, factor_at(f, k, w))
+            w[k] = catch_up(d, &p, since, w[k], a + k, b + k, factor_at(f, k, w))
         if since.steps > 0:
             clip_weights(t, w, n)
     else:
@@ -92,18 +107,20 @@ cdef void catch_up_mcp(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t
             w[k] = catch_up(d, &p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
-cdef inline void catch_up_tile(const Adagrad* d, const ElasticNet* p, const Factor* f, Py_ssize_t start, Py_ssize_t n,
+cdef inline void catch_up_tile(const Adagrad* d, const Rows* t, const Factor* f, Py_ssize_t start, Py_ssize_t n,
                                const Missed* since, Py_ssize_t each, floating* w, const floating* a) noexcept nogil:
     """catch_up of at most TILE weights, their powers digit by digit together: a third of the time."""
     cdef double[TILE] shrinkage, threshold, power, sum, a_power, a_sum
     cdef long long[TILE] left
     cdef long long digits = 0
+    cdef ElasticNet p
     cdef Missed own
     cdef Py_ssize_t k
     for k in range(TILE):
         shrinkage[k], left[k] = 1, 0
     for k in range(n):
-        step_without_gradient(d, p, a[k], factor_at(f, start + k, w), &shrinkage[k], &threshold[k])
+        p = penalty_at(f, t, &t.p, factor_at(f, start + k, w))
+        step_without_gradient(d, &p, a[k], factor_at(f, start + k, w), &shrinkage[k], &threshold[k])
         left[k] = since[each*k].steps
     for k in range(TILE):
         power[k], sum[k], a_power[k], a_sum[k] = 1, 0, shrinkage[k], 1
@@ -130,12 +147,14 @@ cdef void catch_up_each(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_
 cdef inline void step_all(const Lazy* d, const LazyMode* m, const ElasticNet* p, const Factor* f, const Rows* t,
                           Py_ssize_t n, const floating* g, floating* w, floating* a, floating* b) noexcept nogil:
     """A step of weights that are up to date."""
+    cdef ElasticNet own
     cdef Py_ssize_t k
     if t.gamma < INFINITY:
         step_mcp(d, m, p, f, t, n, g, w, a, b)
         return
     for k in range(n):
-        w[k] = step(d, m, p, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
+        own = penalty_at(f, t, p, factor_at(f, k, g))
+        w[k] = step(d, m, &own, w[k], g[k], a + k, b + k, <floating*>NULL, factor_at(f, k, g))
     clip_weights(t, w, n)
 
 

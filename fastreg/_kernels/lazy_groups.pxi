@@ -32,15 +32,16 @@ cdef void shrink_row(const Lazy* d, const ElasticNet* p, const Factor* f, const 
                      const floating* a, const floating* b) noexcept nogil:
     """The group's own part of a step, after that of its weights."""
     cdef Task row
+    cdef ElasticNet own = penalty_at(f, t, p, factor_at(f, 0, w))
     if d.lr == 0 or t.width == 0:
         return  # nothing moves
     if Lazy is Plain:  # as step_block, which takes 130 ns more
-        shrink_evenly(1/d.lr, <floating>p.l2*factor_at(f, 0, w), <floating>l21*factor_at(f, 0, w), w, t.width)
+        shrink_evenly(1/d.lr, <floating>own.l2*factor_at(f, 0, w), <floating>l21*factor_at(f, 0, w), w, t.width)
         return
     memset(&row, 0, sizeof(Task))
     row.dtype, row.direction, row.d = t.dtype, t.direction, t.d
     row.d.plain.lr = d.lr  # t has that of the last step
-    row.penalty, row.p.elastic_net, row.l21 = ELASTIC_NET, p[0], l21
+    row.penalty, row.p.elastic_net, row.l21 = ELASTIC_NET, own, l21
     row.outer, row.groups, row.inner, row.pitch, row.n = 1, 1, t.width, t.width, t.width
     row.w, row.a, row.b = w, <void*>a, <void*>b
     if Factor is PerCoordinate:

@@ -78,6 +78,7 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
     cdef floating* b = a + pitch
     cdef floating* roots = b + pitch
     cdef Factor own = factors_in(&f, f_)  # a copy, so that there are not too many arrays that might overlap
+    cdef ElasticNet penalty
     cdef floating state, squares, root_n
     cdef bint clips = t.low > -INFINITY or t.high < INFINITY
     cdef floating low = <floating>t.low, high = <floating>t.high
@@ -95,15 +96,18 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
             if Lazy is FTRL:
                 state, squares, root_n = a[i + j], b[i + j], roots[i + j]
                 accumulate_with_root(&d, w[i + j], slope*x[i + j], &state, &squares, &root_n)
-                w[i + j] = solve(&d, &p, state, squares, factor_at(&own, j, x))
+                penalty = penalty_at(&own, t, &p, factor_at(&own, j, x))
+                w[i + j] = solve(&d, &penalty, state, squares, factor_at(&own, j, x))
                 a[i + j], b[i + j], roots[i + j] = state, squares, root_n
             elif Lazy is Adagrad:
                 state = a[i + j]
-                w[i + j] = step(&d, &m, &p, w[i + j], slope*x[i + j], &state, <floating*>NULL, <floating*>NULL,
+                penalty = penalty_at(&own, t, &p, factor_at(&own, j, x))
+                w[i + j] = step(&d, &m, &penalty, w[i + j], slope*x[i + j], &state, <floating*>NULL, <floating*>NULL,
                                 factor_at(&own, j, x))
                 a[i + j] = state
             else:
-                w[i + j] = step(&d, &m, &p, w[i + j], slope*x[i + j], <floating*>NULL, <floating*>NULL,
+                penalty = penalty_at(&own, t, &p, factor_at(&own, j, x))
+                w[i + j] = step(&d, &m, &penalty, w[i + j], slope*x[i + j], <floating*>NULL, <floating*>NULL,
                                 <floating*>NULL, factor_at(&own, j, x))
         if clips:
             for j in range(n):

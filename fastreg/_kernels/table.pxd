@@ -140,6 +140,7 @@ cdef struct Rows:  # a matrix of weights under gradients that have few rows; a v
     void* a
     void* b
     const void* f
+    bint in_units            # whether l2 is multiplied by the squares of factors: see penalty_at
     char* stamps             # by row: for PLAIN a Stamp, for ADAGRAD the steps, as long long; none for FTRL
     Py_ssize_t stamp_pitch   # in bytes
     double gamma             # of MCP; infinite for none

@@ -16,8 +16,9 @@ from fastreg.linear.fitting import DivergenceError, Fitting
 from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
+from fastreg.linear.samples import Samples
 from fastreg.linear.scales import ABSURD, unevenness
-from fastreg.linear.stream import Samples, Stream, Task
+from fastreg.linear.stream import Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.notices import warn
 from fastreg.optimizers.reports import Report, row
@@ -126,7 +127,7 @@ class StreamingBase(Results, Fitting):
         order, weights = stream_order(len(samples), weights)
         left_out, seen = [], self._stream.sizes.seen
         loss = self._learn(samples, order, targets, weights, self._task(), private=first, left_out=left_out)
-        self._tell_sizes(x, seen, len(order), left_out)
+        self._tell_sizes(x, seen, len(order), left_out, lambda: self._stream.suits_all_features(self._task()))
         if self.verbose:
             self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
 
@@ -146,10 +147,11 @@ class StreamingBase(Results, Fitting):
                 UserWarning,
             )
 
-    def _tell_sizes(self, x, seen, count, left_out):
-        """Warn of samples that were left out, and once of features of different size; the step is complete."""
+    def _tell_sizes(self, x, seen, count, left_out, suits):
+        """Warn of samples that were left out, and unless `suits()`, once of features that one rate does not suit."""
         self._tell_left_out(left_out, count)
-        if self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x):
+        is_due = self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x)
+        if is_due and not suits():
             uneven = unevenness(x[-LOOKED_AT:]) if len(x) > 1 else None
             if uneven:
                 warn(

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from fastreg.linear.newton import Objective, Penalty, minimise
 from fastreg.linear.order import set_order, stream_order
 from fastreg.linear.parameters import Parameters
-from fastreg.linear.stream import Samples
+from fastreg.linear.samples import Samples
 from fastreg.optimizers.notices import warn
 from fastreg.reference.losses import LOSSES
 

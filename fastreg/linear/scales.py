@@ -64,6 +64,8 @@ class Sizes(NamedTuple):
     of_targets: Mean = Mean()  # their distances from the origin
     learnt_level: float = 1.0  # that of the last sample that was not left out: FTRL's intercept is built on its rate
     origin: float | None = None  # where the intercept was before the first sample; None before that
+    survey: tuple = ()  # of features: a packed Survey, and the next Units (units.py), as bytes, which do not change
+    units: tuple = ()  # those in which features are learnt, as which samples are measured; () for raw ones
 
     @classmethod
     def of(cls, numbers):
@@ -93,7 +95,7 @@ def follow(sizes, samples, order, distances):
     where they do not change; None instead of whether samples are kept if all are.
     """
     count, seen = len(order), sizes.seen
-    ends = {count - 1, *_doublings(seen, count)}
+    ends = {count - 1, *doublings(seen, count)}
     if not sizes.of_samples.last:
         ends.update(np.flatnonzero(samples.sizes(order))[:1].tolist())  # the first size is used at once
     used, start, absurd = [(0, sizes)], 0, []
@@ -105,7 +107,7 @@ def follow(sizes, samples, order, distances):
                 absurd.append(start + np.flatnonzero(samples.exceed(order[part], sizes.of_samples.limit)))
             if distances is not None:
                 absurd.append(start + np.flatnonzero(distances[part] > max(sizes.of_targets.limit, ABSURD)))
-        places = _measured(seen + start, end + 1 - start) if sizes.of_samples.last else slice(None)
+        places = measured(seen + start, end + 1 - start, MEASURED, 9) if sizes.of_samples.last else slice(None)
         own = samples.sizes(order[part][places])
         x = sizes.of_samples.add(own[own > 0], is_known)  # an empty sample has no size
         y = sizes.of_targets if distances is None else sizes.of_targets.add(distances[part], is_known)
@@ -130,19 +132,20 @@ def _by_sample(used, count):
     return np.repeat(pairs, np.diff([*starts, count]), axis=0).T
 
 
-def _doublings(seen, count):
+def doublings(seen, count):
     """Where the number of samples doubles: after each power of two of them."""
     return [(1 << k) - seen - 1 for k in range(seen.bit_length(), (seen + count).bit_length())]
 
 
-def _measured(seen, count):
+def measured(seen, count, least, octaves):
     """Which of the next samples are measured, of which none but the last doubles their number.
 
-    They are evenly spread over the stream, at an irrational distance, so that they meet no period of the data.
+    All of the first `least`. Later ones are evenly spread over the stream, at an irrational distance, so that they meet
+    no period of the data, and 2**(octaves − 1)/1.6 until the number doubles.
     """
-    if seen < MEASURED:
+    if seen < least:
         return slice(None)
-    distance = GOLDEN * 2.0 ** (seen.bit_length() - 9)
+    distance = GOLDEN * 2.0 ** (seen.bit_length() - octaves)
     multiples = range(int(seen // distance), int((seen + count) // distance) + 1)
     places = (int(k * distance) - seen for k in multiples)
     return [place for place in places if 0 <= place < count]

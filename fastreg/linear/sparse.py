@@ -11,6 +11,8 @@ import numpy as np
 from scipy import sparse
 
 from fastreg._boundary.linear import find
+from fastreg.linear.scales import Sizes
+from fastreg.linear.units import Units
 
 SMALL = 1 << 14  # weights, below which a dense copy costs nothing, and gives dense samples the bits of dense weights
 
@@ -34,6 +36,11 @@ class Stored(NamedTuple):
     record: tuple  # of Learner.read_nonzero, as the next two
     numbers: tuple
     factors: np.ndarray | None
+
+    @property
+    def units(self):
+        """The Units of features, in which weights and intercept are; None for raw ones."""
+        return Units.unpacked(Sizes.of(self.numbers[-1]).units)
 
 
 def matrix(positions, values, shape):

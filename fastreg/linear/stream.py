@@ -10,21 +10,27 @@ from math import inf
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from fastreg import reference
 from fastreg._boundary.linear import (
     Learner,
-    fingerprints_of,
-    keep,
-    largest_magnitude,
     mean_loss,
     record_type,
-    sizes_of,
 )
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
-from fastreg.linear.scales import follow
-from fastreg.linear.weights import StreamWeights
+from fastreg.linear.scales import Mean, follow
+from fastreg.linear.units import (
+    ALL,
+    DENSE_FEATURES,
+    FEATURES,
+    STRONGEST,
+    Survey,
+    Units,
+    follow_features,
+    none_for,
+    tells_nothing,
+)
+from fastreg.linear.weights import COPIED, StreamWeights
 from fastreg.reference.losses import LOG_LINK, LOSSES
 
 SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
@@ -50,56 +56,12 @@ OPTIMIZERS = {
 }
 
 
-class Samples:
-    """The rows of an array, or of a CSR matrix that csr.py has checked, without duplicates, as the kernels need them.
+class Split(Exception):  # noqa: N818, since it is no error
+    """A call is to be made in parts: `count` samples first; where that is 0, features get the units of `sizes`."""
 
-    The values share the caller's memory. While this object exists, that memory cannot be resized or freed.
-    """
-
-    def __init__(self, x, offsets=None):
-        self.shared, self.features, self.offsets = not sparse.issparse(x), x.shape[1], offsets
-        self.shares_indices = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
-        if self.shared:
-            values, self.indices = x.ravel(), np.arange(x.shape[1])
-            self.starts = np.arange(x.shape[0] + 1) * x.shape[1]
-        else:
-            if not x.has_canonical_format:
-                x = x.copy()
-                x.sum_duplicates()
-            values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
-        self.guards = keep([values, self.indices])
-        self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
-        self.longest = int(np.diff(self.starts).max(initial=0))
-        self._fingerprints = self._largest = self._largest_of_each = None
-
-    def __len__(self):
-        return len(self.starts) - 1
-
-    @property
-    def fingerprints(self):
-        """A number for each sample that depends only on its features."""
-        if self._fingerprints is None:
-            self._fingerprints = fingerprints_of(self)
-        return self._fingerprints
-
-    def sizes(self, order):
-        """The root mean square of the non-zero features of each sample; 0 if there are none or it is not finite."""
-        return sizes_of(self, order)
-
-    @property
-    def largest(self):
-        """The largest absolute value of a feature; NaN if one is NaN."""
-        if self._largest is None:
-            self._largest = largest_magnitude(self.data)
-        return self._largest
-
-    def exceed(self, order, limit):
-        """Whether the absolute value of a feature is larger, for each sample."""
-        if self._largest_of_each is None:
-            filled = self.starts[1:] > self.starts[:-1]
-            self._largest_of_each = np.zeros(len(self))
-            self._largest_of_each[filled] = np.maximum.reduceat(np.abs(self.data), self.starts[:-1][filled])
-        return self._largest_of_each[order] > limit
+    def __init__(self, count, sizes=None):
+        super().__init__(count)
+        self.count, self.sizes = count, sizes
 
 
 class Task(NamedTuple):
@@ -167,23 +129,42 @@ class Stream(StreamWeights):
         left_out = [] if left_out is None else left_out
         if private:
             return self._learn_in_chunks(samples, order, targets, weights, task, epochs, left_out)
+        call = samples, order, targets, weights, task, epochs, left_out
         values = len(order) * int(samples.starts[-1]) // max(1, len(samples)) * self.shape[1]
-        if values > LONG and values > 4 * self.learner.records.size * self.shape[1]:
-            call = samples, order, targets, weights, task, epochs, left_out
-            return self.learner.exchange(lambda copy: self._with_learner(copy)._learn_in_chunks(*call))
-        return self.learner.learn(lambda: self._prepare(samples, order, targets, weights, task, epochs, left_out))
+        if values <= LONG or values <= 4 * self.learner.records.size * self.shape[1]:
+            try:
+                return self.learner.learn(lambda: self._prepare(*call))
+            except Split:  # nothing has changed
+                pass
+        return self.learner.exchange(lambda copy: self._with_learner(copy)._learn_in_chunks(*call))
 
     def _learn_in_chunks(self, samples, order, targets, weights, task, epochs, left_out):
-        total = 0.0
-        for start in range(0, max(1, len(order)), CHUNK):
-            part = slice(start, start + CHUNK)
+        """Part by part; nobody else can have this stream."""
+        total, start, count = 0.0, 0, CHUNK
+        while True:
+            part = slice(start, start + count)
             own = order[part], targets, None if weights is None else weights[part]
-            total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs, left_out))
-        return total
+            try:
+                total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs, left_out))
+            except Split as split:
+                if not split.count:
+                    self._change_units(split.sizes, task)
+                count = split.count or count
+                continue
+            start += count
+            if start >= len(order):
+                return total
+            count = CHUNK
 
     def _prepare(self, samples, order, targets, weights, task, epochs, left_out):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
-        sizes, center = self.sizes, self._center(samples, order, targets, task)
+        sizes = self._survey(self.sizes, samples, order, task)
+        if sizes.units and samples.fit(self.shape[0]):
+            pending = self.optimizer == "sgd" and task.strengths[1] != 0
+            units = Units.unpacked(sizes.units)
+            samples, targets = samples.in_units(units, order, pending or not units.are_scales), targets[order]
+            order = np.arange(len(order))
+        center, factors = self._center(samples, order, targets, task), self._factor_array(sizes, task)
         scales, levels, last_level = sizes.scale, sizes.level, sizes.learnt_level
         if task.follows_sizes and len(order):
             distances = None
@@ -201,12 +182,88 @@ class Stream(StreamWeights):
         table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
-            check_products(table[1:4, -1], task.factors.largest, self.dtype)  # they never fall within a call
+            largest = task.factors.largest if not sizes.units else max(1.0, float(factors.max())) ** 2
+            check_products(table[1:4, -1], largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
-            epochs, center, sizes.numbers(), task.factors.array,
+            epochs, center, sizes.numbers(), factors,
         )  # fmt: skip
+
+    # Units of features
+
+    def _can_have_units(self, task):
+        """Whether features are learnt in units where they need them: penalties with factors 2⁻ᵏ have a closed form."""
+        fits = self.shape[0] <= (FEATURES if self.optimizer != "sgd" or task.strengths[1] == 0 else DENSE_FEATURES)
+        return fits and task.follows_sizes and task.factors.fraction is None and max(task.strengths) <= STRONGEST
+
+    def suits_all_features(self, task):
+        """Whether features that differ in size or lie far from zero get units and origins."""
+        return self._can_have_units(task) and self._can_have_origins()
+
+    def _can_have_origins(self):
+        return self.has_intercept and self.shape[0] <= DENSE_FEATURES
+
+    def _survey(self, sizes, samples, order, task):
+        """The Sizes with what these samples tell of the features. Split where they must be learnt in parts."""
+        if not len(order) or not samples.fit(self.shape[0]):  # which the learner refuses
+            return sizes
+        features, units = self.shape[0], Units.unpacked(sizes.units)
+        if not self._can_have_units(task):
+            if units is not None:
+                raise Split(0, sizes._replace(survey=(), units=(), of_samples=Mean()))
+            return sizes._replace(survey=())
+        most = max(1, COPIED // max(1, features))
+        if units is not None and len(order) > most:
+            raise Split(most)
+        if tells_nothing(sizes.survey, sizes.seen, len(order)):
+            return sizes
+        survey = Survey.unpacked(sizes.survey, features)
+        known = survey, units, sizes.seen, samples, order
+        survey, change = follow_features(*known, self._can_have_origins(), self.optimizer != "sgd")
+        if change is not None:
+            start, new = change
+            size, packed = (Mean(), ()) if new is None else (Mean(last=1.0), new.packed())
+            raise Split(start, sizes._replace(survey=survey.packed(), units=packed, of_samples=size))
+        return sizes._replace(survey=survey.packed())
+
+    def _factor_array(self, sizes, task):
+        """The penalty factors that the learner needs: the array that it has, if it is the same."""
+        if not sizes.units:
+            return task.factors.array
+        factors = Units.unpacked(sizes.units).factors.astype(self.dtype)
+        if task.factors.array is not None:
+            factors *= task.factors.array
+        factors.flags.writeable = False
+        current = self.learner.factors
+        return current if current is not None and np.array_equal(current, factors) else factors
+
+    def _change_units(self, sizes, task):
+        """Go on with features in the units of `sizes`: the model predicts the same; nobody else can have this stream.
+
+        Sums of squared gradients become about those of features in the new units.
+        """
+        learner, (features, _) = self.learner, self.shape
+        old, new = (Units.unpacked(x.units) or none_for(features) for x in (self.sizes, sizes))
+        _, raw, *_ = learner.read(features)
+        raw, center, intercept = old.raw_weights(raw.astype(float)), learner.center, None
+        if self.has_intercept:
+            intercept = (learner.intercept[0] + new.moved(raw) - old.moved(raw)).astype(self.dtype)
+        optimizer = OPTIMIZERS[self.optimizer]
+        if optimizer.squares is not None:
+            initial = optimizer.initial_state[optimizer.squares]
+            sums = [learner.records["ab"[optimizer.squares]], *learner.intercept[1 + optimizer.squares :][:1]]
+            if self.sizes.units or self.sizes.seen >= ALL:
+                with np.errstate(over="ignore"):
+                    sums[0][...] = initial + (sums[0] - initial) * np.ldexp(1.0, -2 * new.growth(old))[:, np.newaxis]
+            else:  # the first steps, at rates that did not suit, may have had any gradients
+                for x in sums:
+                    x[...] = initial
+        learner.set_units(self._factor_array(sizes, task), bool(sizes.units))
+        learner.place(new.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
+        learner._count(learner.epochs, center, sizes.numbers())
+
+    # Learning rates
 
     def _table(self, task, count, scales, levels):
         """The learning rates and strengths of the next steps: see Learner.learn."""

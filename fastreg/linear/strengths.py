@@ -154,6 +154,9 @@ class SharedStream(Stream):
         own = [np.full(shape, x, self.dtype) for x in (0.0, *initial_state)] if self.has_intercept else []
         return StrengthLearner(records, direction, own, self._strengths, 0.0 if self.positive else -inf, factors)
 
+    def _can_have_units(self, task):
+        return False
+
     def _prepare(self, *call):
         prepared = super()._prepare(*call)
         factor = prepared[5][1].max(initial=0)  # what l1 and l2 are multiplied by: see StrengthLearner.learn

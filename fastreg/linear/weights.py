@@ -4,13 +4,54 @@ A model has a Learner, or, if it comes from the file of a sparsified one, only t
 gets a Learner when it is trained.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 
 from fastreg.linear.factors import NONE
 from fastreg.linear.given import checked_intercept, checked_weights
 from fastreg.linear.scales import Sizes
-from fastreg.linear.sparse import Stored, matrix, products, shared, weights_of
+from fastreg.linear.sparse import Stored, frozen, matrix, products, shared, weights_of
+from fastreg.linear.units import Units
+
+COPIED = 1 << 22  # values that are copied at a time where features have units
+
+
+class Read(NamedTuple):
+    """The weights at one moment."""
+
+    version: int
+    coef: np.ndarray  # (columns, features), read-only; as they are learnt, as the intercept is
+    intercept: np.ndarray
+    units: Units | None  # of the features
+
+    def raw_coef(self):
+        """The weights for features without units."""
+        if self.units is None:
+            return self.coef
+        coef = self.units.raw_weights(self.coef.T).T
+        coef.flags.writeable = False
+        return coef
+
+    def raw_intercept(self):
+        """The intercept for features without units."""
+        if self.units is None:
+            return self.intercept.copy()
+        raw = self.units.raw_weights(self.coef.T.astype(float))
+        return (self.intercept - self.units.moved(raw)).astype(self.intercept.dtype)
+
+    def products(self, x):
+        """x·w without the intercept. With units, without the digits that large origins would cost."""
+        if self.units is None:
+            return x @ self.coef.T
+        margins = np.empty((x.shape[0], len(self.coef)), np.result_type(x, self.coef))
+        rows = max(1, COPIED // max(1, x.shape[1]))
+        for start in range(0, x.shape[0], rows):
+            part = x[start : start + rows]
+            dense = part.toarray() if sparse.issparse(part) else part
+            margins[start : start + rows] = self.units.of(dense) @ self.coef.T
+        return margins
 
 
 class StreamWeights:
@@ -44,6 +85,8 @@ class StreamWeights:
             coef, intercept, record, numbers, factors = self._stored
             learner = self._new_learner(factors)
             learner.restore_numbers(record, numbers)
+            if self._stored.units is not None:
+                learner.set_units(factors, True)
             learner.place(coef.toarray(), intercept, learner.epochs)
             vars(self).setdefault("_learner", learner)  # the first one, if two threads train
         return self._learner
@@ -53,6 +96,8 @@ class StreamWeights:
         new = self._with_learner(None)
         if self._learner is not None:
             _, positions, values, intercept, record, numbers, factors = self._learner.read_nonzero()
+            *counters, sizes = numbers
+            numbers = *counters, Sizes.of(sizes)._replace(survey=()).numbers()
             new._stored = Stored(matrix(positions, values, self.shape[::-1]), intercept, record, numbers, factors)
         return new
 
@@ -83,7 +128,7 @@ class StreamWeights:
 
     @property
     def sizes(self):
-        """The Sizes of samples and targets so far."""
+        """The Sizes of samples, targets and features so far."""
         return Sizes.of(self.learner.sizes)
 
     # Weights
@@ -100,37 +145,61 @@ class StreamWeights:
             weights = checked_weights(weights, names[0], (columns, features), self.dtype, self.positive)
         if intercept is not None:
             intercept = checked_intercept(intercept, names[1], columns, self.dtype, self.has_intercept)
-        self.learner.place(weights, intercept, self.learner.epochs if epochs is None else epochs)
+        epochs = self.learner.epochs if epochs is None else epochs
+        if self.sizes.units:
+            self.learner.exchange(lambda copy: self._with_learner(copy)._place_in_units(weights, intercept, epochs))
+        else:
+            self.learner.place(weights, intercept, epochs)
         self._is_given = self._is_given or intercept is not None
 
+    def _place_in_units(self, weights, intercept, epochs):
+        """The same for features in units, if these have any; nobody else can have this stream."""
+        read, given = self._read(), weights is not None
+        if read.units is not None:
+            weights = read.raw_coef() if weights is None else weights
+            intercept = read.raw_intercept() if intercept is None else intercept
+            if self.has_intercept:
+                intercept = (intercept + read.units.moved(weights.T)).astype(self.dtype)
+            weights = read.units.weights(weights.T).T if given else None
+            if not (np.isfinite(intercept).all() and (weights is None or np.isfinite(weights).all())):
+                raise ValueError(
+                    f"coef_: expected finite numbers that {self.dtype} can hold times the sizes of the features, got"
+                    " larger ones"
+                )
+        self.learner.place(weights, intercept, epochs)
+
     def _read(self):
-        """Version, weights (columns, features) and intercept, consistent even if another thread trains."""
+        """The weights as they are learnt, consistent even if another thread trains."""
         if self._learner is None:
-            coef, intercept = self._stored.coef.toarray(order="F"), self._stored.intercept
+            coef, stored = self._stored.coef.toarray(order="F"), self._stored
             coef.flags.writeable = False
-            return 0, coef, intercept
+            return Read(0, coef, stored.intercept, stored.units)
         cache = self._cache
-        if cache is None or cache[0] != self.learner.version:
-            version, weights, intercept = self.learner.read(self.shape[0])
+        if cache is None or cache.version != self.learner.version:
+            version, weights, intercept, sizes = self.learner.read(self.shape[0])
             weights.flags.writeable = False  # later calls of margins use the same array
-            cache = self._cache = version, weights.T, intercept
+            cache = self._cache = Read(version, weights.T, intercept, Units.unpacked(Sizes.of(sizes).units))
         return cache
 
     def _read_sparse(self):
-        """Version and Weights, consistent as those of `_read`."""
+        """Version and the Weights for raw features, consistent as those of `_read`."""
         cache, learner = self._sparse_cache, self._learner
         if cache is None or (learner is not None and cache[0] != learner.version):
             if learner is None:
                 version, coef, intercept = -1, self._stored.coef, self._stored.intercept  # no version of a learner
+                units = self._stored.units
             else:
-                version, positions, values, intercept, *_ = learner.read_nonzero()
-                coef = matrix(positions, values, self.shape[::-1])
+                version, positions, values, intercept, _, (*_, sizes), _ = learner.read_nonzero()
+                coef, units = matrix(positions, values, self.shape[::-1]), Units.unpacked(Sizes.of(sizes).units)
+            if units is not None:
+                values = units.raw_values(coef.data, coef.indices)
+                coef = frozen((values, coef.indices, coef.indptr), coef.shape)
             cache = self._sparse_cache = version, weights_of(coef, intercept)
         return cache
 
     def coef(self):
         """The weights after all pending penalties, (columns, features), read-only."""
-        return self._read()[1]
+        return self._read().raw_coef()
 
     def sparse_coef(self):
         """The same as a CSR matrix with read-only arrays, without a dense copy."""
@@ -140,7 +209,9 @@ class StreamWeights:
         """The intercept, (columns,); zero if there is none."""
         if not self.has_intercept:
             return np.zeros(self.shape[1])
-        return self._stored.intercept.copy() if self._learner is None else self._learner.read_intercept()
+        if self._learner is None or self.sizes.units:
+            return self._read().raw_intercept()
+        return self._learner.read_intercept()
 
     def margins(self, x, is_sparse=False):
         """x·w plus intercept, (samples, columns), if `is_sparse` from the sparse weights.
@@ -151,16 +222,17 @@ class StreamWeights:
         if x.shape[1] != features:
             raise ValueError(f"X: expected {features} features, as in the first call, got {x.shape[1]}")
         cache, learner = self._sparse_cache if is_sparse else self._cache, self._learner
+        has_units = self._stored.units is not None if learner is None else bool(self.sizes.units)
         outdated = learner is not None and (cache is None or cache[0] != learner.version)
-        if outdated and sparse.issparse(x) and 10 * x.nnz < features:
+        if outdated and not has_units and sparse.issparse(x) and 10 * x.nnz < features:
             features, positions = np.unique(x.indices, return_inverse=True)
             compact = sparse.csr_matrix((x.data, positions, x.indptr), (x.shape[0], len(features)))
-            _, weights, intercept = learner.read(x.shape[1], features.astype(np.int64))
+            _, weights, intercept, _ = learner.read(x.shape[1], features.astype(np.int64))
             margins = compact @ weights
-        elif is_sparse or learner is None:
+        elif (is_sparse or learner is None) and not has_units:
             weights = self._read_sparse()[1]
             margins, intercept = products(x, weights), weights.intercept
         else:
-            _, coef, intercept = self._read()
-            margins = x @ coef.T
+            read = self._read()
+            margins, intercept = read.products(x), read.intercept
         return margins + intercept if self.has_intercept else margins

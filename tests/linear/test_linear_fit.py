@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, LogisticRegression
 
 from fastreg.linear.order import set_order
-from fastreg.linear.stream import Samples
+from fastreg.linear.samples import Samples
 from fastreg.reference.losses import LOG_LINK
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs

@@ -25,7 +25,8 @@ from fastreg._boundary import linear as _learn
 from fastreg.linear import StreamingClassifier, StreamingRegressor
 from fastreg.linear import regressor as _regressor
 from fastreg.linear.csr import checked_matrix
-from fastreg.linear.stream import Samples, Stream
+from fastreg.linear.samples import Samples
+from fastreg.linear.stream import Stream
 
 pytestmark = pytest.mark.filterwarnings("ignore:fit. the mean loss")  # models with few epochs
 

@@ -180,29 +180,6 @@ def test_the_intercept_has_its_own_rate_in_all_parts_of_a_long_call(optimizer):
     assert bits(in_batches(make("squared_error", optimizer), x, y, 100)) == bits(whole)
 
 
-@optimizers
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        (lambda x: x * np.logspace(-3, 3, 6), r"features 0 and 5 differ in size by a factor of \de\+0[56]"),
-        (lambda x: x + np.array([0, 0, 2e3, 0, 0, 0]), "features . and 2 differ in size by a factor of 2e"),
-        (lambda x: x + 2e3, "feature 0 is near 2e\\+03, with a standard deviation of"),
-    ],
-    ids=["units", "one offset", "offsets"],
-)
-def test_features_that_one_rate_does_not_suit_are_told_once(optimizer, change, match):
-    x, y = linear(200)
-    model = make("squared_error", optimizer)
-    model.partial_fit(change(x)[:50], y[:50])
-    with pytest.warns(UserWarning, match=f"^X: {match}.*scale them"):
-        model.partial_fit(change(x)[50:100], y[50:100])
-    model.partial_fit(change(x)[100:], y[100:])
-    make("squared_error", optimizer, eta0=1e-9).partial_fit(change(x), y)
-    make("squared_error", optimizer).partial_fit(x * np.logspace(-1, 1, 6), y)
-    rare = np.where(np.random.default_rng(0).random(x.shape) < [1, 1, 1, 1, 1, 0.02], 100 + x, 0)
-    make("squared_error", optimizer).partial_fit(rare, y)
-
-
 def test_the_last_sample_of_a_batch_is_left_out_where_the_level_changes():
     """The intercept of FTRL is built on the rate of the last sample that it learned from."""
     x, y = linear(1100)

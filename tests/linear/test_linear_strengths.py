@@ -8,7 +8,8 @@ import pytest
 from scipy import sparse
 
 from fastreg import reference
-from fastreg.linear.stream import Samples, Stream, Task
+from fastreg.linear.samples import Samples
+from fastreg.linear.stream import Stream, Task
 from fastreg.linear.strengths import StrengthStream
 
 STRENGTHS = [(1e-3, 1e-3), (0.1, 0.0), (0, 0), (0, 0.5), (0.02, 0.1), (0.3, 3), (1e-5, 0), (2e-4, 1e-2), (0.05, 0.01)]

@@ -74,10 +74,10 @@ def test_margins_during_training_are_consistent(busy):
     one = sparse.csr_array(([1.0], ([0], [3])), shape=(1, 20))
     read = [(model.decision_function(x[:1])[0], model._margins(one)[0], model._stream._read()) for _ in range(200)]
     known = states(x, y, model._stream.completed // 4000 + 1)
-    for _, _, (_, coef, intercept) in read:
+    for _, _, (_, coef, intercept, _) in read:
         own = known.get(np.ascontiguousarray(coef).tobytes())
         assert own is None or own[0] == intercept.tobytes()
-    assert any(np.ascontiguousarray(coef).tobytes() in known for _, _, (_, coef, _) in read)
+    assert any(np.ascontiguousarray(coef).tobytes() in known for _, _, (_, coef, *_) in read)
     sums = {np.frombuffer(c)[3] + np.frombuffer(i)[0] for c, (i, _) in known.items()}
     assert sum(own in sums for _, own, _ in read) > 150
 
