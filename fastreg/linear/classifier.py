@@ -63,15 +63,9 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
         The initial learning rate. The default is 0.01 for "sgd"; with "optimal", it is L. Bottou's heuristic. For
         "ftrl" and "adagrad", it is 1/4 divided by the mean size of samples, where the size of a sample is the root mean
         square of its non-zero features. The mean is that of the samples since their number last doubled; no weight
-        moves where it changes. Samples with a feature a million times larger are left out with a warning, from the
-        17th sample on: they would end the learning of all weights.
-
-        By default, features that differ in size by a factor of 100 or more, or that lie more than about 3 standard
-        deviations from zero, are learnt in units in which they do not, from the 9th sample on; units change only where
-        the number of samples doubles. The objective stays that of `coef_`: a feature with small values needs a larger
-        weight and is penalised more. Up to 4096 features have units; up to 1024 those far from zero, which needs an
-        intercept, and those of "sgd" with an L2 penalty. No feature has units with factors in `penalty_factor` other
-        than 0 and 1, or with an alpha above 10⁴; then a warning says so at the 64th sample if they are needed.
+        moves where it changes. By default, features that differ in size by a factor of 100 or lie far from zero have
+        units of their own (docs/streams.md), with the same objective, and samples with a feature a million times larger
+        are left out with a warning, from the 17th sample on: they would end the learning of all weights.
     power_t : float, default 0.5
         The exponent of "invscaling".
     fit_intercept : bool, default True

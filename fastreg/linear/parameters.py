@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from fastreg.linear.stream import OPTIMIZERS
+from fastreg.linear.optimizers import OPTIMIZERS
 from fastreg.reference.losses import LOG_LINK
 
 MAX_FLOAT = float(np.finfo(float).max)

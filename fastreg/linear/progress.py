@@ -16,7 +16,7 @@ from scipy import sparse
 from fastreg._boundary.linear import record_type
 from fastreg.linear.choice import choice_of, weights_of
 from fastreg.linear.fitting import DivergenceError
-from fastreg.linear.stream import OPTIMIZERS
+from fastreg.linear.optimizers import OPTIMIZERS
 from fastreg.linear.strengths import StrengthStream
 from fastreg.path import grid
 

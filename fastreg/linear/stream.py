@@ -11,26 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastreg import reference
-from fastreg._boundary.linear import (
-    Learner,
-    mean_loss,
-    record_type,
-)
+from fastreg._boundary.linear import Learner, mean_loss, record_type
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
-from fastreg.linear.scales import Mean, follow
-from fastreg.linear.units import (
-    ALL,
-    DENSE_FEATURES,
-    FEATURES,
-    STRONGEST,
-    Survey,
-    Units,
-    follow_features,
-    none_for,
-    tells_nothing,
-)
-from fastreg.linear.weights import COPIED, StreamWeights
+from fastreg.linear.optimizers import OPTIMIZERS
+from fastreg.linear.scales import follow
+from fastreg.linear.stream_units import Split, StreamUnits
+from fastreg.linear.units import Units
 from fastreg.reference.losses import LOG_LINK, LOSSES
 
 SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
@@ -38,30 +24,6 @@ SQUARES = 1e-30, 1e30  # of sizes, within which learning rates follow them
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
 BLOCK = 1 << 13  # samples whose learning rates are computed at a time
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
-
-
-class Optimizer(NamedTuple):
-    """An optimizer as the compiled code needs it, and its initial state."""
-
-    direction: tuple  # from the reference; each call sets its own learning rates
-    initial_state: tuple
-    initial_stamp: tuple | None
-    squares: int | None  # which state sums squared gradients
-
-
-OPTIMIZERS = {
-    "sgd": Optimizer(reference.Plain(0.0), (), (1.0, 0.0), None),
-    "adagrad": Optimizer(reference.Adagrad(0.0, 1e-10), (0.1,), (0,), 0),
-    "ftrl": Optimizer(reference.FTRL(0.0, 1.0), (0.0, 0.0), None, 1),
-}
-
-
-class Split(Exception):  # noqa: N818, since it is no error
-    """A call is to be made in parts: `count` samples first; where that is 0, features get the units of `sizes`."""
-
-    def __init__(self, count, sizes=None):
-        super().__init__(count)
-        self.count, self.sizes = count, sizes
 
 
 class Task(NamedTuple):
@@ -79,7 +41,7 @@ class Task(NamedTuple):
     center: float | None = None  # where the intercept starts, for losses with log link; None: at the first sample
 
 
-class Stream(StreamWeights):
+class Stream(StreamUnits):
     """The weights and the intercept of a linear model, with the state of their optimizer.
 
     Parameters
@@ -189,79 +151,6 @@ class Stream(StreamWeights):
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
             epochs, center, sizes.numbers(), factors,
         )  # fmt: skip
-
-    # Units of features
-
-    def _can_have_units(self, task):
-        """Whether features are learnt in units where they need them: penalties with factors 2⁻ᵏ have a closed form."""
-        fits = self.shape[0] <= (FEATURES if self.optimizer != "sgd" or task.strengths[1] == 0 else DENSE_FEATURES)
-        return fits and task.follows_sizes and task.factors.fraction is None and max(task.strengths) <= STRONGEST
-
-    def suits_all_features(self, task):
-        """Whether features that differ in size or lie far from zero get units and origins."""
-        return self._can_have_units(task) and self._can_have_origins()
-
-    def _can_have_origins(self):
-        return self.has_intercept and self.shape[0] <= DENSE_FEATURES
-
-    def _survey(self, sizes, samples, order, task):
-        """The Sizes with what these samples tell of the features. Split where they must be learnt in parts."""
-        if not len(order) or not samples.fit(self.shape[0]):  # which the learner refuses
-            return sizes
-        features, units = self.shape[0], Units.unpacked(sizes.units)
-        if not self._can_have_units(task):
-            if units is not None:
-                raise Split(0, sizes._replace(survey=(), units=(), of_samples=Mean()))
-            return sizes._replace(survey=())
-        most = max(1, COPIED // max(1, features))
-        if units is not None and len(order) > most:
-            raise Split(most)
-        if tells_nothing(sizes.survey, sizes.seen, len(order)):
-            return sizes
-        survey = Survey.unpacked(sizes.survey, features)
-        known = survey, units, sizes.seen, samples, order
-        survey, change = follow_features(*known, self._can_have_origins(), self.optimizer != "sgd")
-        if change is not None:
-            start, new = change
-            size, packed = (Mean(), ()) if new is None else (Mean(last=1.0), new.packed())
-            raise Split(start, sizes._replace(survey=survey.packed(), units=packed, of_samples=size))
-        return sizes._replace(survey=survey.packed())
-
-    def _factor_array(self, sizes, task):
-        """The penalty factors that the learner needs: the array that it has, if it is the same."""
-        if not sizes.units:
-            return task.factors.array
-        factors = Units.unpacked(sizes.units).factors.astype(self.dtype)
-        if task.factors.array is not None:
-            factors *= task.factors.array
-        factors.flags.writeable = False
-        current = self.learner.factors
-        return current if current is not None and np.array_equal(current, factors) else factors
-
-    def _change_units(self, sizes, task):
-        """Go on with features in the units of `sizes`: the model predicts the same; nobody else can have this stream.
-
-        Sums of squared gradients become about those of features in the new units.
-        """
-        learner, (features, _) = self.learner, self.shape
-        old, new = (Units.unpacked(x.units) or none_for(features) for x in (self.sizes, sizes))
-        _, raw, *_ = learner.read(features)
-        raw, center, intercept = old.raw_weights(raw.astype(float)), learner.center, None
-        if self.has_intercept:
-            intercept = (learner.intercept[0] + new.moved(raw) - old.moved(raw)).astype(self.dtype)
-        optimizer = OPTIMIZERS[self.optimizer]
-        if optimizer.squares is not None:
-            initial = optimizer.initial_state[optimizer.squares]
-            sums = [learner.records["ab"[optimizer.squares]], *learner.intercept[1 + optimizer.squares :][:1]]
-            if self.sizes.units or self.sizes.seen >= ALL:
-                with np.errstate(over="ignore"):
-                    sums[0][...] = initial + (sums[0] - initial) * np.ldexp(1.0, -2 * new.growth(old))[:, np.newaxis]
-            else:  # the first steps, at rates that did not suit, may have had any gradients
-                for x in sums:
-                    x[...] = initial
-        learner.set_units(self._factor_array(sizes, task), bool(sizes.units))
-        learner.place(new.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
-        learner._count(learner.epochs, center, sizes.numbers())
 
     # Learning rates
 

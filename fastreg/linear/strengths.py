@@ -12,7 +12,8 @@ from fastreg._boundary.linear import Learner, record_type
 from fastreg._boundary.strengths import StrengthLearner, lanes_of, new_records
 from fastreg._boundary.strengths import record_type as strengths_record_type
 from fastreg.linear.factors import NONE, check_products
-from fastreg.linear.stream import OPTIMIZERS, Stream
+from fastreg.linear.optimizers import OPTIMIZERS
+from fastreg.linear.stream import Stream
 
 
 class StrengthStream:

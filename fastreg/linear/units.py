@@ -80,13 +80,10 @@ class Units(NamedTuple):
         with np.errstate(over="ignore", under="ignore"):
             return np.ldexp(raw, self.exponents[:, np.newaxis])
 
-    def growth(self, old):
-        """How much larger features are in older Units, as a binary logarithm, by feature.
-
-        Not where they have become smaller: then they were larger before, as the sums of their squared gradients say.
-        """
-        from_zero = (self.origins != 0) & (old.origins == 0)
-        return np.maximum(np.where(from_zero, np.frexp(self.origins)[1], self.exponents) - old.exponents, 0)
+    @property
+    def raw_sizes(self):
+        """The binary logarithms of the sizes of raw features."""
+        return np.where(self.origins != 0, np.frexp(self.origins)[1], self.exponents)
 
     def moved(self, raw):
         """What the origins add to the margins, (columns,): the intercept for raw features is smaller by that."""
@@ -97,6 +94,17 @@ class Units(NamedTuple):
 def none_for(features):
     """Raw features as Units."""
     return Units(np.zeros(features, np.int64), np.zeros(features))
+
+
+def shrinkage(old, new):
+    """By which power of two gradients become smaller in new Units, by feature; None for raw features.
+
+    None becomes larger: where features are smaller than in the old units, they were not when gradients were summed.
+    Only for raw features, since the user has set learning rates for them.
+    """
+    if new is None:
+        return -old.raw_sizes
+    return np.maximum(new.raw_sizes if old is None else new.exponents - old.exponents, 0)
 
 
 class Survey(NamedTuple):

@@ -55,7 +55,7 @@ class Read(NamedTuple):
 
 
 class StreamWeights:
-    """The base of Stream, which learns."""
+    """The base of StreamUnits and Stream, which learns."""
 
     _learner = None  # absent in a model that has only weights
     _stored = None  # the Stored of such a model

@@ -188,7 +188,7 @@ def test_copies_in_parts_have_the_same_bits(optimizer, monkeypatch):
     x = CHANGES["both"](x)
     whole = make("squared_error", optimizer).partial_fit(x, y)
     whole.partial_fit(x, y)
-    monkeypatch.setattr("fastreg.linear.stream.COPIED", 50)
+    monkeypatch.setattr("fastreg.linear.stream_units.COPIED", 50)
     monkeypatch.setattr(weights_module, "COPIED", 50)
     parts = make("squared_error", optimizer).partial_fit(x, y)
     parts.partial_fit(x, y)

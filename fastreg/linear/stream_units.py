@@ -1,0 +1,104 @@
+"""Layer 5, the units of a stream: where its features need them, and how the model goes on in others."""
+
+import numpy as np
+
+from fastreg.linear.optimizers import OPTIMIZERS
+from fastreg.linear.scales import Mean
+from fastreg.linear.units import (
+    ALL,
+    DENSE_FEATURES,
+    FEATURES,
+    STRONGEST,
+    Survey,
+    Units,
+    follow_features,
+    none_for,
+    shrinkage,
+    tells_nothing,
+)  # fmt: skip
+from fastreg.linear.weights import COPIED, StreamWeights
+
+
+class Split(Exception):  # noqa: N818, since it is no error
+    """A call is to be made in parts: `count` samples first; where that is 0, features get the units of `sizes`."""
+
+    def __init__(self, count, sizes=None):
+        super().__init__(count)
+        self.count, self.sizes = count, sizes
+
+
+class StreamUnits(StreamWeights):
+    """The base of Stream, which has a Learner and the other settings."""
+
+    def _can_have_units(self, task):
+        """Whether features are learnt in units where they need them: penalties with factors 2⁻ᵏ have a closed form."""
+        fits = self.shape[0] <= (FEATURES if self.optimizer != "sgd" or task.strengths[1] == 0 else DENSE_FEATURES)
+        return fits and task.follows_sizes and task.factors.fraction is None and max(task.strengths) <= STRONGEST
+
+    def suits_all_features(self, task):
+        """Whether features that differ in size or lie far from zero get units and origins."""
+        return self._can_have_units(task) and self._can_have_origins()
+
+    def _can_have_origins(self):
+        return self.has_intercept and self.shape[0] <= DENSE_FEATURES
+
+    def _survey(self, sizes, samples, order, task):
+        """The Sizes with what these samples tell of the features. Split where they must be learnt in parts."""
+        if not len(order) or not samples.fit(self.shape[0]):  # which the learner refuses
+            return sizes
+        features, units = self.shape[0], Units.unpacked(sizes.units)
+        if not self._can_have_units(task):
+            if units is not None:
+                raise Split(0, sizes._replace(survey=(), units=(), of_samples=Mean()))
+            return sizes._replace(survey=())
+        most = max(1, COPIED // max(1, features))
+        if units is not None and len(order) > most:
+            raise Split(most)
+        if tells_nothing(sizes.survey, sizes.seen, len(order)):
+            return sizes
+        survey = Survey.unpacked(sizes.survey, features)
+        known = survey, units, sizes.seen, samples, order
+        survey, change = follow_features(*known, self._can_have_origins(), self.optimizer != "sgd")
+        if change is not None:
+            start, new = change
+            size, packed = (Mean(), ()) if new is None else (Mean(last=1.0), new.packed())
+            raise Split(start, sizes._replace(survey=survey.packed(), units=packed, of_samples=size))
+        return sizes._replace(survey=survey.packed())
+
+    def _factor_array(self, sizes, task):
+        """The penalty factors that the learner needs: the array that it has, if it is the same."""
+        if not sizes.units:
+            return task.factors.array
+        factors = Units.unpacked(sizes.units).factors.astype(self.dtype)
+        if task.factors.array is not None:
+            factors *= task.factors.array
+        factors.flags.writeable = False
+        current = self.learner.factors
+        return current if current is not None and np.array_equal(current, factors) else factors
+
+    def _change_units(self, sizes, task):
+        """Go on with features in the units of `sizes`: the model predicts the same. Nobody else can have this stream.
+
+        Sums of squared gradients become about those of features in the new units. Before the first units they start
+        again: the first steps, at rates that did not suit, can have had any gradients.
+        """
+        learner, features, optimizer = self.learner, self.shape[0], OPTIMIZERS[self.optimizer]
+        old, new = Units.unpacked(self.sizes.units), Units.unpacked(sizes.units)
+        before, after = (none_for(features) if x is None else x for x in (old, new))
+        _, weights, *_ = learner.read(features)
+        raw, center, intercept = before.raw_weights(weights.astype(float)), learner.center, None
+        if self.has_intercept:
+            intercept = (learner.intercept[0] + after.moved(raw) - before.moved(raw)).astype(self.dtype)
+        if optimizer.squares is not None:
+            initial = optimizer.initial_state[optimizer.squares]
+            sums = learner.records["ab"[optimizer.squares]]
+            if old is None and sizes.seen < ALL:
+                sums[...] = initial
+                for own in learner.intercept[1 + optimizer.squares :]:
+                    own[...] = initial
+            else:
+                with np.errstate(over="ignore"):
+                    sums[...] = initial + (sums - initial) * np.ldexp(1.0, -2 * shrinkage(old, new))[:, np.newaxis]
+        learner.set_units(self._factor_array(sizes, task), new is not None)
+        learner.place(after.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
+        learner._count(learner.epochs, center, sizes.numbers())
