@@ -186,11 +186,27 @@ cdef class Learner(BaseLearner):
         """
         place(self, weights, intercept, epochs)
 
+    # For a private copy whose features get other units: flush, read, set_units, place, solve
+
+    def flush(self):
+        """Apply all pending penalties."""
+        with nogil:
+            kernels.lazy_flush(&self.t)
+
     def set_units(self, ndarray factors, bint in_units):
-        """Set the factors and whether they are units, of a private copy whose weights are placed next."""
+        """Set the factors, and whether they are units."""
         cdef ndarray table = self.table_of(factors)
         self.set_factors(factors, table)
         self.t.in_units = in_units
+
+    def solve(self, double intercept_rate):
+        """From now on, the weights of FTRL are those of the closed form of its last step, and not those placed.
+
+        The z of its intercept is built on this learning rate.
+        """
+        if self.t.direction == FTRL_PROXIMAL and 0 < self.t.built_on < INFINITY:
+            self.t.d.plain.lr = self.t.built_on
+            solve_for_intercept(&self.t, self.intercept_data, intercept_rate)
 
     def exchange(self, work):
         """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises.

@@ -96,10 +96,8 @@ cdef void anchor_placed(Rows* t, Learning* job, double lr) noexcept nogil:
 
 cdef void anchor_all(const Rows* t, Learning* job, double lr, const floating* w) noexcept nogil:
     cdef FTRL before = t.d.ftrl, now = t.d.ftrl
-    cdef ElasticNet none = ElasticNet(0, 0)
     cdef floating* z = <floating*>t.a
     cdef const floating* n = <const floating*>t.b
-    cdef const floating* intercept = <const floating*>job.intercept
     cdef Py_ssize_t i, j, k
     before.lr, now.lr = t.built_on, lr
     if before.lr != now.lr:
@@ -107,9 +105,28 @@ cdef void anchor_all(const Rows* t, Learning* job, double lr, const floating* w)
             for j in range(t.width):
                 k = i*t.pitch + j
                 z[k] = reanchored(&before, &now, w[k], z[k], n[k])
-    if intercept != NULL:
+    if job.intercept != NULL:
         if job.intercept_rates != NULL:
             now.lr = job.intercept_rate = job.intercept_rates[0]
-        for j in range(t.width):
-            (<floating*>job.intercept_a)[j] = warm_start(&now, &none, intercept[j],
-                                                         (<const floating*>job.intercept_b)[j], <floating>1)
+        solve_for_each(&now, t.width, <const floating*>job.intercept, <floating*>job.intercept_a,
+                       <const floating*>job.intercept_b)
+
+
+cdef void solve_for_each(const FTRL* d, Py_ssize_t count, const floating* intercept, floating* z,
+                         const floating* n) noexcept nogil:
+    """The z from which FTRL gives back each intercept."""
+    cdef ElasticNet none = ElasticNet(0, 0)
+    cdef Py_ssize_t j
+    for j in range(count):
+        z[j] = warm_start(d, &none, intercept[j], n[j], <floating>1)
+
+
+cdef void solve_for_intercept(const Rows* t, void** data, double lr) noexcept:
+    """The same for an intercept and its state, if there is one."""
+    cdef FTRL d = t.d.ftrl
+    d.lr = lr
+    if data[0] != NULL:
+        if t.dtype == FLOAT32:
+            solve_for_each(&d, t.width, <float*>data[0], <float*>data[1], <float*>data[2])
+        else:
+            solve_for_each(&d, t.width, <double*>data[0], <double*>data[1], <double*>data[2])

@@ -171,6 +171,50 @@ cdef class StrengthLearner(BaseLearner):
             self.section.end()
         return totals[:self.v.count]
 
+    def exchange(self, work):
+        """Call `work` with a copy, then take over the copy's data; nothing changes if `work` raises."""
+        cdef StrengthLearner other
+        self.section.begin("learn")
+        try:
+            other = self.copy()
+            result = work(other)
+            self.section.lock(True)
+            self.v, other.v = other.v, self.v
+            self.counts, other.counts = other.counts, self.counts
+            self.sizes, other.sizes = other.sizes, self.sizes
+            self.intercept_data, other.intercept_data = other.intercept_data, self.intercept_data
+            self.records, other.records = other.records, self.records
+            self.intercept, other.intercept = other.intercept, self.intercept
+            self.factors, other.factors = other.factors, self.factors
+            self.table, other.table = other.table, self.table
+            self.last, other.last = other.last, self.last
+            self.clocks, other.clocks = other.clocks, self.clocks
+            self.progress, other.progress = other.progress, self.progress
+            self.section.unlock()
+        finally:
+            self.section.end()
+        return result
+
+    # For a private copy whose features get other units
+
+    def flush(self):
+        """Apply all pending penalties."""
+        with nogil:
+            kernels.strengths_flush(&self.v)
+
+    def set_units(self, ndarray factors, bint in_units, tuple counters):
+        """Set the factors, whether they are units, and the counters."""
+        self.set_factors(factors)
+        self.v.t.in_units = in_units
+        set_counters(self, counters)
+
+    def set_state(self, Py_ssize_t s, ndarray records, list intercept):
+        """Set what a Learner at strength s has, with which nothing is pending: fields of its records, and intercept."""
+        for name in set(self.records.dtype.names) & set("wab"):
+            self.records[name][..., s] = records[name]
+        for own, x in zip(self.intercept, intercept):
+            own[:, s] = x
+
     # -- Reading ------------------------------------------------------------------------------------------------------
 
     def judged(self):
@@ -259,15 +303,15 @@ cdef class StrengthLearner(BaseLearner):
         """Everything but records and intercept."""
         progress = self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count
         return (self.v.t.steps, self.v.t.d.plain.lr, self.v.t.built_on, self.last, self.clocks, self.progress, progress,
-                counters_of(self), self.factors)
+                counters_of(self), self.factors, self.v.t.in_units)
 
     cdef int take(self, list intercept, tuple small) except -1:
         """Set what `small` returned, and the intercept: numbers are copied."""
         cdef ndarray factors
         for own, x in zip(self.intercept, intercept):
             own[:] = x
-        (self.v.t.steps, self.v.t.d.plain.lr, self.v.t.built_on, last, clocks, progress, numbers, counts,
-         factors) = small
+        (self.v.t.steps, self.v.t.d.plain.lr, self.v.t.built_on, last, clocks, progress, numbers, counts, factors,
+         self.v.t.in_units) = small
         self.last[:], self.clocks[:], self.progress[:] = last, clocks, progress
         (self.v.progress.weight, self.v.progress.squares, self.v.progress.first, self.v.progress.count) = numbers
         set_counters(self, counts)

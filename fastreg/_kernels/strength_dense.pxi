@@ -76,7 +76,7 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
     cdef floating* w = <floating*>job.tile + here.start if Lazy is FTRL else <floating*>v.t.w + here.first
     cdef const double* l1s = v.l1 + here.first % v.lanes
     cdef const double* l2s = v.l2 + here.first % v.lanes
-    cdef floating state, squares, root_n, f
+    cdef floating state, squares, root_n, f, unit
     cdef floating low = <floating>v.t.low, high = <floating>v.t.high
     cdef double y
     cdef ElasticNet p
@@ -90,9 +90,10 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
     memset(sums, 0, MARGIN_LANES*n*sizeof(double))
     for i in range(rows):
         f, j, y = factor_of(v, i, <floating>1), i % MARGIN_LANES*n, after[i]
+        unit = unit_of(v, f)
         if Lazy is FTRL:
             for c in range(n):
-                p = ElasticNet(l1[c], l2[c])
+                p = ElasticNet(l1[c], l2[c]*unit)
                 state, squares, root_n = w[PANEL + c], w[2*PANEL + c], w[3*PANEL + c]
                 accumulate_with_root(&d, w[c], slopes[c]*x[i], &state, &squares, &root_n)
                 w[c] = within(solve(&d, &p, state, squares, f), low, high)
@@ -100,7 +101,7 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
                 sums[j + c] += y*<double>w[c]
         elif Lazy is Adagrad:
             for c in range(n):
-                p, state = ElasticNet(l1[c], l2[c]), w[size + c]
+                p, state = ElasticNet(l1[c], l2[c]*unit), w[size + c]
                 w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], &state, <floating*>NULL, <floating*>NULL, f), low,
                               high)
                 w[size + c] = state
@@ -111,7 +112,7 @@ cdef void step_panel(Lazy d, const Columns* v, const Learning* job, Py_ssize_t r
                 sums[j + c] += y*<double>w[c]
         else:
             for c in range(n):
-                p = ElasticNet(l1[c], l2[c])
+                p = ElasticNet(l1[c], l2[c]*unit)
                 w[c] = within(step(&d, &m, &p, w[c], slopes[c]*x[i], <floating*>NULL, <floating*>NULL, <floating*>NULL,
                                    f), low, high)
                 sums[j + c] += y*<double>w[c]

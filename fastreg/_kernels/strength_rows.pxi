@@ -30,6 +30,11 @@ cdef inline floating factor_of(const Columns* v, Py_ssize_t i, floating one) noe
     return one if v.t.f == NULL else (<const floating*>v.t.f)[i]
 
 
+cdef inline floating unit_of(const Columns* v, floating factor) noexcept nogil:
+    """What l2 is multiplied by before the factor: see penalty_at."""
+    return factor if v.t.in_units else <floating>1
+
+
 cdef inline void stamp_row(const Lazy* d, const Columns* v, const double* clock, long long steps, Py_ssize_t i,
                            const floating* w) noexcept nogil:
     """Row i is up to date with these steps, and for PLAIN with this clock. Zeros need no stamp: they stay zero."""
@@ -77,8 +82,8 @@ cdef inline void copy_all(const floating* there, floating* here, Py_ssize_t n) n
         here[c] = there[c]
 
 
-cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const floating* l2, floating f, long long steps,
-                                  Py_ssize_t n, floating* w, const floating* a) noexcept nogil:
+cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const floating* l2, floating f, floating unit,
+                                  long long steps, Py_ssize_t n, floating* w, const floating* a) noexcept nogil:
     """catch_up of n weights, at most MOST, that have missed the same steps: their digits are those of all of them.
 
     Weights that surely end at zero come first: what is left are often a few of the weakest strengths.
@@ -89,7 +94,7 @@ cdef inline void catch_up_adagrad(const Adagrad* d, const floating* l1, const fl
     cdef long long left = steps
     cdef Py_ssize_t first, last, c
     for c in range(n):
-        p = ElasticNet(l1[c], l2[c])
+        p = ElasticNet(l1[c], l2[c]*unit)
         step_without_gradient(d, &p, a[c], f, &shrinkage[c], &threshold[c])
     for c in range(n):
         w[c] = w[c]*0 + 0 if ends_at_zero(w[c], threshold[c], steps) else w[c]
@@ -145,7 +150,7 @@ cdef inline void solve_strengths(const FTRL* d, const Columns* v, floating f, fl
     """Where z does not reach l1, the weight is zero: neither root nor division is needed."""
     cdef const floating* l1 = <const floating*>v.last_l1
     cdef const floating* l2 = <const floating*>v.last_l2
-    cdef floating low = <floating>v.t.low, high = <floating>v.t.high
+    cdef floating low = <floating>v.t.low, high = <floating>v.t.high, unit = unit_of(v, f)
     cdef ElasticNet p
     cdef Py_ssize_t c, n = v.lanes, first, last
     for c in range(n):
@@ -155,7 +160,7 @@ cdef inline void solve_strengths(const FTRL* d, const Columns* v, floating f, fl
     range_[0], range_[1] = first, last
     l1, l2, w, a, b = l1 + first, l2 + first, w + first, a + first, b + first
     for c in range(last - first):
-        p = ElasticNet(l1[c], l2[c])
+        p = ElasticNet(l1[c], l2[c]*unit)
         w[c] = within(solve(d, &p, a[c], b[c], f), low, high)
 
 
@@ -167,7 +172,7 @@ cdef inline void catch_up_each_adagrad(const Adagrad* d, const Columns* v, float
     active_range(w, v.lanes, &first, &last)
     while first < last:
         c = min(last - first, <Py_ssize_t>MOST)
-        catch_up_adagrad(d, l1 + first, l2 + first, f, steps, c, w + first, a + first)
+        catch_up_adagrad(d, l1 + first, l2 + first, f, unit_of(v, f), steps, c, w + first, a + first)
         first += c
 
 
@@ -206,6 +211,7 @@ cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, f
     cdef floating* a = <floating*>v.t.a + q
     cdef floating* b = <floating*>v.t.b + q
     cdef floating low = <floating>v.t.low, high = <floating>v.t.high, f = factor_of(v, i, <floating>1), eta
+    cdef floating unit = unit_of(v, f)
     cdef ElasticNet p
     for k in range(v.t.width):
         if Lazy is FTRL:
@@ -216,7 +222,7 @@ cdef inline void step_strengths(const Lazy* d, const Columns* v, Py_ssize_t i, f
                               high)
         else:
             for c in range(lanes):
-                p = ElasticNet(l1[c], l2[c])
+                p = ElasticNet(l1[c], l2[c]*unit)
                 w[c] = within(step(d, &m, &p, w[c], slopes[c]*x, a + c, b + c, <floating*>NULL, f), low, high)
         w, a, b, solved, slopes = w + lanes, a + lanes, b + lanes, solved + lanes, slopes + lanes
 

@@ -127,7 +127,7 @@ class StreamingBase(Results, Fitting):
         order, weights = stream_order(len(samples), weights)
         left_out, seen = [], self._stream.sizes.seen
         loss = self._learn(samples, order, targets, weights, self._task(), private=first, left_out=left_out)
-        self._tell_sizes(x, seen, len(order), left_out, lambda: self._stream.suits_all_features(self._task()))
+        self._tell_sizes(x, seen, len(order), left_out, self._stream, self._task())
         if self.verbose:
             self._report(f"{self._stream.completed} samples", "mean loss", loss, time.perf_counter() - start)
 
@@ -147,11 +147,11 @@ class StreamingBase(Results, Fitting):
                 UserWarning,
             )
 
-    def _tell_sizes(self, x, seen, count, left_out, suits):
-        """Warn of samples that were left out, and unless `suits()`, once of features that one rate does not suit."""
+    def _tell_sizes(self, x, seen, count, left_out, stream, task):
+        """Warn of samples that were left out, and once of features that one rate does not suit if they get no units."""
         self._tell_left_out(left_out, count)
         is_due = self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x)
-        if is_due and not suits():
+        if is_due and not stream.suits_all_features(task):
             uneven = unevenness(x[-LOOKED_AT:]) if len(x) > 1 else None
             if uneven:
                 warn(

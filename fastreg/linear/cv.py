@@ -173,7 +173,7 @@ class ChosenStrength:
         if not np.isfinite(totals).any():
             raise DivergenceError
         self._progress = progress
-        self._tell_sizes(x, seen, len(order), left_out, lambda: False)
+        self._tell_sizes(x, seen, len(order), left_out, stream, task)
         if self.verbose:
             loss = np.nanmin(totals) / max(1, len(order))
             self._report(f"{stream.completed} samples", "smallest mean loss", loss, time.perf_counter() - start)

@@ -122,9 +122,7 @@ class Stream(StreamUnits):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
         sizes = self._survey(self.sizes, samples, order, task)
         if sizes.units and samples.fit(self.shape[0]):
-            pending = self.optimizer == "sgd" and task.strengths[1] != 0
-            units = Units.unpacked(sizes.units)
-            samples, targets = samples.in_units(units, order, pending or not units.are_scales), targets[order]
+            samples, targets = self._in_units(Units.unpacked(sizes.units), samples, order), targets[order]
             order = np.arange(len(order))
         center, factors = self._center(samples, order, targets, task), self._factor_array(sizes, task)
         scales, levels, last_level = sizes.scale, sizes.level, sizes.learnt_level
@@ -144,7 +142,7 @@ class Stream(StreamUnits):
         table = self._table(task, len(order), scales, levels)
         self._check_rates(table[0])
         if len(order):
-            largest = task.factors.largest if not sizes.units else max(1.0, float(factors.max())) ** 2
+            largest = self._largest_factor(sizes.units, task.factors, factors)
             check_products(table[1:4, -1], largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,

@@ -31,9 +31,17 @@ class StreamUnits(StreamWeights):
     """The base of Stream, which has a Learner and the other settings."""
 
     def _can_have_units(self, task):
-        """Whether features are learnt in units where they need them: penalties with factors 2⁻ᵏ have a closed form."""
-        fits = self.shape[0] <= (FEATURES if self.optimizer != "sgd" or task.strengths[1] == 0 else DENSE_FEATURES)
-        return fits and task.follows_sizes and task.factors.fraction is None and max(task.strengths) <= STRONGEST
+        """Whether features are learnt in units where they need them."""
+        fits = self.shape[0] <= (DENSE_FEATURES if self._makes_dense() else FEATURES)
+        is_plain = task.factors.fraction is None and self._strongest(task) <= STRONGEST
+        return fits and is_plain and task.follows_sizes
+
+    def _strongest(self, task):
+        return max(task.strengths)
+
+    def _makes_dense(self):
+        """Whether samples in units must be dense: for SGD, pending L2 penalties with factors have no closed form."""
+        return self.optimizer == "sgd"
 
     def suits_all_features(self, task):
         """Whether features that differ in size or lie far from zero get units and origins."""
@@ -65,6 +73,10 @@ class StreamUnits(StreamWeights):
             raise Split(start, sizes._replace(survey=survey.packed(), units=packed, of_samples=size))
         return sizes._replace(survey=survey.packed())
 
+    def _in_units(self, units, samples, order):
+        """These samples with features in units."""
+        return samples.in_units(units, order, self._makes_dense() or not units.are_scales)
+
     def _factor_array(self, sizes, task):
         """The penalty factors that the learner needs: the array that it has, if it is the same."""
         if not sizes.units:
@@ -76,6 +88,11 @@ class StreamUnits(StreamWeights):
         current = self.learner.factors
         return current if current is not None and np.array_equal(current, factors) else factors
 
+    @staticmethod
+    def _largest_factor(units, factors, array):
+        """What the dtype must hold times the strengths: units are squared."""
+        return max(1.0, float(array.max())) ** 2 if units else factors.largest
+
     def _change_units(self, sizes, task):
         """Go on with features in the units of `sizes`: the model predicts the same. Nobody else can have this stream.
 
@@ -83,6 +100,7 @@ class StreamUnits(StreamWeights):
         again: the first steps, at rates that did not suit, can have had any gradients.
         """
         learner, features, optimizer = self.learner, self.shape[0], OPTIMIZERS[self.optimizer]
+        learner.flush()
         old, new = Units.unpacked(self.sizes.units), Units.unpacked(sizes.units)
         before, after = (none_for(features) if x is None else x for x in (old, new))
         _, weights, *_ = learner.read(features)
@@ -101,4 +119,6 @@ class StreamUnits(StreamWeights):
                     sums[...] = initial + (sums - initial) * np.ldexp(1.0, -2 * shrinkage(old, new))[:, np.newaxis]
         learner.set_units(self._factor_array(sizes, task), new is not None)
         learner.place(after.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
+        if new is not None:
+            learner.solve(task.base_rate * sizes.learnt_level)
         learner._count(learner.epochs, center, sizes.numbers())

@@ -13,7 +13,11 @@ from fastreg._boundary.strengths import StrengthLearner, lanes_of, new_records
 from fastreg._boundary.strengths import record_type as strengths_record_type
 from fastreg.linear.factors import NONE, check_products
 from fastreg.linear.optimizers import OPTIMIZERS
+from fastreg.linear.scales import Sizes
 from fastreg.linear.stream import Stream
+from fastreg.linear.stream_units import Split
+from fastreg.linear.units import Units
+from fastreg.linear.weights import Read
 
 
 class StrengthStream:
@@ -67,8 +71,9 @@ class StrengthStream:
         """One step for each entry of `order`; returns for each strength the sum of the losses before the steps, (S,).
 
         A call completes or changes nothing. It cannot be interrupted, because a copy for that would take as much memory
-        again; with ``private=True`` it can be, between chunks, and then the caller discards the stream. The l1 and l2
-        of the task are not used, and its l21 is 0.
+        again. (It is taken where features get other units, of which there are few: see units.py.) With
+        ``private=True`` it can be, between chunks, and then the caller discards the stream. The l1 and l2 of the task
+        are not used, and its l21 is 0.
         """
         if task.strengths[2]:
             raise ValueError(f"strengths: expected no group lasso with many strengths, got l21 = {task.strengths[2]!r}")
@@ -78,7 +83,15 @@ class StrengthStream:
         call = samples, order, targets, weights, task, epochs, left_out
         if private:
             return self._shared._learn_in_chunks(*call)
-        return self._shared.learner.learn(lambda: self._shared._prepare(*call))
+        try:
+            return self._shared.learner.learn(lambda: self._shared._prepare(*call))
+        except Split:  # nothing has changed
+            pass
+        return self._shared.learner.exchange(lambda copy: self._shared._with_learner(copy)._learn_in_chunks(*call))
+
+    def suits_all_features(self, task):
+        """See StreamUnits.suits_all_features."""
+        return self._shared.suits_all_features(task)
 
     def loss(self, margins, targets, weights, task):
         """See Stream.loss."""
@@ -118,11 +131,15 @@ class StrengthStream:
 
     def weights(self, s):
         """The weights at strength `s` after all pending penalties, (columns, features)."""
-        return self._shared.learner.weights(range(len(self.strengths))[s]).T
+        return self._read(s).raw_coef()
 
     def intercepts(self, s):
         """The intercept at strength `s`, (columns,); zero if there is none."""
-        return self._shared.learner.intercepts(range(len(self.strengths))[s])
+        return self._read(s).raw_intercept()
+
+    def _read(self, s):
+        learner, s = self._shared.learner, range(len(self.strengths))[s]
+        return Read(0, learner.weights(s).T, learner.intercepts(s), self._shared.units())
 
     def nonzeros(self):
         """The number of weights that are not zero, (S,)."""
@@ -155,15 +172,32 @@ class SharedStream(Stream):
         own = [np.full(shape, x, self.dtype) for x in (0.0, *initial_state)] if self.has_intercept else []
         return StrengthLearner(records, direction, own, self._strengths, 0.0 if self.positive else -inf, factors)
 
-    def _can_have_units(self, task):
-        return False
-
     def _prepare(self, *call):
         prepared = super()._prepare(*call)
         factor = prepared[5][1].max(initial=0)  # what l1 and l2 are multiplied by: see StrengthLearner.learn
+        *_, sizes, factors = prepared
+        largest = self._largest_factor(Sizes.of(sizes).units, call[4].factors, factors)
         with np.errstate(over="ignore"):  # checked here
-            check_products(self._strengths.max() * factor, call[4].factors.largest, self.dtype)
+            check_products(self._strengths.max() * factor, largest, self.dtype)
         return prepared
+
+    def _strongest(self, task):
+        return self._strengths.max()
+
+    def _change_units(self, sizes, task):
+        """As for a single model, for one strength after the other."""
+        learner = self.learner
+        learner.flush()
+        for s in range(len(self._strengths)):
+            single = self.single(s)
+            single._change_units(sizes, task)
+            learner.set_state(s, single.learner.records, single.learner.intercept)
+        counters = learner.epochs, learner.center, sizes.numbers()
+        learner.set_units(self._factor_array(sizes, task), bool(sizes.units), counters)
+
+    def units(self):
+        """The Units of features; None for raw ones."""
+        return Units.unpacked(self.sizes.units)
 
     def single(self, s):
         """See StrengthStream."""
@@ -180,7 +214,9 @@ class SharedStream(Stream):
             records["stamp"] = np.stack([fields["inverse"], fields["total"]], axis=1)
         elif "stamp" in fields:
             records["stamp"][:, 0] = fields["stamp"]
-        new._learner = Learner(records, direction, intercept, factors, low=0.0 if self.positive else -inf)
+        in_units = bool(Sizes.of(numbers[-1]).units)
+        low = 0.0 if self.positive else -inf
+        new._learner = Learner(records, direction, intercept, factors, low=low, in_units=in_units)
         new._learner.restore_numbers(record, numbers)
         return new
 

@@ -8,7 +8,7 @@ import pytest
 from linear_cases import in_batches, make
 from scipy import sparse
 
-from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressor
+from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressor, StreamingRegressorCV
 from fastreg.linear import weights as weights_module
 from fastreg.linear.units import Units
 
@@ -144,7 +144,12 @@ def test_data_that_one_rate_suits_have_no_units(optimizer):
     for own in (x, x * np.logspace(-0.5, 0.5, 6), x + 1, np.sign(x), (x > 1) * 1.0, rare, 0 * x, np.ones_like(x)):
         assert units(make("squared_error", optimizer).partial_fit(own, y)) is None
     assert units(make("squared_error", optimizer, eta0=1e-9).partial_fit(x * SIZES, y)) is None
-    assert units(make("squared_error", optimizer, l1_ratio=1.0, penalty_factor=6 * [0.5]).partial_fit(x[:60] * SIZES, y[:60])) is None
+    assert (
+        units(
+            make("squared_error", optimizer, l1_ratio=1.0, penalty_factor=6 * [0.5]).partial_fit(x[:60] * SIZES, y[:60])
+        )
+        is None
+    )
 
 
 # -- Streams ----------------------------------------------------------------------------------------------------------
@@ -289,6 +294,61 @@ def test_fit_ends_at_the_same_minimum(optimizer):
     np.testing.assert_allclose(fitted[0].coef_, fitted[1].coef_, atol=1e-5)
 
 
+# -- Many strengths ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "log_loss"])
+@pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])  # the default rates of "sgd" depend on the strength
+@changes
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_each_strength_has_the_bits_of_a_single_model(loss, optimizer, change, dtype):
+    x, y = linear(300)
+    x[200:, 1] *= 1e4
+    x = CHANGES[change](x).astype(dtype)
+    alphas, is_classifier = [0.1, 1e-3, 1e-9], loss == "log_loss"
+    estimator, y = (StreamingClassifierCV, np.digitize(y, [2, 6])) if is_classifier else (StreamingRegressorCV, y)
+    model = estimator(alphas=alphas, l1_ratio=0.5, optimizer=optimizer, penalty_factor=[1, 1, 0, 1, 1, 1])
+    first = {"classes": [0, 1, 2]} if is_classifier else {}
+    for k in range(0, 300, 75):
+        part = sparse.csr_array(x[k : k + 75]) if k == 75 else x[k : k + 75]
+        model = pickle.loads(pickle.dumps(model)) if k == 225 else model
+        model.partial_fit(part, y[k : k + 75], **first)
+    stream = model._progress.stream
+    assert stream.sizes.units
+    for s, alpha in enumerate(alphas):
+        single = make(loss, optimizer, alpha=alpha, l1_ratio=0.5, penalty_factor=[1, 1, 0, 1, 1, 1])
+        single.partial_fit(x, y, **first)
+        assert stream.weights(s).tobytes() == np.atleast_2d(single.coef_).tobytes()
+        assert stream.intercepts(s).tobytes() == single.intercept_.tobytes()
+
+
+@optimizers
+def test_the_strength_is_chosen_on_raw_features(optimizer):
+    x, y = linear()
+    plain, model = (StreamingRegressorCV(alphas=np.geomspace(1e-2, 1e-9, 8), optimizer=optimizer) for _ in range(2))
+    for k in range(0, 2000, 100):
+        plain.partial_fit(x[k : k + 100], y[k : k + 100])
+        model.partial_fit(CHANGES["offsets"](x[k : k + 100]), y[k : k + 100])
+    assert relative_error(model, CHANGES["offsets"](x), y) < 2 * relative_error(plain, x, y) + 0.15
+
+
+def test_a_change_of_units_at_many_strengths_can_be_interrupted(monkeypatch):
+    x, y = linear(300)
+    model = StreamingRegressorCV(alphas=[1e-2, 1e-4]).partial_fit(x[:100], y[:100])
+    before = model.coef_.tobytes(), model._progress.stream.completed
+    with monkeypatch.context() as patch:
+        patch.setattr("fastreg.linear.stream_units.StreamUnits._change_units", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.partial_fit(CHANGES["one offset"](x), y)
+    assert (model.coef_.tobytes(), model._progress.stream.completed) == before
+    model.partial_fit(CHANGES["one offset"](x), y)
+    assert model._progress.stream.sizes.units
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 # -- Where there are none ---------------------------------------------------------------------------------------------
 
 
@@ -316,13 +376,6 @@ def test_features_that_one_rate_does_not_suit_are_told_once(make_model, change, 
     with pytest.warns(UserWarning, match=f"^X: {match}.*scale them"):
         model.partial_fit(change(x)[50:100], y[50:100])
     model.partial_fit(change(x)[100:], y[100:])
-
-
-def test_streams_at_many_strengths_have_none():
-    x, y = linear(200)
-    model = StreamingClassifierCV(alphas=[1e-4, 1e-2])
-    with pytest.warns(UserWarning, match=r"^X: features 0 and 5 differ in size.*scale them"):
-        model.partial_fit(CHANGES["sizes"](x), y > 5, classes=[False, True])
 
 
 def test_features_that_suit_are_not_told():
