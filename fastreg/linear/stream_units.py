@@ -7,6 +7,7 @@ from fastreg.linear.scales import Mean
 from fastreg.linear.units import (
     ALL,
     DENSE_FEATURES,
+    EVEN,
     FEATURES,
     STRONGEST,
     Survey,
@@ -65,6 +66,10 @@ class StreamUnits(StreamWeights):
         if tells_nothing(sizes.survey, sizes.seen, len(order)):
             return sizes
         survey = Survey.unpacked(sizes.survey, features)
+        if sizes.of_samples.has_moved and survey.is_due(
+            sizes.seen
+        ):  # the weights find their new size first: see scales.py
+            survey = survey.start_again(sizes.seen)
         known = survey, units, sizes.seen, samples, order
         survey, change = follow_features(*known, self._can_have_origins(), self.optimizer != "sgd")
         if change is not None:
@@ -94,12 +99,8 @@ class StreamUnits(StreamWeights):
         return max(1.0, float(array.max())) ** 2 if units else factors.largest
 
     def _change_units(self, sizes, task):
-        """Go on with features in the units of `sizes`: the model predicts the same. Nobody else can have this stream.
-
-        Sums of squared gradients become about those of features in the new units. Before the first units they start
-        again: the first steps, at rates that did not suit, can have had any gradients.
-        """
-        learner, features, optimizer = self.learner, self.shape[0], OPTIMIZERS[self.optimizer]
+        """Go on in the units of `sizes`: the model predicts the same. Nobody else can have this stream."""
+        learner, features = self.learner, self.shape[0]
         learner.flush()
         old, new = Units.unpacked(self.sizes.units), Units.unpacked(sizes.units)
         before, after = (none_for(features) if x is None else x for x in (old, new))
@@ -107,18 +108,30 @@ class StreamUnits(StreamWeights):
         raw, center, intercept = before.raw_weights(weights.astype(float)), learner.center, None
         if self.has_intercept:
             intercept = (learner.intercept[0] + after.moved(raw) - before.moved(raw)).astype(self.dtype)
-        if optimizer.squares is not None:
-            initial = optimizer.initial_state[optimizer.squares]
-            sums = learner.records["ab"[optimizer.squares]]
-            if old is None and sizes.seen < ALL:
-                sums[...] = initial
-                for own in learner.intercept[1 + optimizer.squares :]:
-                    own[...] = initial
-            else:
-                with np.errstate(over="ignore"):
-                    sums[...] = initial + (sums - initial) * np.ldexp(1.0, -2 * shrinkage(old, new))[:, np.newaxis]
+        jumped = np.zeros(features, bool)
+        if new is not None:
+            first = Survey.unpacked(sizes.survey, features).first if old is None else old.exponents
+            jumped = new.exponents - first >= EVEN
+        self._convert_sums(shrinkage(old, new), jumped | (old is None and sizes.seen < ALL))
         learner.set_units(self._factor_array(sizes, task), new is not None)
         learner.place(after.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
         if new is not None:
             learner.solve(task.base_rate * sizes.learnt_level)
         learner._count(learner.epochs, center, sizes.numbers())
+
+    def _convert_sums(self, shrinkages, starts_again):
+        """Sums of squared gradients become about those of features in new units, or start again.
+
+        They start again where steps before were at rates that did not suit and can have had any gradients: before the
+        first units, and where features have become much larger.
+        """
+        optimizer, learner = OPTIMIZERS[self.optimizer], self.learner
+        if optimizer.squares is None:
+            return
+        initial, sums = optimizer.initial_state[optimizer.squares], learner.records["ab"[optimizer.squares]]
+        with np.errstate(over="ignore"):
+            sums[...] = initial + (sums - initial) * np.ldexp(1.0, -2 * shrinkages)[:, np.newaxis]
+        sums[starts_again] = initial
+        if starts_again.any():
+            for own in learner.intercept[1 + optimizer.squares :]:
+                own[...] = initial

@@ -117,7 +117,7 @@ class Survey(NamedTuple):
     values: np.ndarray  # their number
     spreads: np.ndarray  # the same for differences from the sample measured before
     differences: np.ndarray
-    last: np.ndarray  # binary logarithms of sizes when units were last chosen
+    first: np.ndarray  # the binary logarithms of the sizes that features had first
 
     @classmethod
     def unpacked(cls, packed, features):
@@ -157,9 +157,10 @@ class Survey(NamedTuple):
         limit = np.where(had_origin, NEAR, FAR + UNSURE / max(1, self.measured) ** 0.5)
         far = can_move & known & varies & (size - spread > limit)
         own = np.rint(np.where(far, spread, size)).astype(np.int64)
-        after = self._start_again(seen, np.where(known, own, self.last))
+        first = np.where(known & (self.first == UNKNOWN), own, self.first)
+        after = self._replace(first=first).start_again(seen)
         least = UNEVEN if present is None else EVEN
-        if not far.any() and not self._is_uneven(own[known], self.last[known], least, is_adaptive):
+        if not far.any() and not self._is_uneven(own[known], first[known], least, is_adaptive):
             return None, after
         own = np.clip(own, -LARGEST, LARGEST)
         differs = (far != had_origin) | (np.abs(own - old.exponents) > 1) | (present is None)
@@ -179,23 +180,27 @@ class Survey(NamedTuple):
         return (self.sizes / np.maximum(self.values, 1) + 0.97, self.spreads / np.maximum(self.differences, 1) + 0.47)
 
     @staticmethod
-    def _is_uneven(own, last, least, is_adaptive):
-        """Whether one learning rate does not suit features of these sizes.
+    def _is_uneven(own, first, least, is_adaptive):
+        """Whether one learning rate does not suit features of these sizes, or not after the `first` sizes.
 
-        The sums of squared gradients of adaptive optimizers start at the size of 1, and remember the `last` sizes.
+        Sums of squared gradients of adaptive optimizers start at the size of 1.
         """
         if not len(own):
             return False
-        is_small = is_adaptive and (own.max() <= -least or (last - own).max() >= least)
-        return is_small or own.max() - own.min() >= least
+        is_small = is_adaptive and own.max() <= -least
+        return is_small or np.abs(own - first).max() >= least or own.max() - own.min() >= least
 
-    def _start_again(self, seen, last):
-        """Features with few values so far keep them."""
+    def is_due(self, seen):
+        """Whether units are chosen before sample number `seen`."""
+        return seen >= FIRST and seen & (seen - 1) == 0 and self.judged != seen
+
+    def start_again(self, seen):
+        """After units were chosen. Features with few values so far keep them."""
         if seen < ALL:
-            return self._replace(judged=seen, last=last)
+            return self._replace(judged=seen)
         few = self.values < FEW
         sums = (few * x for x in (self.sizes, self.values, self.spreads, self.differences))
-        return Survey(seen, 0, self.rows, *sums, last)
+        return Survey(seen, 0, self.rows, *sums, self.first)
 
 
 def tells_nothing(packed, seen, count):
@@ -211,7 +216,7 @@ def follow_features(survey, units, seen, samples, order, can_move, is_adaptive):
     start, count = 0, len(order)
     while start < count:
         now = seen + start
-        if now >= FIRST and now & (now - 1) == 0 and survey.judged != now:
+        if survey.is_due(now):
             new, survey = survey.choose(units, now, samples.data.dtype, can_move, is_adaptive)
             if new is not units:
                 return survey, (start, new)
