@@ -208,6 +208,12 @@ cdef class StrengthLearner(BaseLearner):
         self.v.t.in_units = in_units
         set_counters(self, counters)
 
+    def forget_losses(self):
+        """Judge the strengths by the samples from now on."""
+        self.progress[:] = 0
+        memset(&self.v.progress, 0, sizeof(self.v.progress))
+        self.point_progress()
+
     def set_state(self, Py_ssize_t s, ndarray records, list intercept):
         """Set what a Learner at strength s has, with which nothing is pending: fields of its records, and intercept."""
         for name in set(self.records.dtype.names) & set("wab"):

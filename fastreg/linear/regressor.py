@@ -49,7 +49,8 @@ class StreamingRegressor(RegressorMixin, StreamingBase):
     eta0 : float, optional
         As for :class:`StreamingClassifier`. For "ftrl" and "adagrad" with "squared_error", "huber" or "quantile", the
         default is multiplied by the size of the targets if that is above 1: their mean distance from the first one,
-        over the same samples. With a default rate, targets a million times further away are left out with a warning.
+        over the same samples. With a default rate, targets a million times further away are left out with a warning;
+        where one of the first 16 is a thousand times further away than the others, these are forgotten.
     optimizer, alpha, l1_ratio, penalty_factor, fit_intercept, positive, max_iter, tol, n_iter_no_change, shuffle,
     random_state, warm_start, verbose, polish
         As for :class:`StreamingClassifier`.

@@ -4,7 +4,8 @@ Sizes are means over the samples since their number last doubled: they follow a 
 only where it doubles, since each change costs a pass over all weights. A sample far beyond them is left out: its
 gradient would end the learning of all weights that it meets. Where most are far, units have changed: until the number
 doubles once more, samples are learnt at the rates so far, with which the weights find their new size; at smaller ones,
-adaptive optimizers would not get there. Nothing here depends on how a stream is split.
+adaptive optimizers would not get there. Of the first targets, none is known to be absurd before there are FEW: then the
+stream begins anew if one was. Nothing here depends on how a stream is split.
 """
 
 from math import inf
@@ -16,6 +17,7 @@ MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 unt
 GOLDEN = (1 + 5**0.5) / 2
 FEW = 16  # samples after which sizes are known well enough to tell what is far from them
 ABSURD = 1e6  # times the size so far: a sample that is left out
+EARLY = 1e3  # times the size of most of the first FEW targets: they are forgotten
 FAR = 30  # times the size so far: left out of the mean, unless most sizes are: then units have changed
 LARGEST_LEVEL = 1e30
 UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
@@ -65,6 +67,7 @@ class Sizes(NamedTuple):
     learnt_level: float = 1.0  # that of the last sample that was not left out: FTRL's intercept is built on its rate
     origin: float | None = None  # where the intercept was before the first sample; None before that
     survey: tuple = ()  # of features: a packed Survey, and the next Units (units.py), as bytes, which do not change
+    early: tuple = ()  # the first targets, until there are FEW
     units: tuple = ()  # those in which features are learnt, as which samples are measured; () for raw ones
 
     @classmethod
@@ -86,6 +89,20 @@ class Sizes(NamedTuple):
     def level(self):
         """The size of targets for learning rates: smaller ones than 1 need no smaller steps."""
         return min(max(self.of_targets.last, 1.0), LARGEST_LEVEL)
+
+
+def misleading(targets, origin):
+    """Whether the first targets mislead, and how: the size of the others, and the number of absurd ones; or None.
+
+    One of them is EARLY times as far from the origin as the others, which would end the learning of the weights; or
+    the first one, where the intercept started, is FAR times as far.
+    """
+    distances = np.abs(np.array(targets) - origin)
+    near = distances[distances > 0]
+    typical = float(np.median(near)) if len(near) else 0.0
+    if not typical or (distances.max() <= EARLY * typical and distances[0] <= FAR * typical):
+        return None
+    return float(near[near <= FAR * typical].mean()), int(np.count_nonzero(distances > ABSURD * typical))
 
 
 def follow(sizes, samples, order, distances):

@@ -14,7 +14,7 @@ import numpy as np
 from fastreg._boundary.linear import Learner, mean_loss, record_type
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
 from fastreg.linear.optimizers import OPTIMIZERS
-from fastreg.linear.scales import follow
+from fastreg.linear.scales import FEW, Mean, Sizes, follow, misleading
 from fastreg.linear.stream_units import Split, StreamUnits
 from fastreg.linear.units import Units
 from fastreg.reference.losses import LOG_LINK, LOSSES
@@ -109,7 +109,11 @@ class Stream(StreamUnits):
             try:
                 total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs, left_out))
             except Split as split:
-                if not split.count:
+                if split.center is not None:
+                    self._begin_anew(split.sizes, split.center, task)
+                    left_out.extend(split.left_out)
+                    total = 0.0
+                elif not split.count:
                     self._change_units(split.sizes, task)
                 count = split.count or count
                 continue
@@ -121,6 +125,7 @@ class Stream(StreamUnits):
     def _prepare(self, samples, order, targets, weights, task, epochs, left_out):
         """The arguments of the compiled loop; Learner.learn calls this after it has locked out other training calls."""
         sizes = self._survey(self.sizes, samples, order, task)
+        sizes = self._watch_targets(sizes, samples, order, targets, task)
         if sizes.units and samples.fit(self.shape[0]):
             samples, targets = self._in_units(Units.unpacked(sizes.units), samples, order), targets[order]
             order = np.arange(len(order))
@@ -149,6 +154,31 @@ class Stream(StreamUnits):
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
             epochs, center, sizes.numbers(), factors,
         )  # fmt: skip
+
+    def _watch_targets(self, sizes, samples, order, targets, task):
+        """The Sizes with the first targets. Split where these mislead: the stream begins anew after them."""
+        if sizes.seen > FEW or not (len(order) and task.follows_sizes and task.loss in SCALED) or self._is_placed:
+            return sizes
+        left = FEW - sizes.seen
+        early = *sizes.early, *self._own_targets(samples, order[:left], targets).tolist()
+        if len(early) < FEW or len(order) <= left:
+            return sizes._replace(early=early)
+        moves = self.has_intercept and task.starts_at_target
+        origin = float(np.median(early)) if moves else sizes.origin or 0.0
+        found = misleading(early, origin)
+        if found is None:
+            return sizes._replace(early=())
+        if left:
+            raise Split(left)
+        size, absurd = found
+        sizes = Sizes(sizes.seen, of_targets=Mean(last=size), learnt_level=max(size, 1.0), origin=origin)
+        raise Split(0, sizes, origin if moves else self.learner.center, [absurd] * (absurd > 0))
+
+    @staticmethod
+    def _own_targets(samples, order, targets):
+        """The targets without their offsets."""
+        with np.errstate(over="ignore"):
+            return targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
 
     # Learning rates
 
@@ -186,8 +216,7 @@ class Stream(StreamUnits):
     def _distances(self, samples, order, targets, origin):
         """How far the targets are from the origin."""
         with np.errstate(over="ignore"):
-            own = targets.take(order, mode="clip") - (0.0 if samples.offsets is None else samples.offsets[order])
-            return np.abs(own - origin)
+            return np.abs(self._own_targets(samples, order, targets) - origin)
 
     def _center(self, samples, order, targets, task):
         """Where the intercept starts.

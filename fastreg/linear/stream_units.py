@@ -21,11 +21,13 @@ from fastreg.linear.weights import COPIED, StreamWeights
 
 
 class Split(Exception):  # noqa: N818, since it is no error
-    """A call is to be made in parts: `count` samples first; where that is 0, features get the units of `sizes`."""
+    """A call is to be made in parts: `count` samples first; where that is 0, features get the units of `sizes`, or,
+    with a `center`, the stream begins anew from that intercept.
+    """
 
-    def __init__(self, count, sizes=None):
+    def __init__(self, count, sizes=None, center=None, left_out=()):
         super().__init__(count)
-        self.count, self.sizes = count, sizes
+        self.count, self.sizes, self.center, self.left_out = count, sizes, center, left_out
 
 
 class StreamUnits(StreamWeights):
@@ -117,6 +119,17 @@ class StreamUnits(StreamWeights):
         learner.place(after.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
         if new is not None:
             learner.solve(task.base_rate * sizes.learnt_level)
+        learner._count(learner.epochs, center, sizes.numbers())
+
+    def _begin_anew(self, sizes, center, task):
+        """Forget what was learnt, but not the numbers of steps. Nobody else can have this stream."""
+        learner, (features, columns) = self.learner, self.shape
+        learner.flush()
+        self._convert_sums(np.zeros(features, int), np.ones(features, bool))
+        learner.set_units(self._factor_array(sizes, task), False)
+        zeros = np.zeros(columns, self.dtype) if self.has_intercept else None
+        learner.place(np.zeros((columns, features), self.dtype), zeros, learner.epochs)
+        learner.solve(task.base_rate * sizes.learnt_level)
         learner._count(learner.epochs, center, sizes.numbers())
 
     def _convert_sums(self, shrinkages, starts_again):

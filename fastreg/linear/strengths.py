@@ -186,14 +186,24 @@ class SharedStream(Stream):
 
     def _change_units(self, sizes, task):
         """As for a single model, for one strength after the other."""
+        self._change_each(lambda single: single._change_units(sizes, task))
+
+    def _begin_anew(self, sizes, center, task):
+        """As for a single model, and the losses are forgotten, too."""
+        self._change_each(lambda single: single._begin_anew(sizes, center, task))
+        self.learner.forget_losses()
+
+    def _change_each(self, change):
+        """Change a Stream at each strength, and take over what it is then, as is what all of them share."""
         learner = self.learner
         learner.flush()
         for s in range(len(self._strengths)):
             single = self.single(s)
-            single._change_units(sizes, task)
-            learner.set_state(s, single.learner.records, single.learner.intercept)
-        counters = learner.epochs, learner.center, sizes.numbers()
-        learner.set_units(self._factor_array(sizes, task), bool(sizes.units), counters)
+            change(single)
+            own = single.learner
+            learner.set_state(s, own.records, own.intercept)
+        units = own.factors, bool(single.sizes.units)
+        learner.set_units(*units, (own.epochs, own.center, own.sizes))
 
     def units(self):
         """The Units of features; None for raw ones."""

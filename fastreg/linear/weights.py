@@ -62,6 +62,7 @@ class StreamWeights:
     _cache = None  # the last result of _read
     _sparse_cache = None  # the last result of _read_sparse
     _factors = NONE  # the last result of factors_of
+    _is_placed = False  # whether weights or intercept have been placed: they are not forgotten
     _is_given = False  # whether the intercept has been placed: losses with log link do not choose another start
 
     # Copies and files
@@ -150,7 +151,7 @@ class StreamWeights:
             self.learner.exchange(lambda copy: self._with_learner(copy)._place_in_units(weights, intercept, epochs))
         else:
             self.learner.place(weights, intercept, epochs)
-        self._is_given = self._is_given or intercept is not None
+        self._is_given, self._is_placed = self._is_given or intercept is not None, True
 
     def _place_in_units(self, weights, intercept, epochs):
         """The same for features in units, if these have any; nobody else can have this stream."""

@@ -101,6 +101,54 @@ def test_an_absurd_first_sample_is_forgotten(optimizer):
     np.testing.assert_allclose(model.coef_[others], expected[others], atol=0.1)
 
 
+@ignore_left_out
+@optimizers
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize(("place", "value"), [(0, 1e4), (0, -1e20), (5, 1e9), (15, 1e12)])
+@pytest.mark.parametrize("size", [2000, 1, 10])
+def test_an_absurd_target_among_the_first_is_forgotten(optimizer, loss, place, value, size):
+    x, y = linear(2000)
+    clean, y = y, y.copy()
+    y[place] = value
+    model, whole, other = (make(loss, optimizer, alpha=1e-8) for _ in range(3))
+    in_batches(model, x[:300], y[:300], size)
+    assert bits(model) == bits(whole.partial_fit(x[:300], y[:300]))
+    other.partial_fit(x[:300], clean[:300])
+    for _ in range(3):
+        model.partial_fit(x[100:], y[100:])
+        other.partial_fit(x[100:], clean[100:])
+    assert relative_error(model, x, clean) < relative_error(other, x, clean) + 0.05
+
+
+@pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])
+def test_absurd_first_targets_are_forgotten_at_many_strengths(optimizer):
+    x, y = linear(300)
+    y[3] = 1e9
+    model = StreamingRegressorCV(alphas=[1e-2, 1e-4], l1_ratio=0.5, optimizer=optimizer)
+    with pytest.warns(UserWarning, match="1 of 300 samples were left out"):
+        model.partial_fit(x, y)
+    assert model.progressive_loss_.max() < 10
+    with pytest.warns(UserWarning, match="1 of 300 samples were left out"):
+        single = make("squared_error", optimizer, alpha=1e-4, l1_ratio=0.5).partial_fit(x, y)
+    assert model._progress.stream.weights(1).tobytes() == np.atleast_2d(single.coef_).tobytes()
+
+
+def test_what_is_not_forgotten():
+    x, y = linear(300)
+    plain = make("squared_error", "ftrl").partial_fit(x, y)
+    y[3] = 900.0
+    assert not make("squared_error", "ftrl").partial_fit(x, y)._stream.sizes.early
+    sparse_targets = np.where(np.arange(300) % 20 == 19, y, 0.0)  # zero but for a few
+    assert make("squared_error", "ftrl").partial_fit(x, sparse_targets).coef_.any()
+    y[0] = 1e20
+    placed = make("squared_error", "ftrl").partial_fit(x[:1], y[:1])
+    placed.coef_, placed.intercept_ = plain.coef_, plain.intercept_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        in_batches(placed, x[1:], y[1:], 7)
+    assert np.isfinite(placed.coef_).all()
+
+
 @pytest.mark.parametrize("factor", [1e3, 1e8])
 @ignore_left_out
 def test_the_scale_follows_a_change_of_units(factor):
