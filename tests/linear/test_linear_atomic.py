@@ -104,7 +104,7 @@ def is_stopped(call, stop):
     return False
 
 
-@pytest.mark.parametrize("method", ["fit", "first", "partial_fit", "warm_start", "long"])
+@pytest.mark.parametrize("method", ["fit", "first", "partial_fit", "warm_start", "long", "units"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_interrupt_at_any_bytecode(optimizer, method, monkeypatch):
     x, y = data("log_loss")
@@ -113,9 +113,12 @@ def test_an_interrupt_at_any_bytecode(optimizer, method, monkeypatch):
         monkeypatch.setattr(_stream, "LONG", 0)
         monkeypatch.setattr(_stream, "CHUNK", 16)
         x = x[:, :3]
+    if method == "units":  # features get them in the second call
+        x = np.random.default_rng(0).standard_normal((30, 4)) * [1e-3, 1, 1, 1e3] + [0, 0, 1e4, 0]
     start = make("log_loss", optimizer, shuffle=False, max_iter=2, tol=None, warm_start=method == "warm_start")
     if method != "first":
-        start.partial_fit(x[:20], y[:20], [0, 1])
+        part = slice(5 if method == "units" else 20)
+        start.partial_fit(x[part], y[part], [0, 1])
 
     def call(model):
         if method == "first":
@@ -137,6 +140,7 @@ def test_an_interrupt_at_any_bytecode(optimizer, method, monkeypatch):
             assert observable(call(model)) == new
         stop += step
     assert updated == {True, False}
+    assert bool(model._stream.sizes.units) == (method == "units")
 
 
 def test_an_interrupted_long_call_does_not_change_the_model(monkeypatch):
