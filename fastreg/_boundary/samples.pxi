@@ -178,6 +178,38 @@ cdef bits largest_bits(const bits* x, Py_ssize_t n, bits magnitude) noexcept nog
     return most[0]
 
 
+def rows_in_units(ndarray values, Py_ssize_t features, ndarray order, ndarray origins, ndarray factors):
+    """The rows of dense samples in this order, with (x − origin)·factor for each feature x; in their dtype."""
+    cdef bint single = dtype_of(values) == FLOAT32
+    cdef Py_ssize_t count = PyArray_SIZE(order), rows = PyArray_SIZE(values)//max(1, features), i
+    cdef const void* data = pointer_to(values, NPY_FLOAT if single else NPY_DOUBLE, rows*features, "X")
+    cdef const Py_ssize_t* places = <const Py_ssize_t*>pointer_to(order, NPY_INTP, count, "order")
+    cdef const double* x0 = <const double*>pointer_to(origins, NPY_DOUBLE, features, "origins")
+    cdef const double* f = <const double*>pointer_to(factors, NPY_DOUBLE, features, "factors")
+    cdef ndarray out = np.empty((count, features), values.dtype)
+    cdef void* to = PyArray_DATA(out)
+    for i in range(count):
+        if not 0 <= places[i] < rows:
+            raise ValueError(f"order: expected numbers from 0 to {rows - 1}, got {places[i]}")
+    with nogil:
+        if single:
+            copy_in_units(<const float*>data, places, count, features, x0, f, <float*>to)
+        else:
+            copy_in_units(<const double*>data, places, count, features, x0, f, <double*>to)
+    return out
+
+
+cdef void copy_in_units(const floating* x, const Py_ssize_t* places, Py_ssize_t count, Py_ssize_t features,
+                        const double* origins, const double* factors, floating* out) noexcept nogil:
+    cdef const floating* row
+    cdef Py_ssize_t i, k
+    for i in range(count):
+        row = x + places[i]*features
+        for k in range(features):
+            out[k] = <floating>((<double>row[k] - origins[k])*factors[k])
+        out += features
+
+
 def fingerprints_of(samples):
     """For each sample a number that depends on its features only: the inner product with pseudo-random numbers."""
     cdef Batch batch

@@ -55,7 +55,9 @@ class Samples:
     def in_units(self, units, order, dense):
         """These samples with features in Units; sparse ones stay sparse unless `dense` is true."""
         offsets = None if self.offsets is None else self.offsets[order]
-        if dense or self.shared:
+        if self.shared:
+            return Samples(units.of(self.data.reshape(len(self), self.features), order), offsets)
+        if dense:
             return Samples(units.of(self.rows(order)), offsets)
         data, indices, starts = self._part(order)
         with np.errstate(over="ignore", under="ignore"):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastreg._boundary.linear import rows_in_units
 from fastreg.linear.scales import doublings, measured
 
 FIRST = 8  # the sample before which features are compared for the first time
@@ -60,10 +61,11 @@ class Units(NamedTuple):
         """Whether zeros stay zeros."""
         return not self.origins.any()
 
-    def of(self, x):
-        """Dense samples in units, in their dtype."""
-        with np.errstate(over="ignore", under="ignore"):
-            return ((x - self.origins) * self.factors).astype(x.dtype)
+    def of(self, x, order=None):
+        """Dense samples in units, in this order, in their dtype."""
+        x = np.require(x, requirements="CA")
+        order = np.arange(len(x)) if order is None else order
+        return rows_in_units(x.ravel(), x.shape[1], order, self.origins, self.factors)
 
     def raw_values(self, values, features):
         """Single weights, of these features, for raw ones."""

@@ -15,7 +15,7 @@ from fastreg.linear.scales import Sizes
 from fastreg.linear.sparse import Stored, frozen, matrix, products, shared, weights_of
 from fastreg.linear.units import Units
 
-COPIED = 1 << 22  # values that are copied at a time where features have units
+COPIED = 1 << 20  # values that are copied at a time where features have units
 
 
 class Read(NamedTuple):
