@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastreg.linear.optimizers import OPTIMIZERS
-from fastreg.linear.scales import Mean
+from fastreg.linear.scales import FEW, Mean
 from fastreg.linear.units import (
     ALL,
     DENSE_FEATURES,
@@ -110,6 +110,8 @@ class StreamUnits(StreamWeights):
         raw, center, intercept = before.raw_weights(weights.astype(float)), learner.center, None
         if self.has_intercept:
             intercept = (learner.intercept[0] + after.moved(raw) - before.moved(raw)).astype(self.dtype)
+        if old is None and sizes.seen <= FEW and not self._is_placed:
+            raw, intercept = 0 * raw, None if intercept is None else 0 * intercept
         jumped = np.zeros(features, bool)
         if new is not None:
             first = Survey.unpacked(sizes.survey, features).first if old is None else old.exponents

@@ -7,7 +7,8 @@ one rate suits have no units, and are not copied.
 
 Units follow from the samples since their number last doubled, about 80 of them, and change only where it doubles: they
 do not depend on how a stream is split. Logarithms are averaged and origins are medians, so that one absurd value is
-none. Where units change, weights and sums of squared gradients are converted: see Stream._change_units.
+none. Where units change, weights and sums of squared gradients are converted: see StreamUnits._change_units. Where
+features have become larger, they change only after the weights, at the rates so far, had time to become smaller.
 """
 
 from typing import NamedTuple
@@ -22,11 +23,12 @@ ALL = 1 << 7  # samples that are all measured; of later ones about 80 until thei
 OCTAVES = 8
 ROWS = 3  # the last samples, of which origins are medians
 FEW = 16  # values from which on a size is known; or most of the samples so far
-UNEVEN = 7  # log2 of the ratio of two sizes, also in time, or of the inverse of the largest, that needs units
+UNEVEN = 6  # log2 of the ratio of two sizes, also in time, or of the inverse of the largest, that needs units
 EVEN = 4  # and below which there are none any more
-FAR = 1.0  # log2 of the distance from zero in standard deviations, from which on a feature gets an origin,
-UNSURE = 8.0  # more by this over the root of the number of samples, since chance moves it by about 2 over that root
+FAR = 1.0  # log2 of the distance from zero in standard deviations, from which on a feature gets an origin
+UNSURE = 8.0  # both are more by this over the root of the number of samples: chance moves them by 2 over it, about
 NEAR = 0.8  # and from which on it keeps an origin
+PEAK = 4  # log2 of the ratio of the second largest value to the size, at most
 MOVED = 4  # standard deviations between an origin and the last samples, beyond which it moves
 ROUNDING = 8  # a standard deviation of fewer units in the last place of the values themselves counts as none
 UNKNOWN = -(1 << 20)  # the logarithm of a size
@@ -109,88 +111,146 @@ def shrinkage(old, new):
     return np.maximum(new.raw_sizes if old is None else new.exponents - old.exponents, 0)
 
 
+class Magnitude(NamedTuple):
+    """Of numbers, by feature: their mean binary logarithm, and more where a few are far larger. One absurd is none."""
+
+    total: np.ndarray  # of the binary logarithms of those that are not zero
+    count: np.ndarray
+    largest: np.ndarray  # the two largest, (2, features), the larger one last
+
+    @classmethod
+    def of_none(cls, features):
+        return cls(np.zeros(features), np.zeros(features), np.zeros((2, features)))
+
+    def add(self, x):
+        """With numbers (samples, features), one sample after the other.
+
+        Between powers of two logarithms are linear, so that their bits do not depend on a library.
+        """
+        x = np.abs(x)
+        mantissas, exponents = np.frexp(x)
+        counts = (x != 0) & np.isfinite(x)
+        logarithms = np.where(counts, exponents + 2 * mantissas - 2, 0.0)
+        total = np.cumsum(np.concatenate([self.total[np.newaxis], logarithms]), axis=0)[-1]
+        largest = np.sort(np.concatenate([self.largest, np.where(counts, x, 0.0)]), axis=0)[-2:]
+        return Magnitude(total, self.count + np.count_nonzero(counts, axis=0), largest)
+
+    def mean(self, bias):
+        """The mean logarithm, plus what it is below that of the size."""
+        return self.total / np.maximum(self.count, 1) + bias
+
+    def logarithm(self, bias):
+        """The binary logarithm of the size."""
+        mean = self.mean(bias)
+        return np.maximum(mean, np.where(self.largest[0] > 0, np.frexp(self.largest[0])[1] - PEAK, mean))
+
+    def only(self, kept):
+        """Of the features that are kept."""
+        return Magnitude(*(kept * x for x in self))
+
+
 class Survey(NamedTuple):
-    """What is known of features since the number of samples last doubled: sums of binary logarithms, by feature."""
+    """What is known of features since the number of samples last doubled."""
 
     judged: int  # the number of samples when units were last chosen
     measured: int  # samples since then
     rows: np.ndarray  # the last measured samples, (up to ROWS, features)
-    sizes: np.ndarray  # sum for absolute values that are not zero
-    values: np.ndarray  # their number
-    spreads: np.ndarray  # the same for differences from the sample measured before
-    differences: np.ndarray
+    middle: np.ndarray  # the median of those before; at first the first sample
     first: np.ndarray  # the binary logarithms of the sizes that features had first
+    value: np.ndarray  # the last one that is not zero
+    changes: np.ndarray  # how many were another one than the value before
+    grew: np.ndarray  # 1.0 for those that needed larger units already when these were last chosen
+    sizes: Magnitude  # of values
+    spreads: Magnitude  # of the differences of values, but for zeros, from the middle
 
     @classmethod
     def unpacked(cls, packed, features):
         """From what `packed` returns; () for nothing known."""
         if not packed:
-            zero = np.zeros(features)
-            return cls(0, 0, np.zeros((0, features)), zero, zero, zero, zero, np.full(features, float(UNKNOWN)))
+            none, zero, first = Magnitude.of_none(features), np.zeros(features), np.full(features, float(UNKNOWN))
+            return cls(0, 0, np.zeros((0, features)), zero, first, zero, zero, zero, none, none)
         judged, measured, rows, *others = packed
-        return cls(judged, measured, np.frombuffer(rows).reshape(-1, features), *map(np.frombuffer, others))
+        middle, first, value, changes, grew, *parts = (np.frombuffer(x) for x in others)
+        parts = [x.reshape(2, features) if len(x) > features else x for x in parts]
+        rows = np.frombuffer(rows).reshape(-1, features)
+        magnitudes = Magnitude(*parts[:3]), Magnitude(*parts[3:])
+        return cls(judged, measured, rows, middle, first, value, changes, grew, *magnitudes)
 
     def packed(self):
         """Numbers and bytes, for Sizes."""
-        judged, measured, *arrays = self
-        return judged, measured, *(x.tobytes() for x in arrays)
+        judged, measured, *arrays, sizes, spreads = self
+        return judged, measured, *(x.tobytes() for x in (*arrays, *sizes, *spreads))
 
     def add(self, rows):
         """With these samples, in this order: they give the same bits however they are split."""
         rows = rows.astype(float)
+        middle = self.middle if len(self.rows) else rows[0]
         with np.errstate(over="ignore", invalid="ignore"):
-            before = np.concatenate([self.rows[-1:], rows])
-            sizes, values = _logarithms(rows, self.sizes)
-            spreads, differences = _logarithms(np.diff(before, axis=0), self.spreads)
+            sizes, spreads = self.sizes.add(rows), self.spreads.add(np.where(rows, rows - middle, 0))
+        value, changes = self.value, self.changes
+        for row in rows:
+            differs = (row != 0) & (row != value)
+            value, changes = np.where(differs, row, value), changes + differs
         return self._replace(
-            rows=before[-ROWS:] if len(rows) >= ROWS else np.concatenate([self.rows, rows])[-ROWS:],
-            sizes=sizes, values=self.values + values, spreads=spreads, differences=self.differences + differences,
-            measured=self.measured + len(rows),
+            measured=self.measured + len(rows), rows=np.concatenate([self.rows, rows])[-ROWS:], middle=middle,
+            value=value, changes=changes, sizes=sizes, spreads=spreads,
         )  # fmt: skip
 
     def choose(self, present, seen, dtype, can_move, is_adaptive):
         """Before sample number `seen`: the Units that suit, the present ones or None while these do; and what is known
         from there on.
         """
-        size, spread = self._logarithms()
-        old = none_for(len(size)) if present is None else present
-        had_origin, known = old.origins != 0, self.values >= min(FEW, 0.75 * self.measured)
-        varies = (2 * self.differences >= self.measured) & (spread - size > np.log2(ROUNDING * np.finfo(dtype).eps))
-        limit = np.where(had_origin, NEAR, FAR + UNSURE / max(1, self.measured) ** 0.5)
-        far = can_move & known & varies & (size - spread > limit)
-        own = np.rint(np.where(far, spread, size)).astype(np.int64)
-        first = np.where(known & (self.first == UNKNOWN), own, self.first)
-        after = self._replace(first=first).start_again(seen)
-        least = UNEVEN if present is None else EVEN
-        if not far.any() and not self._is_uneven(own[known], first[known], least, is_adaptive):
+        old = none_for(len(self.first)) if present is None else present
+        had_origin, known = old.origins != 0, self.sizes.count >= min(FEW, 0.75 * self.measured)
+        far, size, usual = self._sizes(had_origin, known, dtype, can_move)
+        first = np.where(known & (self.first == UNKNOWN), usual, self.first)
+        before = first if present is None else old.exponents
+        grows = known & (size > before + 1)
+        waits = grows & (self.grew == 0) & (size > usual + 2)
+        after = self._replace(first=first, grew=grows * 1.0).start_again(seen)
+        own = np.clip(np.where(waits, before, size), -LARGEST, LARGEST).astype(np.int64)
+        least = UNEVEN + UNSURE / max(1, self.measured) ** 0.5 if present is None else EVEN
+        has_changed = known.any() and np.abs(usual - first)[known].max() >= least
+        if not (far.any() or has_changed or self._is_uneven(own[known], least, is_adaptive)):
             return None, after
-        own = np.clip(own, -LARGEST, LARGEST)
         differs = (far != had_origin) | (np.abs(own - old.exponents) > 1) | (present is None)
         exponents = np.where(known & differs, own, old.exponents)
+        if present is None:  # others are learnt slowly until they are known
+            exponents[~known] = max(0, own[known].max(initial=0))
         middle = np.median(self.rows, axis=0)
         stays = had_origin & (np.abs(middle - old.origins) <= MOVED * np.ldexp(1.0, own))
         origins = np.where(far & ~stays, middle, np.where(far | ~known, old.origins, 0.0))
         new = Units(exponents, origins)
         return present if present is not None and all(map(np.array_equal, new, present)) else new, after
 
-    def _logarithms(self):
-        """The binary logarithms of sizes and of standard deviations.
+    def _sizes(self, had_origin, known, dtype, can_move):
+        """Which features lie far from zero, and the binary logarithms, rounded, of the sizes of all; those of the usual
+        values alone, without peaks.
 
-        For normally distributed values, the mean logarithm is 0.97 below that of the standard deviation, and 0.47 for
-        differences. (For a feature that is 0 or 1 it is 0 above that of its size: such an error does not matter.)
+        The mean logarithm of normally distributed values is 0.97 below that of their standard deviation, and 0.47 for
+        differences. (Differences from the sample before would make a feature that moves slowly seem far from zero.) A
+        feature that hardly varies, such as one that marks rare samples, may have larger values: it is not taken to be
+        smaller than most.
         """
-        return (self.sizes / np.maximum(self.values, 1) + 0.97, self.spreads / np.maximum(self.differences, 1) + 0.47)
+        size, spread = self.sizes.logarithm(0.97), self.spreads.logarithm(0.47)
+        varies = 2 * self.changes >= self.sizes.count
+        limit = np.where(had_origin, NEAR, FAR + UNSURE / max(1, self.measured) ** 0.5)
+        exact = spread - size > np.log2(ROUNDING * np.finfo(dtype).eps)
+        far = can_move & known & varies & exact & (2 * self.sizes.count >= self.measured) & (size - spread > limit)
+        size, usual = np.where(far, spread, size), np.where(far, self.spreads.mean(0.47), self.sizes.mean(0.97))
+        most = np.median(size[known & varies]) if (known & varies).any() else 0.0
+        size, usual = (np.where(varies, x, np.maximum(x, most)) for x in (size, usual))
+        return far, np.rint(size), np.rint(usual)
 
     @staticmethod
-    def _is_uneven(own, first, least, is_adaptive):
-        """Whether one learning rate does not suit features of these sizes, or not after the `first` sizes.
+    def _is_uneven(own, least, is_adaptive):
+        """Whether one learning rate does not suit features of these sizes.
 
         Sums of squared gradients of adaptive optimizers start at the size of 1.
         """
         if not len(own):
             return False
-        is_small = is_adaptive and own.max() <= -least
-        return is_small or np.abs(own - first).max() >= least or own.max() - own.min() >= least
+        return (is_adaptive and own.max() <= -least) or own.max() - own.min() >= least
 
     def is_due(self, seen):
         """Whether units are chosen before sample number `seen`."""
@@ -200,9 +260,9 @@ class Survey(NamedTuple):
         """After units were chosen. Features with few values so far keep them."""
         if seen < ALL:
             return self._replace(judged=seen)
-        few = self.values < FEW
-        sums = (few * x for x in (self.sizes, self.values, self.spreads, self.differences))
-        return Survey(seen, 0, self.rows, *sums, self.first)
+        few = self.sizes.count < FEW
+        sums = {"sizes": self.sizes.only(few), "spreads": self.spreads.only(few), "changes": few * self.changes}
+        return self._replace(judged=seen, measured=0, middle=np.median(self.rows, axis=0), **sums)
 
 
 def tells_nothing(packed, seen, count):
@@ -229,14 +289,3 @@ def follow_features(survey, units, seen, samples, order, can_move, is_adaptive):
             survey = survey.add(samples.rows(rows))
         start = stop
     return survey, None
-
-
-def _logarithms(x, total):
-    """The sum of the binary logarithms of what is not zero, added to the total one after the other, and its number.
-
-    Between powers of two they are linear, so that their bits do not depend on a library.
-    """
-    mantissas, exponents = np.frexp(np.abs(x))
-    counts = (x != 0) & np.isfinite(x)
-    logarithms = np.where(counts, exponents + 2 * mantissas - 2, 0.0)
-    return np.cumsum(np.concatenate([total[np.newaxis], logarithms]), axis=0)[-1], np.count_nonzero(counts, axis=0)

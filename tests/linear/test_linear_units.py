@@ -335,7 +335,7 @@ def test_the_strength_is_chosen_on_raw_features(optimizer):
 
 
 def test_a_change_of_units_at_many_strengths_can_be_interrupted(monkeypatch):
-    x, y = linear(300)
+    x, y = linear(1000)
     model = StreamingRegressorCV(alphas=[1e-2, 1e-4]).partial_fit(x[:100], y[:100])
     before = model.coef_.tobytes(), model._progress.stream.completed
     with monkeypatch.context() as patch:
