@@ -115,7 +115,7 @@ class Magnitude(NamedTuple):
     """Of numbers, by feature: their mean binary logarithm, and more where a few are far larger. One absurd is none."""
 
     total: np.ndarray  # of the binary logarithms of those that are not zero
-    count: np.ndarray
+    number: np.ndarray
     largest: np.ndarray  # the two largest, (2, features), the larger one last
 
     @classmethod
@@ -133,11 +133,11 @@ class Magnitude(NamedTuple):
         logarithms = np.where(counts, exponents + 2 * mantissas - 2, 0.0)
         total = np.cumsum(np.concatenate([self.total[np.newaxis], logarithms]), axis=0)[-1]
         largest = np.sort(np.concatenate([self.largest, np.where(counts, x, 0.0)]), axis=0)[-2:]
-        return Magnitude(total, self.count + np.count_nonzero(counts, axis=0), largest)
+        return Magnitude(total, self.number + np.count_nonzero(counts, axis=0), largest)
 
     def mean(self, bias):
         """The mean logarithm, plus what it is below that of the size."""
-        return self.total / np.maximum(self.count, 1) + bias
+        return self.total / np.maximum(self.number, 1) + bias
 
     def logarithm(self, bias):
         """The binary logarithm of the size."""
@@ -170,11 +170,10 @@ class Survey(NamedTuple):
             none, zero, first = Magnitude.of_none(features), np.zeros(features), np.full(features, float(UNKNOWN))
             return cls(0, 0, np.zeros((0, features)), zero, first, zero, zero, zero, none, none)
         judged, measured, rows, *others = packed
-        middle, first, value, changes, grew, *parts = (np.frombuffer(x) for x in others)
-        parts = [x.reshape(2, features) if len(x) > features else x for x in parts]
         rows = np.frombuffer(rows).reshape(-1, features)
-        magnitudes = Magnitude(*parts[:3]), Magnitude(*parts[3:])
-        return cls(judged, measured, rows, middle, first, value, changes, grew, *magnitudes)
+        *arrays, a, b, c, d, e, f = (np.frombuffer(x) for x in others)
+        magnitudes = (Magnitude(*x, largest.reshape(2, features)) for *x, largest in ((a, b, c), (d, e, f)))
+        return cls(judged, measured, rows, *arrays, *magnitudes)
 
     def packed(self):
         """Numbers and bytes, for Sizes."""
@@ -201,7 +200,7 @@ class Survey(NamedTuple):
         from there on.
         """
         old = none_for(len(self.first)) if present is None else present
-        had_origin, known = old.origins != 0, self.sizes.count >= min(FEW, 0.75 * self.measured)
+        had_origin, known = old.origins != 0, self.sizes.number >= min(FEW, 0.75 * self.measured)
         far, size, usual = self._sizes(had_origin, known, dtype, can_move)
         first = np.where(known & (self.first == UNKNOWN), usual, self.first)
         before = first if present is None else old.exponents
@@ -233,10 +232,10 @@ class Survey(NamedTuple):
         smaller than most.
         """
         size, spread = self.sizes.logarithm(0.97), self.spreads.logarithm(0.47)
-        varies = 2 * self.changes >= self.sizes.count
+        varies = 2 * self.changes >= self.sizes.number
         limit = np.where(had_origin, NEAR, FAR + UNSURE / max(1, self.measured) ** 0.5)
         exact = spread - size > np.log2(ROUNDING * np.finfo(dtype).eps)
-        far = can_move & known & varies & exact & (2 * self.sizes.count >= self.measured) & (size - spread > limit)
+        far = can_move & known & varies & exact & (2 * self.sizes.number >= self.measured) & (size - spread > limit)
         size, usual = np.where(far, spread, size), np.where(far, self.spreads.mean(0.47), self.sizes.mean(0.97))
         most = np.median(size[known & varies]) if (known & varies).any() else 0.0
         size, usual = (np.where(varies, x, np.maximum(x, most)) for x in (size, usual))
@@ -254,13 +253,13 @@ class Survey(NamedTuple):
 
     def is_due(self, seen):
         """Whether units are chosen before sample number `seen`."""
-        return seen >= FIRST and seen & (seen - 1) == 0 and self.judged != seen
+        return seen >= FIRST and seen & (seen - 1) == 0 and self.judged != seen and self.measured > 0
 
     def start_again(self, seen):
         """After units were chosen. Features with few values so far keep them."""
         if seen < ALL:
             return self._replace(judged=seen)
-        few = self.sizes.count < FEW
+        few = self.sizes.number < FEW
         sums = {"sizes": self.sizes.only(few), "spreads": self.spreads.only(few), "changes": few * self.changes}
         return self._replace(judged=seen, measured=0, middle=np.median(self.rows, axis=0), **sums)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from linear_cases import in_batches, make
 from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 
 from fastreg.linear import StreamingClassifier, StreamingClassifierCV, StreamingRegressor, StreamingRegressorCV
 from fastreg.linear import weights as weights_module
@@ -143,7 +144,10 @@ def test_the_size_of_features_changes_within_a_stream(place, features, factor, o
 def test_data_that_one_rate_suits_have_no_units(optimizer):
     x, y = linear()
     rare = np.where(np.random.default_rng(0).random(x.shape) < [1, 1, 1, 0.02, 0.05, 0.01], 1 + x, 0)
-    for own in (x, x * np.logspace(-0.5, 0.5, 6), x + 1, np.sign(x), (x > 1) * 1.0, rare, 0 * x, np.ones_like(x)):
+    slow = np.apply_along_axis(np.convolve, 0, x, np.ones(5) / 2, mode="same")
+    scaled = StandardScaler().fit_transform(rare)
+    mild = x * np.logspace(-0.5, 0.5, 6)
+    for own in (x, mild, x + 1, np.sign(x), (x > 1) * 1.0, rare, scaled, slow, 0 * x, np.ones_like(x)):
         assert units(make("squared_error", optimizer).partial_fit(own, y)) is None
     assert units(make("squared_error", optimizer, eta0=1e-9).partial_fit(x * SIZES, y)) is None
     assert (
@@ -286,6 +290,17 @@ def test_rates_of_the_user_are_those_of_raw_features(optimizer):
     assert units(model) is None
     np.testing.assert_allclose(model.coef_, before[0], rtol=1e-12)
     np.testing.assert_allclose(model.intercept_, before[1], rtol=1e-12)
+
+
+@optimizers
+def test_own_rates_just_before_units_would_be_chosen(optimizer):
+    """Then nothing is known of the features."""
+    x, y = linear(400)
+    x = CHANGES["sizes"](x)
+    model = make("squared_error", optimizer, alpha=0.0).partial_fit(x[:255], y[:255])
+    model.set_params(eta0=1e-9).partial_fit(x[255:256], y[255:256])
+    model.set_params(eta0=None).partial_fit(x[256:], y[256:])
+    assert np.isfinite(model.coef_).all()
 
 
 @optimizers
