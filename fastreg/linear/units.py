@@ -32,8 +32,8 @@ PEAK = 4  # log2 of the ratio of the second largest value to the size, at most
 MOVED = 4  # standard deviations between an origin and the last samples, beyond which it moves
 ROUNDING = 8  # a standard deviation of fewer units in the last place of the values themselves counts as none
 UNKNOWN = -(1 << 20)  # the logarithm of a size
-LARGEST = 40  # the exponents lie within ±40
-STRONGEST = 1e4  # strengths beyond it have no units: float32 can hold this times 4⁴⁰, times the number of samples
+LARGEST = {4: 40, 8: 120}  # exponents beyond it are none, by the bytes of a weight: there are no units then
+STRONGEST = 1e4  # strengths beyond it have no units: a weight can hold this times 4⁴⁰, times the number of samples
 FEATURES = 1 << 12  # with more features there are no units
 DENSE_FEATURES = 1 << 10  # with more, sparse samples are not made dense: no origins, and no units for SGD with L2
 
@@ -207,10 +207,11 @@ class Survey(NamedTuple):
         grows = known & (size > before + 1)
         waits = grows & (self.grew == 0) & (size > usual + 2)
         after = self._replace(first=first, grew=grows * 1.0).start_again(seen)
-        own = np.clip(np.where(waits, before, size), -LARGEST, LARGEST).astype(np.int64)
+        own = np.where(known, np.where(waits, before, size), 0).astype(np.int64)
         least = UNEVEN + UNSURE / max(1, self.measured) ** 0.5 if present is None else EVEN
         has_changed = known.any() and np.abs(usual - first)[known].max() >= least
-        if not (far.any() or has_changed or self._is_uneven(own[known], least, is_adaptive)):
+        is_due = far.any() or has_changed or self._is_uneven(own[known], least, is_adaptive)
+        if not is_due or np.abs(own).max(initial=0) > LARGEST[dtype.itemsize]:
             return None, after
         differs = (far != had_origin) | (np.abs(own - old.exponents) > 1) | (present is None)
         exponents = np.where(known & differs, own, old.exponents)

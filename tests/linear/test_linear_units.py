@@ -208,6 +208,31 @@ def test_copies_in_parts_have_the_same_bits(optimizer, monkeypatch):
 
 
 @optimizers
+@pytest.mark.parametrize(("dtype", "size"), [(np.float64, 1e30), (np.float32, 1e15), (np.float64, 1e150)])
+def test_sizes_that_a_number_cannot_hold_with_its_square(optimizer, dtype, size):
+    """Features beyond the largest exponents get no units; others are learnt as without any."""
+    x, y = linear()
+    x = (x * [1, 1, 1, 1, 1, size]).astype(dtype)
+    model = make("squared_error", optimizer, alpha=0.0)
+    for _ in range(3):
+        model.partial_fit(x, y)
+    assert (units(model) is None) == (size != 1e30)
+    assert relative_error(model, x, y) < (0.02 if size == 1e30 else 1.01)
+
+
+@optimizers
+def test_rare_large_values(optimizer):
+    """A feature that is zero in most samples: nothing is known of its size before it has been seen often enough."""
+    x, y = linear(4000)
+    x[:, 5] *= np.random.default_rng(1).random(4000) < 0.01
+    y = x @ [1.0, -2, 0, 0.5, 0, 3]
+    model = make("squared_error", optimizer, alpha=0.0)
+    for _ in range(3):
+        model.partial_fit(x * [1, 1, 1e5, 1e5, 1, 1e5], y)
+    assert relative_error(model, x * [1, 1, 1e5, 1e5, 1, 1e5], y) < 0.02
+
+
+@optimizers
 def test_an_absurd_first_value_is_forgotten(optimizer):
     x, y = linear()
     x[0, 3] = 1e20
