@@ -212,7 +212,7 @@ class SharedStream(Stream):
     def single(self, s):
         """See StrengthStream."""
         new = object.__new__(Stream)
-        state = {name: x for name, x in vars(self).items() if name not in ("_learner", "_strengths", "_factors")}
+        state = {name: x for name, x in dict(vars(self)).items() if name not in ("_learner", "_strengths", "_factors")}
         vars(new).update(state, _factors=NONE)
         fields, intercept, record, numbers, factors = self.learner.state_of(range(len(self._strengths))[s])
         direction = self.learner.direction

@@ -69,7 +69,8 @@ class StreamWeights:
 
     def __getstate__(self):
         left_out = ["_cache", "_sparse_cache", "_factors"] + ["_stored"] * (self._learner is not None)
-        return {name: x for name, x in vars(self).items() if name not in left_out}
+        state = dict(vars(self))  # at once: another thread may read a model for the first time, and keep what it reads
+        return {name: x for name, x in state.items() if name not in left_out}
 
     def __setstate__(self, state):
         if "learner" in state:  # a file of earlier commits
