@@ -17,7 +17,7 @@ from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
 from fastreg.linear.samples import Samples
-from fastreg.linear.scales import ABSURD, unevenness
+from fastreg.linear.scales import ABSURD, ABSURD_IN_UNITS, unevenness
 from fastreg.linear.stream import Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.notices import warn
@@ -143,7 +143,8 @@ class StreamingBase(Results, Fitting):
         if left_out:
             warn(
                 f"X, y: {sum(left_out)} of {count} samples were left out, with a feature or target beyond {ABSURD:g}"
-                " times the usual size; to learn from them, scale the data or set eta0",
+                f" times the usual size, or {ABSURD_IN_UNITS:g} where features have units (docs/streams.md); to learn"
+                " from them, scale the data or set eta0",
                 UserWarning,
             )
 

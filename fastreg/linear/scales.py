@@ -17,6 +17,7 @@ MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 unt
 GOLDEN = (1 + 5**0.5) / 2
 FEW = 16  # samples after which sizes are known well enough to tell what is far from them
 ABSURD = 1e6  # times the size so far: a sample that is left out
+ABSURD_IN_UNITS = 1e4  # the same for features in units, see units.py
 EARLY = 1e3  # times the size of most of the first FEW targets: they are forgotten
 FAR = 30  # times the size so far: left out of the mean, unless most sizes are: then units have changed
 LARGEST_LEVEL = 1e30
@@ -86,6 +87,11 @@ class Sizes(NamedTuple):
         return self.of_samples.last or 1.0
 
     @property
+    def limit(self):
+        """Features beyond it are absurd. In units, no others are much larger than 1."""
+        return min(self.of_samples.limit, ABSURD_IN_UNITS) if self.units else self.of_samples.limit
+
+    @property
     def level(self):
         """The size of targets for learning rates: smaller ones than 1 need no smaller steps."""
         return min(max(self.of_targets.last, 1.0), LARGEST_LEVEL)
@@ -120,8 +126,8 @@ def follow(sizes, samples, order, distances):
         part, has_doubled = slice(start, end + 1), (seen + end + 1) & (seen + end) == 0
         is_known = seen + start >= FEW
         if is_known:
-            if sizes.of_samples.last and samples.largest > sizes.of_samples.limit:
-                absurd.append(start + np.flatnonzero(samples.exceed(order[part], sizes.of_samples.limit)))
+            if sizes.of_samples.last and samples.largest > sizes.limit:
+                absurd.append(start + np.flatnonzero(samples.exceed(order[part], sizes.limit)))
             if distances is not None:
                 absurd.append(start + np.flatnonzero(distances[part] > max(sizes.of_targets.limit, ABSURD)))
         places = measured(seen + start, end + 1 - start, MEASURED, 9) if sizes.of_samples.last else slice(None)

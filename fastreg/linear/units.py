@@ -27,6 +27,8 @@ UNEVEN = 6  # log2 of the ratio of two sizes, also in time, or of the inverse of
 EVEN = 4  # and below which there are none any more
 FAR = 1.0  # log2 of the distance from zero in standard deviations, from which on a feature gets an origin
 UNSURE = 8.0  # both are more by this over the root of the number of samples: chance moves them by 2 over it, about
+VERY_FAR = 6.0  # from which on that is only after MANY samples
+MANY = 64  # in which no value was zero
 NEAR = 0.8  # and from which on it keeps an origin
 PEAK = 4  # log2 of the ratio of the second largest value to the size, at most
 MOVED = 4  # standard deviations between an origin and the last samples, beyond which it moves
@@ -236,7 +238,9 @@ class Survey(NamedTuple):
         varies = 2 * self.changes >= self.sizes.number
         limit = np.where(had_origin, NEAR, FAR + UNSURE / max(1, self.measured) ** 0.5)
         exact = spread - size > np.log2(ROUNDING * np.finfo(dtype).eps)
-        far = can_move & known & varies & exact & (2 * self.sizes.number >= self.measured) & (size - spread > limit)
+        # Zeros, which may mark what is missing, would lie very far from an origin: that it has none must be known.
+        has_none = (self.sizes.number == self.measured) & ((size - spread < VERY_FAR) | (self.measured >= MANY))
+        far = can_move & known & varies & exact & has_none & (size - spread > limit)
         size, usual = np.where(far, spread, size), np.where(far, self.spreads.mean(0.47), self.sizes.mean(0.97))
         most = np.median(size[known & varies]) if (known & varies).any() else 0.0
         size, usual = (np.where(varies, x, np.maximum(x, most)) for x in (size, usual))
