@@ -151,7 +151,7 @@ cdef tuple reduced(Learner self):
             kept = np.empty(rows, self.records.dtype)
             with nogil:
                 memcpy(PyArray_DATA(kept), self.start, rows*size)
-        intercept = [np.empty_like(x) for x in self.intercept]
+        intercept = list(map(np.empty_like, self.intercept))
         for i in range(len(intercept)):
             memcpy(PyArray_DATA(intercept[i]), self.intercept_data[i], PyArray_NBYTES(intercept[i]))
         rest = self.direction, intercept, *numbers_of(self), self.factors, (self.t.low, self.t.high, self.t.in_units)

@@ -49,11 +49,16 @@ cdef void add_number(DType dtype, void* x, Py_ssize_t n, double number) noexcept
             (<double*>x)[i] += number
 
 
+def writable(ndarray x):
+    """An array that can be written: a copy if this one cannot."""
+    return x if x.flags.writeable else x.copy()
+
+
 def _rebuild(records, direction, intercept, record, numbers, factors, bounds):
     """Create a Learner from a pickle. Its arrays may be read-only, since joblib can map them into memory."""
     if not records.flags.writeable:
         records = records.view(f"V{records.itemsize}").copy().view(records.dtype)  # with the bytes between the fields
-    intercept = [x if x.flags.writeable else x.copy() for x in intercept]
+    intercept = list(map(writable, intercept))  # a comprehension frees an array twice where an append gets no memory
     learner = Learner(records, direction, intercept, factors, *bounds)
     learner._restore(*record)
     learner._count(*numbers)

@@ -89,7 +89,8 @@ class Sizes(NamedTuple):
     @property
     def limit(self):
         """Features beyond it are absurd. In units, no others are much larger than 1."""
-        return min(self.of_samples.limit, ABSURD_IN_UNITS) if self.units else self.of_samples.limit
+        limit = self.of_samples.limit
+        return min(limit, ABSURD_IN_UNITS) if self.units and limit < inf else limit
 
     @property
     def level(self):

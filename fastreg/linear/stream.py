@@ -105,10 +105,12 @@ class Stream(StreamUnits):
         total, start, count = 0.0, 0, CHUNK
         while True:
             part = slice(start, start + count)
-            own = order[part], targets, None if weights is None else weights[part]
+            own, split = (order[part], targets, None if weights is None else weights[part]), None
             try:
                 total += self.learner.learn(lambda own=own: self._prepare(samples, *own, task, epochs, left_out))
-            except Split as split:
+            except Split as found:
+                split = found
+            if split is not None:
                 if split.center is not None:
                     self._begin_anew(split.sizes, split.center, task)
                     left_out.extend(split.left_out)

@@ -118,7 +118,9 @@ class StreamUnits(StreamWeights):
             jumped = new.exponents - first >= EVEN
         self._convert_sums(shrinkage(old, new), jumped | (old is None and sizes.seen < ALL))
         learner.set_units(self._factor_array(sizes, task), new is not None)
-        learner.place(after.weights(raw).T.astype(self.dtype), intercept, learner.epochs)
+        with np.errstate(over="ignore", under="ignore"):
+            weights = after.weights(raw).T.astype(self.dtype)
+        learner.place(weights, intercept, learner.epochs)
         if new is not None:
             learner.solve(task.base_rate * sizes.learnt_level)
         learner._count(learner.epochs, center, sizes.numbers())
@@ -144,7 +146,7 @@ class StreamUnits(StreamWeights):
         if optimizer.squares is None:
             return
         initial, sums = optimizer.initial_state[optimizer.squares], learner.records["ab"[optimizer.squares]]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             sums[...] = initial + (sums - initial) * np.ldexp(1.0, -2 * shrinkages)[:, np.newaxis]
         sums[starts_again] = initial
         if starts_again.any():

@@ -258,7 +258,7 @@ class Survey(NamedTuple):
 
     def is_due(self, seen):
         """Whether units are chosen before sample number `seen`."""
-        return seen >= FIRST and seen & (seen - 1) == 0 and self.judged != seen and self.measured > 0
+        return seen >= FIRST and seen & (seen - 1) == 0 and self.judged != seen and self.measured >= FIRST
 
     def start_again(self, seen):
         """After units were chosen. Features with few values so far keep them."""

@@ -43,8 +43,8 @@ class Read(NamedTuple):
 
     def products(self, x):
         """x·w without the intercept. With units, without the digits that large origins would cost."""
-        if self.units is None:
-            return x @ self.coef.T
+        if self.units is None or (sparse.issparse(x) and self.units.are_scales):
+            return x @ self.raw_coef().T
         margins = np.empty((x.shape[0], len(self.coef)), np.result_type(x, self.coef))
         rows = max(1, COPIED // max(1, x.shape[1]))
         for start in range(0, x.shape[0], rows):
@@ -184,7 +184,7 @@ class StreamWeights:
         return cache
 
     def _read_sparse(self):
-        """Version and the Weights for raw features, consistent as those of `_read`."""
+        """Version, the Weights, consistent as those of `_read`, for raw features, and the Units of the intercept."""
         cache, learner = self._sparse_cache, self._learner
         if cache is None or (learner is not None and cache[0] != learner.version):
             if learner is None:
@@ -196,7 +196,7 @@ class StreamWeights:
             if units is not None:
                 values = units.raw_values(coef.data, coef.indices)
                 coef = frozen((values, coef.indices, coef.indptr), coef.shape)
-            cache = self._sparse_cache = version, weights_of(coef, intercept)
+            cache = self._sparse_cache = version, weights_of(coef, intercept), units
         return cache
 
     def coef(self):
@@ -211,9 +211,13 @@ class StreamWeights:
         """The intercept, (columns,); zero if there is none."""
         if not self.has_intercept:
             return np.zeros(self.shape[1])
-        if self._learner is None or self.sizes.units:
-            return self._read().raw_intercept()
-        return self._learner.read_intercept()
+        learner = self._learner
+        if learner is not None:
+            version, has_units = learner.version, bool(self.sizes.units)
+            intercept = learner.read_intercept()
+            if not has_units and learner.version == version:  # or else another thread trains: units may have begun
+                return intercept
+        return self._read().raw_intercept()
 
     def margins(self, x, is_sparse=False):
         """x·w plus intercept, (samples, columns), if `is_sparse` from the sparse weights.
@@ -224,17 +228,22 @@ class StreamWeights:
         if x.shape[1] != features:
             raise ValueError(f"X: expected {features} features, as in the first call, got {x.shape[1]}")
         cache, learner = self._sparse_cache if is_sparse else self._cache, self._learner
-        has_units = self._stored.units is not None if learner is None else bool(self.sizes.units)
         outdated = learner is not None and (cache is None or cache[0] != learner.version)
-        if outdated and not has_units and sparse.issparse(x) and 10 * x.nnz < features:
-            features, positions = np.unique(x.indices, return_inverse=True)
-            compact = sparse.csr_matrix((x.data, positions, x.indptr), (x.shape[0], len(features)))
-            _, weights, intercept, _ = learner.read(x.shape[1], features.astype(np.int64))
-            margins = compact @ weights
-        elif (is_sparse or learner is None) and not has_units:
-            weights = self._read_sparse()[1]
-            margins, intercept = products(x, weights), weights.intercept
-        else:
+        found = None
+        if outdated and sparse.issparse(x) and 10 * x.nnz < features and not self.sizes.units:
+            found = self._products_of_few(x)
+        if found is None and (is_sparse or learner is None):
+            _, weights, units = self._read_sparse()
+            found = (products(x, weights), weights.intercept) if units is None else None
+        if found is None:
             read = self._read()
-            margins, intercept = read.products(x), read.intercept
+            found = read.products(x), read.intercept
+        margins, intercept = found
         return margins + intercept if self.has_intercept else margins
+
+    def _products_of_few(self, x):
+        """x·w of a sparse matrix, and the intercept, from the weights of its non-zeros; None if features have units."""
+        features, positions = np.unique(x.indices, return_inverse=True)
+        compact = sparse.csr_matrix((x.data, positions, x.indptr), (x.shape[0], len(features)))
+        _, weights, intercept, sizes = self.learner.read(x.shape[1], features.astype(np.int64))
+        return None if Sizes.of(sizes).units else (compact @ weights, intercept)
