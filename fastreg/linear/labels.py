@@ -69,8 +69,13 @@ def encode(y, known):
     if kind != expected:
         raise ValueError(f"y: expected labels among the classes {short(known)}, which are {expected}, got {kind}")
     if y.dtype == known.dtype and y.dtype.kind != "O":
-        codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
-        unknown = y[known[codes] != y]
+        if len(known) == 2:  # without a search
+            codes = y == known[1]
+            unknown = y[~(codes | (y == known[0]))]
+            codes = codes.astype(np.intp)
+        else:
+            codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
+            unknown = y[known[codes] != y]
     else:
         positions = {label: position for position, label in enumerate(known.tolist())}
         labels, inverse = np.unique(y, return_inverse=True)

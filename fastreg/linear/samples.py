@@ -16,16 +16,16 @@ class Samples:
         self.shared, self.features, self.offsets = not sparse.issparse(x), x.shape[1], offsets
         self.shares_indices = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
         if self.shared:
-            values, self.indices = x.ravel(), np.arange(x.shape[1])
+            values, self.indices, self.longest = x.ravel(), np.arange(x.shape[1]), x.shape[1]
             self.starts = np.arange(x.shape[0] + 1) * x.shape[1]
         else:
             if not x.has_canonical_format:
                 x = x.copy()
                 x.sum_duplicates()
             values, self.indices, self.starts = x.data, x.indices, x.indptr.astype(np.intp)
+            self.longest = int(np.diff(self.starts).max(initial=0))
         self.guards = keep([values, self.indices])
         self.data = values if values.flags.aligned and values.flags.c_contiguous else values.copy()
-        self.longest = int(np.diff(self.starts).max(initial=0))
         self._fingerprints = self._largest = self._largest_of_each = None
 
     def __len__(self):
