@@ -20,7 +20,7 @@ from fastreg._boundary.codes cimport fill_direction, mode_code
 from fastreg._boundary.section cimport enter, FREE_THREADED, leave, Section
 from fastreg._kernels.slices cimport rate_of_z
 from fastreg._kernels.table cimport (
-    ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, Indices, Merging, PLAIN, Rows, Schedule, TRUNCATED,
+    ADAGRAD, Batch, FLOAT32, FTRL_PROXIMAL, Indices, Merging, Numbers, PLAIN, Rows, Schedule, TRUNCATED,
 )
 from fastreg.structs cimport Clock, Stamp
 
@@ -34,6 +34,12 @@ import_array()
 cdef tuple STRENGTHS = ("lr", "l1", "l2", "l21")
 
 include "lazy_data.pxi"
+
+
+cdef inline Schedule schedule_of(const double* rows, Py_ssize_t count, Py_ssize_t stride) noexcept:
+    """From a row of `count` numbers for each of STRENGTHS; the stride is 0 where all steps have the same."""
+    return Schedule(Numbers(rows, stride), Numbers(rows + count, stride), Numbers(rows + 2*count, stride),
+                    Numbers(rows + 3*count, stride))
 
 
 cdef class Lazy(_LazyData):
@@ -102,7 +108,7 @@ cdef class Lazy(_LazyData):
             batch.count, batch.starts, batch.data, batch.shared = 1, &starts[0], PyArray_DATA(gradient), False
             self.point_to(&batch, index_array, PyArray_SIZE(gradient))
             self.check_range(&batch, index_array, &merging)
-            schedule = Schedule(&now[0], &now[1], &now[2], 0, &now[3])
+            schedule = schedule_of(&now[0], 1, 0)
             self.commit(&batch, &schedule, &merging, PyArray_SIZE(gradient))
         finally:
             self.section.end()
@@ -127,7 +133,6 @@ cdef class Lazy(_LazyData):
         cdef Schedule schedule
         cdef Merging merging = Merging(NULL, NULL, NULL)
         cdef double[4] now
-        cdef const double* rows
         cdef ndarray index_array = as_index(indices, "indices")
         cdef ndarray gradient = as_array(data, "data")
         cdef ndarray starts = np.array(as_index(indptr, "indptr"), np.intp)
@@ -138,11 +143,10 @@ cdef class Lazy(_LazyData):
             now = self.strengths.now  # strengths that another thread sets meanwhile apply to later steps
             batch.count, batch.starts = PyArray_DIM(starts, 0) - 1, <Py_ssize_t*>PyArray_DATA(starts)
             batch.shared = False
-            schedule = Schedule(&now[0], &now[1], &now[2], 0, &now[3])
+            schedule = schedule_of(&now[0], 1, 0)
             if self.schedules:
                 table = self.table(max(batch.count, <Py_ssize_t>0))  # an empty indptr is refused below
-                rows = <const double*>PyArray_DATA(table)
-                schedule = Schedule(rows, rows + batch.count, rows + 2*batch.count, 1, rows + 3*batch.count)
+                schedule = schedule_of(<const double*>PyArray_DATA(table), batch.count, 1)
             self.check_weights()
             self.check_indices(index_array, "indices")
             errors.check_starts(starts, PyArray_DIM(index_array, 0))

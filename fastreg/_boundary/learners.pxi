@@ -46,9 +46,9 @@ cdef tuple take_samples(BaseLearner self, object prepare, const Rows* t, Batch* 
     """Call `prepare` (see Learner.learn), and point to what it returns, after checks: the samples, the penalty factors
     and the sizes, which are not checked, and the arrays that must live as long as the pointers to them.
     """
-    cdef ndarray order, targets, weights, offsets, strengths
-    cdef const double* numbers
-    cdef Py_ssize_t rows, columns
+    cdef ndarray order, targets, weights, offsets, x
+    cdef Numbers[6] numbers
+    cdef Py_ssize_t rows, size, i
     memset(learning, 0, sizeof(Learning))
     (samples, order, targets, weights, offsets, strengths, learning.loss.code, learning.loss.parameter,
      learning.curvature, learning.intercept_rate, counts.epochs, counts.center, sizes, factors) = prepare()
@@ -63,13 +63,16 @@ cdef tuple take_samples(BaseLearner self, object prepare, const Rows* t, Batch* 
     if offsets is not None:
         learning.offsets = <double*>pointer_to(offsets, NPY_DOUBLE, rows, "offset")
     learning.center = counts.center
-    columns = PyArray_DIM(strengths, 1)
-    if columns != 1 and columns != learning.count:
-        raise ValueError(f"strengths: expected 1 or {learning.count} columns, got {columns}")
-    numbers = <double*>pointer_to(strengths, NPY_DOUBLE, 6*columns, "strengths")
-    schedule[0] = Schedule(numbers, numbers + columns, numbers + 2*columns, columns > 1, numbers + 3*columns)
-    learning.intercept_rates = numbers + 4*columns if learning.intercept_rate > 0 else NULL
-    learning.intercept_squares = numbers + 5*columns
+    if len(strengths) != 6:
+        raise ValueError(f"strengths: expected 6 arrays, got {len(strengths)}")
+    for i, x in enumerate(strengths):
+        size = PyArray_SIZE(x)
+        if size != 1 and size != learning.count:
+            raise ValueError(f"strengths: expected 1 or {learning.count} numbers, got {size}")
+        numbers[i] = Numbers(<double*>pointer_to(x, NPY_DOUBLE, size, "strengths"), size > 1)
+    schedule[0] = Schedule(numbers[0], numbers[1], numbers[2], numbers[3])
+    learning.intercept_rates = numbers[4] if learning.intercept_rate > 0 else Numbers(NULL, 0)
+    learning.intercept_squares = numbers[5]
     learning.intercept, learning.intercept_a = self.intercept_data[0], self.intercept_data[1]
     learning.intercept_b = self.intercept_data[2]
     return samples, factors, sizes, (order, targets, weights, offsets, strengths)

@@ -17,10 +17,11 @@ from numpy cimport (
 from fastreg._boundary.checks cimport dtype_of, guard, kernels, pointer_to
 from fastreg._boundary.codes cimport fill_direction
 from fastreg._boundary.section cimport Section
+from fastreg._kernels.prefetch cimport AHEAD, prefetch_chunk
 from fastreg._kernels.slices cimport contiguous_size
 from fastreg._kernels.table cimport (
-    Batch, DType, FLOAT32, FTRL_PROXIMAL, index, Indices, INT32, INT64, Learning, MARGIN_LANES, PLAIN, PROXIMAL, Rows,
-    Schedule,
+    Batch, DType, FLOAT32, FTRL_PROXIMAL, index, Indices, INT32, INT64, Learning, MARGIN_LANES, Numbers, PLAIN,
+    PROXIMAL, Rows, Schedule,
 )
 from fastreg.rules cimport reanchored, warm_start
 from fastreg.structs cimport Clock, ElasticNet, floating, FTRL, Missed, Stamp
@@ -37,7 +38,7 @@ import_array()
 
 cdef enum:
     LANES = 4
-    MAGNITUDES = 16
+    MAGNITUDES = 16       # a chunk of prefetch.pxd
     LEAST_DENSE = 8       # dense samples, from which on their weights are copied to contiguous arrays
     MAX_COPIED = 1 << 12  # indices of the caller that are copied at a time: the copy stays in cache
 
@@ -128,11 +129,11 @@ cdef class Learner(BaseLearner):
         `prepare` is called first. No other call can begin meanwhile, and it may be slow and may fail. It returns the
         samples, order, targets, weights, offsets, strengths, the code of the loss and its parameter, curvature and the
         intercept's last learning rate, then the new epochs, center and sizes. The last is the penalty factors: the
-        array that the learner has, for no change, or another one or None. The strengths have a row for each of lr, l1,
-        l2, l21, the intercept's learning rate and its square (see largest_rate), and a column for each step or one for
-        all. `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A positive
-        curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning rate of 0
-        means that it has those of the weights.
+        array that the learner has, for no change, or another one or None. The strengths are an array for each of lr,
+        l1, l2, l21, the intercept's learning rate and its square (see largest_rate), with a number for each step or one
+        for all. `weights` is None or has an entry for each step, `offsets` is None or has one for each sample. A
+        positive curvature reduces learning rates that overshoot, an infinite one slopes. An intercept's last learning
+        rate of 0 means that it has those of the weights.
         """
         cdef Batch batch
         cdef Schedule schedule
@@ -158,7 +159,7 @@ cdef class Learner(BaseLearner):
                 self.change_factors(factors, table)
             with nogil:
                 if learning.count > 0:
-                    anchor_placed(&self.t, &learning, schedule.lr[0])
+                    anchor_placed(&self.t, &learning, schedule.lr.data[0])
                 if capacity > 0:
                     learn_in_parts(&self.t, &batch, &schedule, &learning, PyArray_DATA(index_buffer), capacity)
                 else:

@@ -106,8 +106,8 @@ cdef void anchor_all(const Rows* t, Learning* job, double lr, const floating* w)
                 k = i*t.pitch + j
                 z[k] = reanchored(&before, &now, w[k], z[k], n[k])
     if job.intercept != NULL:
-        if job.intercept_rates != NULL:
-            now.lr = job.intercept_rate = job.intercept_rates[0]
+        if job.intercept_rates.data != NULL:
+            now.lr = job.intercept_rate = job.intercept_rates.data[0]
         solve_for_each(&now, t.width, <const floating*>job.intercept, <floating*>job.intercept_a,
                        <const floating*>job.intercept_b)
 

@@ -166,6 +166,10 @@ cdef bits largest_bits(const bits* x, Py_ssize_t n, bits magnitude) noexcept nog
     for j in range(MAGNITUDES):
         most[j] = 0
     while n - k >= MAGNITUDES:
+        if bits is uint32_t:
+            prefetch_chunk(<const float*>x + k, AHEAD)
+        else:
+            prefetch_chunk(<const double*>x + k, AHEAD)
         for j in range(MAGNITUDES):
             one = x[k + j] & magnitude
             most[j] = one if one > most[j] else most[j]
@@ -297,9 +301,15 @@ cdef void learn_in_parts(Rows* t, Batch* batch, Schedule* schedule, Learning* le
         learning.order, first = learning.order + last, first + last
         if learning.weights != NULL:
             learning.weights = learning.weights + last
-        if schedule.stride:
-            schedule.lr, schedule.l1, schedule.l2 = schedule.lr + last, schedule.l1 + last, schedule.l2 + last
-            schedule.l21 = schedule.l21 + last
-            learning.intercept_squares = learning.intercept_squares + last
-            if learning.intercept_rates != NULL:
-                learning.intercept_rates = learning.intercept_rates + last
+        skip(&schedule.lr, last)
+        skip(&schedule.l1, last)
+        skip(&schedule.l2, last)
+        skip(&schedule.l21, last)
+        skip(&learning.intercept_rates, last)
+        skip(&learning.intercept_squares, last)
+
+
+cdef inline void skip(Numbers* x, Py_ssize_t steps) noexcept nogil:
+    """Goes on after these steps."""
+    if x.data != NULL:
+        x.data = x.data + steps*x.stride

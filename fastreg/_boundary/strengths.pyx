@@ -126,7 +126,7 @@ cdef class StrengthLearner(BaseLearner):
     def learn(self, prepare):
         """Make a step for each sample, and return for each strength the sum of the losses.
 
-        `prepare` returns what it returns for Learner.learn, but for the strengths: their rows are lr, what l1 and l2
+        `prepare` returns what it returns for Learner.learn, but for the strengths: the first are lr, what l1 and l2
         are multiplied by, and two that are not used.
         """
         cdef Batch batch
@@ -141,7 +141,7 @@ cdef class StrengthLearner(BaseLearner):
         try:
             samples, factors, sizes, _arrays = take_samples(
                 self, prepare, &self.v.t, &batch, &schedule, &learning, &counts)
-            schedule.l21 = NULL
+            schedule.l21.data = NULL
             if factors is not None and (factors.dtype != self.last.dtype or np.shape(factors) != (self.v.t.rows,)):
                 raise ValueError(f"factors: expected {self.v.t.rows} of dtype {self.last.dtype}, got"
                                  f" {np.shape(factors)} of {factors.dtype}")

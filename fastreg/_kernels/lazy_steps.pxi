@@ -8,11 +8,11 @@ cdef inline Clock prepare(Lazy* d, const LazyMode* m, ElasticNet* p, const Facto
                           const Schedule* schedule, Py_ssize_t s, double largest, floating* w) noexcept nogil:
     """Sets the strengths of step s, lr at most `largest`; returns the clock after it."""
     cdef Clock next
-    cdef Py_ssize_t k = s*schedule.stride
     cdef double l21 = l21_at(schedule, s)
     cdef ElasticNet own
     cdef bint ends
-    d.lr, p.l1, p.l2 = min(schedule.lr[k], largest), schedule.l1[k], schedule.l2[k]
+    d.lr = min(number_at(&schedule.lr, s), largest)
+    p.l1, p.l2 = number_at(&schedule.l1, s), number_at(&schedule.l2, s)
     if Lazy is Plain:
         own = clock_penalty(p, l21)
         # Thresholds of weights and of rows do not add up, and rows that are to be clipped may have missed one step. For
@@ -42,8 +42,12 @@ cdef inline void advance_clock(const LazyMode* m, const ElasticNet* p, const Row
         tick(m, p, lr, now)
 
 
+cdef inline double number_at(const Numbers* x, Py_ssize_t s) noexcept nogil:
+    return x.data[s*x.stride]
+
+
 cdef inline double l21_at(const Schedule* schedule, Py_ssize_t s) noexcept nogil:
-    return schedule.l21[s*schedule.stride] if schedule.l21 != NULL else 0
+    return number_at(&schedule.l21, s) if schedule.l21.data != NULL else 0
 
 
 cdef inline ElasticNet clock_penalty(const ElasticNet* p, double l21) noexcept nogil:
@@ -194,11 +198,11 @@ cdef void steps(Lazy d, LazyMode m, Factor f, Rows* t, const Batch* batch, const
             n = merge(merging, &indices, g, n, t.width)
             indices, g = Indices(INT64, merging.rows), <const floating*>merging.sums
         if Lazy is FTRL:
-            if schedule.lr[s*schedule.stride] == 0:
+            if number_at(&schedule.lr, s) == 0:
                 stand_still(t, w)
                 continue
-            if not is_built_on(t, schedule.lr[s*schedule.stride]):
-                reanchor_rows(d, f, t, schedule.lr[s*schedule.stride], w)
+            if not is_built_on(t, number_at(&schedule.lr, s)):
+                reanchor_rows(d, f, t, number_at(&schedule.lr, s), w)
                 t.d.plain.lr = 0  # for this step, all weights are up to date, and not rounded again
         next = prepare(&d, &m, &p, &f, t, schedule, s, INFINITY, w)
         here = t[0]

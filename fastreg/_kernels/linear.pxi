@@ -43,21 +43,30 @@ cdef inline double sample_weight(const Learning* job, Py_ssize_t s) noexcept nog
     return 1 if job.weights == NULL else job.weights[s]
 
 
-cdef inline double largest_rate(const Schedule* schedule, Learning* job, const floating* x, Py_ssize_t n,
-                                Py_ssize_t s) noexcept nogil:
+cdef inline double square_of(const Learning* job, const floating* x, Py_ssize_t n) noexcept nogil:
+    """The square of a sample's length, where it is needed."""
+    return inner_product(x, x, n) if job.curvature > 0 else 0
+
+
+cdef inline double largest_rate(Learning* job, double square, Py_ssize_t s) noexcept nogil:
     """The learning rate that takes the loss of sample s to its minimum at most; infinite where there is no limit.
 
     A step moves its margin by the square of its length, with the intercept as the weight of one more feature.
     """
     cdef double curvature = 0
     if job.curvature > 0:
-        job.square = inner_product(x, x, n)
+        job.square = square
         if job.intercept != NULL:
-            job.square += job.intercept_squares[s*schedule.stride]
+            job.square += number_at(&job.intercept_squares, s)
         if job.curvature < INFINITY:
             curvature = job.curvature*sample_weight(job, s)*job.square
     job.largest_rate = 1/curvature if curvature > 0 else INFINITY
     return job.largest_rate
+
+
+cdef inline double weighted_log_slope(double margin, double y, double weight) noexcept nogil:
+    """Of the log loss, for a y of ±1: it can be multiplied by the weight before the slope is known."""
+    return (weight*y)*log_loss_slope(y*margin)
 
 
 cdef inline double loss_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
@@ -65,7 +74,7 @@ cdef inline double loss_slope(Learning* job, double margin, double y, double wei
     cdef Loss f = job.loss
     if f.code == LOG_LOSS:  # inline, so that the exponential is computed once
         job.total += weight*log_loss(y*margin)
-        return weight*(y*log_loss_slope(y*margin))
+        return weighted_log_slope(margin, y, weight)
     job.total += weight*loss(&f, margin, y)
     return weight*slope(&f, margin, y)
 
@@ -93,6 +102,26 @@ cdef inline floating rounded_slope(const Learning* job, double slope, floating z
     return <floating>slope
 
 
+cdef inline double log_slope(Learning* job, double margin, double y, double weight) noexcept nogil:
+    """loss_slope for the log loss, of which several are added together: no step waits for them."""
+    job.pending_margins[job.pending], job.pending_weights[job.pending] = y*margin, weight
+    job.pending += 1
+    if job.pending == PENDING_LOSSES:
+        add_pending(job)
+    return weighted_log_slope(margin, y, weight)
+
+
+cdef void add_pending(Learning* job) noexcept nogil:
+    """Adds the log losses that are not in the total yet, in their order. The first loop is vectorised."""
+    cdef double[PENDING_LOSSES] losses
+    cdef Py_ssize_t k
+    for k in range(job.pending):
+        losses[k] = job.pending_weights[k]*log_loss(job.pending_margins[k])
+    for k in range(job.pending):
+        job.total += losses[k]
+    job.pending = 0
+
+
 cdef inline double first_margin(const Learning* job, Py_ssize_t r, Py_ssize_t c, floating _) noexcept nogil:
     """The part of a sample's margins that comes from no weight; the last argument only says the dtype."""
     cdef double margin = job.center if job.offsets == NULL else job.center + job.offsets[r]
@@ -100,10 +129,13 @@ cdef inline double first_margin(const Learning* job, Py_ssize_t r, Py_ssize_t c,
 
 
 cdef inline void fill_slopes(Learning* job, const Rows* t, double lr, Py_ssize_t s, floating* slopes) noexcept nogil:
-    """The derivatives of the loss of a sample by its margins; the loss is added to the total."""
+    """The derivatives of the loss of a sample by its margins; the loss is added to the total, or will be."""
     cdef double y = job.targets[job.order[s]], weight = sample_weight(job, s), shift = 0
     cdef Py_ssize_t c
     if t.width == 1:
+        if job.loss.code == LOG_LOSS:  # it needs no limit
+            slopes[0] = <floating>log_slope(job, job.margins[0], y, weight)
+            return
         slopes[0] = rounded_slope(job, limited_slope(job, t, job.margins[0], y, weight, lr), slopes[0])
         return
     if job.loss.code == MULTINOMIAL:
@@ -187,14 +219,14 @@ cdef inline void learn_intercept(Lazy d, const Schedule* schedule, Learning* job
     cdef Proximal m = Proximal(0)
     cdef ElasticNet none = ElasticNet(0, 0)
     cdef Py_ssize_t c
-    if job.intercept_rates != NULL:
+    if job.intercept_rates.data != NULL:
         d.lr = job.intercept_rate
-        job.intercept_rate = job.intercept_rates[s*schedule.stride]
+        job.intercept_rate = number_at(&job.intercept_rates, s)
         if Lazy is FTRL:
             if d.lr != job.intercept_rate:
                 reanchor_all(d, FTRL(job.intercept_rate, d.beta), w, a, b, width)
         elif Lazy is Plain:
-            job.intercept_rate = min(job.intercept_rate, job.largest_rate*job.intercept_squares[s*schedule.stride])
+            job.intercept_rate = min(job.intercept_rate, job.largest_rate*number_at(&job.intercept_squares, s))
         d.lr = job.intercept_rate
     for c in range(width):
         w[c] = step(&d, &m, &none, w[c], slopes[c], a + c, b + c, <floating*>NULL, <floating>1)
@@ -206,17 +238,14 @@ cdef inline bint must_reanchor(const Rows* t, const Learning* job, double lr) no
     Only for the default rates, which change at powers of two: under a schedule it would be a pass over all weights a
     step.
     """
-    return t.direction == FTRL_PROXIMAL and job.intercept_rates != NULL and not is_built_on(t, lr)
+    return t.direction == FTRL_PROXIMAL and job.intercept_rates.data != NULL and not is_built_on(t, lr)
 
 
-cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* t, const Batch* batch,
-                                 const Schedule* schedule, Learning* job, Py_ssize_t s, floating* w) noexcept nogil:
-    """Sets the strengths of step s; returns the clock after it."""
+cdef inline Clock prepare_sample(Lazy* d, ElasticNet* p, const Factor* f, Rows* t, const Schedule* schedule,
+                                 Learning* job, double square, Py_ssize_t s, floating* w) noexcept nogil:
+    """Sets the strengths of step s, with a sample of this squared length; returns the clock after it."""
     cdef Proximal m = Proximal(0)
-    cdef const floating* data = <const floating*>batch.data
-    cdef Py_ssize_t start = batch.starts[job.order[s]]
-    cdef Py_ssize_t n = batch.starts[job.order[s] + 1] - start
-    return prepare(d, &m, p, f, t, schedule, s, largest_rate(schedule, job, data + start, n, s), w)
+    return prepare(d, &m, p, f, t, schedule, s, largest_rate(job, square, s), w)
 
 
 cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* schedule, Learning* job,
@@ -236,11 +265,11 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
         if s + 2 < job.count:
             prefetch_sample(batch, job.order[s + 2], data)
         if Lazy is FTRL:
-            if must_reanchor(t, job, schedule.lr[s*schedule.stride]):
-                reanchor_rows(d, f, t, schedule.lr[s*schedule.stride], w)
+            if must_reanchor(t, job, number_at(&schedule.lr, s)):
+                reanchor_rows(d, f, t, number_at(&schedule.lr, s), w)
         start, n = batch.starts[job.order[s]], batch.starts[job.order[s] + 1] - batch.starts[job.order[s]]
         indices = batch.indices if batch.shared else indices_from(&batch.indices, start)
-        next = prepare_sample(&d, &p, &f, t, batch, schedule, job, s, w)
+        next = prepare_sample(&d, &p, &f, t, schedule, job, square_of(job, data + start, n), s, w)
         here, job.l21 = t[0], l21_at(schedule, s)
         if here.width == 1:
             learn_vector(d, f, p, &here, &next, job, &indices, data + start, n, s)
@@ -250,3 +279,4 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
             learn_intercept(d, schedule, job, s, here.width, <const floating*>job.slopes)
         finish(&d, &p, &f, t, &next, job.l21, w)
         s += 1
+    add_pending(job)

@@ -63,15 +63,16 @@ cdef void store_columns(Lazy d, const Rows* t, const Learning* job, floating* w)
 
 
 cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating slope, const floating* x,
-                        const floating* after, const floating* later, floating* w) noexcept nogil:
+                        const floating* after, const floating* later, floating* w, double* square) noexcept nogil:
     """A step of a column with the sample x; returns the inner product of its weights with the next sample.
 
+    For Plain, whose learning rates it may limit, `square` gets that sample's squared length, unless it is NULL.
     Prefetches the one after that, unless it is NULL. In blocks, so that weights are in cache when they are multiplied.
     The loops are in place: of copies to local arrays as in `dense`, gcc makes string instructions, a quarter of the
     time, and with chunks of a fixed length as short as 8 nothing is vectorised (DenseEpoch in benchmarks/suite).
     """
     cdef Proximal m = Proximal(0)
-    cdef double[MARGIN_LANES] sums
+    cdef double[MARGIN_LANES] sums, x_squares
     cdef floating[DENSE_BLOCK] f_
     cdef Py_ssize_t pitch = contiguous_pitch(t), rows = t.rows, i, j, k, n
     cdef floating* a = w + pitch
@@ -83,7 +84,7 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
     cdef bint clips = t.low > -INFINITY or t.high < INFINITY
     cdef floating low = <floating>t.low, high = <floating>t.high
     for j in range(MARGIN_LANES):
-        sums[j] = 0
+        sums[j] = x_squares[j] = 0
     for k in range((rows + DENSE_BLOCK - 1) // DENSE_BLOCK):
         i = DENSE_BLOCK*k
         n = min(rows - i, <Py_ssize_t>DENSE_BLOCK)
@@ -113,6 +114,12 @@ cdef double step_column(Lazy d, Factor f, ElasticNet p, const Rows* t, floating 
             for j in range(n):
                 w[i + j] = within(w[i + j], low, high)
         add_products(after + i, w + i, n, sums)
+        if Lazy is Plain:
+            if square != NULL:
+                add_products(after + i, after + i, n, x_squares)
+    if Lazy is Plain:
+        if square != NULL:
+            square[0] = sum_of_lanes(x_squares, 1)
     return sum_of_lanes(sums, 1)
 
 
@@ -125,8 +132,10 @@ cdef inline Py_ssize_t dense_steps(const Rows* t, const Schedule* schedule, cons
     cdef Py_ssize_t s = first
     if first == 0 or job.contiguous == NULL:
         return 0
+    if t.direction != FTRL_PROXIMAL and schedule.l21.stride == 0 and l21_at(schedule, s) == 0:
+        s = max(s, job.count - 1)
     while s < job.count - 1 and l21_at(schedule, s) == 0 and not (
-            must_reanchor(t, job, schedule.lr[s*schedule.stride])):
+            must_reanchor(t, job, number_at(&schedule.lr, s))):
         s += 1
     return s - first if s - first >= DENSE_LEAST else 0
 
@@ -145,20 +154,25 @@ cdef void learn_dense(Lazy d, Factor f, Rows* t, const Batch* batch, const Sched
     cdef Factor own = factors_in(&f, w_ + t.width*block)
     cdef ElasticNet p = t.p
     cdef Clock next
+    cdef double square
     now.rows = 0  # those that a flush must bring up to date
     load_columns(d, f, t, job, w)
     x = data + batch.starts[job.order[first]]
+    square = square_of(job, x, t.rows)
     for c in range(t.width):
         job.margins[c] = inner_product(x, w_ + c*block, t.rows)
     for s in range(first, first + count):
         x, after = data + batch.starts[job.order[s]], data + batch.starts[job.order[s + 1]]
         later = data + batch.starts[job.order[s + 2]] if s + 2 < job.count else NULL
-        next = prepare_sample(&d, &p, &f, &now, batch, schedule, job, s, w)
+        next = prepare_sample(&d, &p, &f, &now, schedule, job, square, s, w)
         for c in range(t.width):
             job.margins[c] += first_margin(job, job.order[s], c, slopes[0])
         fill_slopes(job, &now, d.lr, s, slopes)
         for c in range(t.width):
-            job.margins[c] = step_column(d, own, p, t, slopes[c], x, after, later if c == 0 else NULL, w_ + c*block)
+            job.margins[c] = step_column(d, own, p, t, slopes[c], x, after, later if c == 0 else NULL, w_ + c*block,
+                                         &square if c == 0 and job.curvature > 0 else NULL)
+        if Lazy is not Plain:
+            square = square_of(job, after, t.rows)
         if job.intercept != NULL:
             learn_intercept(d, schedule, job, s, t.width, slopes)
         finish(&d, &p, &f, &now, &next, 0, w)

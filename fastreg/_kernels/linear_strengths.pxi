@@ -102,7 +102,7 @@ cdef inline bint prepare_strengths(Lazy* d, Columns* v, const Batch* batch, cons
     """Sets the learning rate of step s; whether clocks may have to start again after it."""
     cdef const floating* data = <const floating*>batch.data
     cdef Py_ssize_t start = batch.starts[job.order[s]], n = batch.starts[job.order[s] + 1] - start
-    d.lr = min(schedule.lr[s*schedule.stride], largest_rate(schedule, job, data + start, n, s))
+    d.lr = min(number_at(&schedule.lr, s), largest_rate(job, square_of(job, data + start, n), s))
     if Lazy is Adagrad:
         if v.t.steps > 0 and d.lr != v.t.d.plain.lr:
             flush_strengths(d[0], v, zero)
@@ -132,7 +132,7 @@ cdef inline void finish_strengths(const Lazy* d, Columns* v, const Schedule* sch
     """Step s of the weights has been made: what else belongs to it."""
     cdef floating* l1 = <floating*>v.last_l1
     cdef floating* l2 = <floating*>v.last_l2
-    cdef double factor = schedule.l1[s*schedule.stride]
+    cdef double factor = number_at(&schedule.l1, s)
     cdef Py_ssize_t c
     if job.intercept != NULL:
         learn_intercept(d[0], schedule, job, s, v.t.width*v.lanes, <const floating*>job.slopes)
@@ -198,7 +198,7 @@ cdef void log_loss_slopes(double* margins, Py_ssize_t n, double y, double weight
     cdef Py_ssize_t c
     for c in range(n):
         losses[c] = weight*log_loss(y*margins[c])
-        slopes[c] = <floating>(weight*(y*log_loss_slope(y*margins[c])))
+        slopes[c] = <floating>weighted_log_slope(margins[c], y, weight)
 
 
 cdef inline void slopes_of_vector(const Columns* v, Learning* job, double lr, Py_ssize_t s,
@@ -290,8 +290,8 @@ cdef inline Py_ssize_t dense_stop(const Rows* t, const Batch* batch, const Sched
     """Where the dense samples that are learned together end: z of FTRL is not built anew between them."""
     cdef Py_ssize_t s = first
     while batch.shared and s < job.count and not (
-            t.direction == FTRL_PROXIMAL and job.intercept_rates != NULL
-            and schedule.lr[s*schedule.stride] != schedule.lr[first*schedule.stride]):
+            t.direction == FTRL_PROXIMAL and job.intercept_rates.data != NULL
+            and number_at(&schedule.lr, s) != number_at(&schedule.lr, first)):
         s += 1
     return s
 
@@ -305,8 +305,8 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
     cdef Py_ssize_t s = 0, stop, start
     while s < job.count:
         if Lazy is FTRL:
-            if must_reanchor(&v.t, job, schedule.lr[s*schedule.stride]):
-                reanchor_strengths(d, v, schedule.lr[s*schedule.stride], <floating*>job.tile)
+            if must_reanchor(&v.t, job, number_at(&schedule.lr, s)):
+                reanchor_strengths(d, v, number_at(&schedule.lr, s), <floating*>job.tile)
         stop = dense_stop(&v.t, batch, schedule, job, s)
         if stop > s:
             learn_dense_strengths(d, v, batch, schedule, job, s, stop, zero)

@@ -142,7 +142,7 @@ cdef void learn_dense_strengths(Lazy d, Columns* v, const Batch* batch, const Sc
             v.t.rows = 0  # those that a flush must bring up to date
         fill_strength_slopes(v, job, d.lr, s, slopes)
         for k in range(v.t.width*panels_of_column(v)):
-            step_panel(d, v, job, rows, panel_at(v, job, k, 0), schedule.l1[s*schedule.stride], x, after)
+            step_panel(d, v, job, rows, panel_at(v, job, k, 0), number_at(&schedule.l1, s), x, after)
         finish_strengths(&d, v, schedule, job, s, rebase, zero)
     v.t.rows = rows
     if Lazy is FTRL:

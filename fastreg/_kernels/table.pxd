@@ -157,12 +157,15 @@ cdef struct Batch:  # sparse gradients or samples in compressed rows (CSR)
     const void* data
     bint shared                # all have the same indices: dense samples
 
+cdef struct Numbers:  # one for each step
+    const double* data         # NULL for none
+    Py_ssize_t stride          # 1, or 0 where all steps have the same
+
 cdef struct Schedule:  # the strengths of each step
-    const double* lr
-    const double* l1
-    const double* l2
-    Py_ssize_t stride          # 1, or 0 where they are the same for all steps
-    const double* l21          # NULL for none
+    Numbers lr
+    Numbers l1
+    Numbers l2
+    Numbers l21
 
 cdef struct Merging:  # memory for gradients in which a row comes more than once; places is NULL where none does
     Py_ssize_t* places         # by row, where it is in `rows`; -1 between two gradients
@@ -170,7 +173,8 @@ cdef struct Merging:  # memory for gradients in which a row comes more than once
     void* sums                 # and the sum of its values
 
 cdef enum:
-    MARGIN_LANES = 8  # a margin is added up in so many sums
+    MARGIN_LANES = 8    # a margin is added up in so many sums
+    PENDING_LOSSES = 16  # log losses that are computed together
 
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
     Loss loss
@@ -184,9 +188,9 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     const double* offsets      # by sample, added to its margin; NULL for none
     double center              # added to all margins: where the intercept starts
     double l21                 # of the step under way: the weights of a feature are a group
-    const double* intercept_rates  # its learning rates, as those of the schedule; NULL for those of the weights
+    Numbers intercept_rates    # its learning rates; none for those of the weights
     double intercept_rate      # where they are given, that of the last step
-    const double* intercept_squares  # as the rates: the square of the feature that the intercept is the weight of
+    Numbers intercept_squares  # the square of the feature that the intercept is the weight of
     void* intercept            # NULL for none; then its state
     void* intercept_a
     void* intercept_b
@@ -197,6 +201,9 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     Py_ssize_t longest
     void* contiguous           # memory for the weights under dense samples: see `contiguous_size`; NULL for none
     double total               # the sum of the losses is added here
+    double[PENDING_LOSSES] pending_margins  # times ±1, of samples whose log losses are still to be added
+    double[PENDING_LOSSES] pending_weights
+    Py_ssize_t pending
 
 cdef enum:
     VECTOR = 8       # strengths that are worked on together

@@ -11,6 +11,7 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
 from fastreg._kernels.bfloat16 cimport *
+from fastreg._kernels.prefetch cimport *
 from fastreg._kernels.slices cimport (
     bytes_of, contiguous_arrays, contiguous_pitch, lines_of_panel, panel_of, panels_of, panels_of_column, rate_of_z,
     shifted,
@@ -27,7 +28,6 @@ from fastreg.losses cimport (
 )
 from fastreg.rules cimport *
 
-include "prefetch.pxi"
 include "dense.pxi"
 include "bfloat16.pxi"
 include "group_sums.pxi"

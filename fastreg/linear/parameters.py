@@ -106,7 +106,7 @@ class Parameters(BaseEstimator):
         """
         schedule = self._schedule()
         if callable(schedule):
-            rates = [schedule(t) for t in steps.tolist()]
+            rates = [schedule(int(t)) for t in steps.tolist()]
             if not all(isinstance(x, Real) and 0 <= x <= MAX_FLOAT for x in rates):
                 raise ValueError(
                     "learning_rate: expected a callable that returns finite, non-negative numbers, got others"

@@ -112,11 +112,19 @@ def misleading(targets, origin):
     return float(near[near <= FAR * typical].mean()), int(np.count_nonzero(distances > ABSURD * typical))
 
 
-def follow(sizes, samples, order, distances):
-    """For these samples scales, levels and whether they are kept, and the Sizes after them without `learnt_level`.
+class Span(NamedTuple):
+    """Samples up to this one, from the end of the span before, that have the same sizes for learning rates."""
 
-    `distances` are those of the targets from the origin; None for targets without a size. Scales and levels are numbers
-    where they do not change; None instead of whether samples are kept if all are.
+    stop: int
+    scale: float
+    level: float
+
+
+def follow(sizes, samples, order, distances):
+    """For these samples their Spans, whether they are kept, and the Sizes after them without `learnt_level`.
+
+    `distances` are those of the targets from the origin; None for targets without a size. None instead of whether
+    samples are kept if all are; spans are those of the samples that are kept.
     """
     count, seen = len(order), sizes.seen
     ends = {count - 1, *doublings(seen, count)}
@@ -144,16 +152,24 @@ def follow(sizes, samples, order, distances):
     if any(map(len, absurd)):
         kept = np.ones(count, bool)
         kept[np.concatenate(absurd)] = False
-    return *_by_sample(used, count), kept, sizes
+    return _spans(used, count, kept), kept, sizes
 
 
-def _by_sample(used, count):
-    """Scales and levels, numbers where they do not change, from pairs of a sample and the Sizes from there on."""
+def _spans(used, count, kept):
+    """Spans, as few as possible, from pairs of a sample and the Sizes from there on."""
     starts, all_sizes = zip(*used)
-    pairs = [(x.scale, x.level) for x in all_sizes]
-    if len(set(pairs)) == 1:
-        return pairs[0]
-    return np.repeat(pairs, np.diff([*starts, count]), axis=0).T
+    stops = [*starts[1:], count]
+    if kept is not None:
+        stops = np.concatenate([[0], np.cumsum(kept)])[stops].tolist()
+    spans, start = [], 0
+    for stop, x in zip(stops, all_sizes):
+        if stop == start:
+            continue
+        if spans and spans[-1][1:] == (x.scale, x.level):
+            spans.pop()
+        spans.append(Span(stop, x.scale, x.level))
+        start = stop
+    return spans or [Span(0, x.scale, x.level)]
 
 
 def doublings(seen, count):

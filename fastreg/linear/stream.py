@@ -14,7 +14,7 @@ import numpy as np
 from fastreg._boundary.linear import Learner, mean_loss, record_type
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
 from fastreg.linear.optimizers import OPTIMIZERS
-from fastreg.linear.scales import FEW, Mean, Sizes, follow, misleading
+from fastreg.linear.scales import FEW, Mean, Sizes, Span, follow, misleading
 from fastreg.linear.stream_units import Split, StreamUnits
 from fastreg.linear.units import Units
 from fastreg.reference.losses import LOG_LINK, LOSSES
@@ -22,7 +22,8 @@ from fastreg.reference.losses import LOG_LINK, LOSSES
 SCALED = ("squared_error", "huber", "quantile")  # losses of which the targets have a size
 SQUARES = 1e-30, 1e30  # of sizes, within which learning rates follow them
 CHUNK = 1 << 15  # samples between two checks for an interrupt, in a call that can be interrupted
-BLOCK = 1 << 13  # samples whose learning rates are computed at a time
+BLOCK = 1 << 14  # samples whose learning rates are computed at a time
+STEPS = np.arange(BLOCK, dtype=float)
 LONG = 1 << 27  # a call with more values times columns can be interrupted: it takes seconds
 
 
@@ -132,25 +133,24 @@ class Stream(StreamUnits):
             samples, targets = self._in_units(Units.unpacked(sizes.units), samples, order), targets[order]
             order = np.arange(len(order))
         center, factors = self._center(samples, order, targets, task), self._factor_array(sizes, task)
-        scales, levels, last_level = sizes.scale, sizes.level, sizes.learnt_level
+        spans, last_level = [Span(len(order), sizes.scale, sizes.level)], sizes.learnt_level
         if task.follows_sizes and len(order):
             distances = None
             if task.loss in SCALED:
                 if sizes.origin is None:  # it stays if the intercept is placed later: the targets are the same
                     sizes = sizes._replace(origin=float(self.intercept()[0]) if self._is_given else center)
                 distances = self._distances(samples, order, targets, sizes.origin)
-            scales, levels, kept, sizes = follow(sizes, samples, order, distances)
+            spans, kept, sizes = follow(sizes, samples, order, distances)
             if kept is not None:
                 left_out.append(int(np.count_nonzero(~kept)))
                 order, weights = order[kept], None if weights is None else weights[kept]
-                scales, levels = (x[kept] if np.ndim(x) else x for x in (scales, levels))
             if len(order):
-                sizes = sizes._replace(learnt_level=float(levels[-1] if np.ndim(levels) else levels))
-        table = self._table(task, len(order), scales, levels)
+                sizes = sizes._replace(learnt_level=spans[-1].level)
+        table = self._table(task, spans)
         self._check_rates(table[0])
         if len(order):
             largest = self._largest_factor(sizes.units, task.factors, factors)
-            check_products(table[1:4, -1], largest, self.dtype)  # they never fall within a call
+            check_products([x[-1] for x in table[1:4]], largest, self.dtype)  # they never fall within a call
         return (
             samples, order, targets, weights, samples.offsets, table, list(LOSSES).index(task.loss), task.parameter,
             LOSSES[task.loss] if task.limit_rates else 0.0, task.base_rate * last_level or table[4].max(initial=0),
@@ -184,33 +184,46 @@ class Stream(StreamUnits):
 
     # Learning rates
 
-    def _table(self, task, count, scales, levels):
-        """The learning rates and strengths of the next steps: see Learner.learn."""
-        table = None
-        for start in range(0, max(1, count), BLOCK):  # in parts that stay in cache
-            part = slice(start, min(count, start + BLOCK))
-            own = (x[part] if np.ndim(x) else x for x in (scales, levels))
-            steps = self.completed + np.arange(part.start, part.stop)
-            factor = steps + 1.0 if self.optimizer == "ftrl" else 1.0
-            with np.errstate(over="ignore"):  # checked by _prepare
-                strengths = [x * factor for x in task.strengths]
-            lr, *intercept = self._rates(task, steps, *own)
-            rows = lr, *strengths, *intercept
-            if table is None:
-                varies = any(np.ndim(x) for x in (scales, levels)) or any(np.size(x) != 1 for x in rows)
-                table = np.empty((len(rows), count if varies else 1))
-            for row, x in zip(table, rows):
-                row[part if varies else slice(None)] = x
-            if not varies:
-                break
+    def _table(self, task, spans):
+        """The learning rates and strengths of the next steps, each an array for all steps or of one number.
+
+        See Learner.learn. They are computed in parts that stay in cache.
+        """
+        table, start, count = None, 0, spans[-1].stop
+        for span in spans:
+            for first in range(start, max(1, span.stop), BLOCK):
+                part = slice(first, min(span.stop, first + BLOCK))
+                rows = self._rows(task, part, span)
+                if part == slice(0, count):
+                    return rows
+                table = [x[:1] for x in rows] if table is None else table
+                for k, x in enumerate(rows):
+                    if len(table[k]) == 1 and (len(x) > 1 or x[0] != table[k][0]):
+                        number, table[k] = table[k][0], np.empty(count)
+                        table[k][:first] = number
+                    if len(table[k]) > 1:
+                        table[k][part] = x
+            start = span.stop
         return table
 
-    def _rates(self, task, steps, scales, levels):
+    def _rows(self, task, part, span):
+        """The same of steps that have the same sizes."""
+        steps = factor = 1.0
+        if self.optimizer == "ftrl" or not task.base_rate:
+            steps = STEPS[: part.stop - part.start] + float(self.completed + part.start)
+        if self.optimizer == "ftrl":
+            factor = steps + 1.0
+        with np.errstate(over="ignore"):  # checked by _prepare
+            strengths = [x * factor if x else 0.0 for x in task.strengths]
+        lr, *intercept = self._rates(task, steps, span)
+        return [x if isinstance(x, np.ndarray) else np.array([x]) for x in (lr, *strengths, *intercept)]
+
+    def _rates(self, task, steps, span):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
         if task.base_rate:
-            return task.base_rate / scales * levels, task.base_rate * levels, 1.0
+            return task.base_rate / span.scale * span.level, task.base_rate * span.level, 1.0
         # an array, since functions of NumPy may have other bits for a number
-        scales = np.atleast_1d(scales if task.follows_sizes else 1.0)
+        scales = np.array([span.scale if task.follows_sizes else 1.0])
         squares = np.minimum(np.maximum(scales * scales, SQUARES[0]), SQUARES[1])
         lr, own = task.rates(steps, squares)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)

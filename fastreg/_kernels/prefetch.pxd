@@ -1,4 +1,6 @@
-# Layer 2: prefetching, included by variant.pyx. It changes no result: only when memory is in the cache.
+# Layer 2: prefetching. It changes no result: only when memory is in the cache.
+
+from fastreg.structs cimport floating
 
 cdef extern from *:
     """
