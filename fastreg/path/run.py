@@ -90,9 +90,9 @@ def sweep(
         What else tells this sweep from others, for example the name of the data and the settings.
     n_jobs : int or None
         The number of joblib's workers: -1 for all processors. Folds run in parallel; without a warm start strengths,
-        too. None is sequential, unless joblib.parallel_config names a backend, such as "dask" or "ray". Workers get
-        train and its data as joblib sends them: large arrays as read-only memory maps. Their number does not change the
-        table, if train gives the same in each process.
+        too. None is sequential, unless joblib.parallel_config says otherwise, as parallel_config("dask") or
+        parallel_config("ray", n_jobs=-1) do. Workers get train and its data as joblib sends them: large arrays as
+        read-only memory maps. Their number does not change the table, if train gives the same in each process.
     progress : bool or None
         On the standard error: None shows a bar in a terminal if rich is installed, True a bar there and lines
         elsewhere, False nothing.
