@@ -5,6 +5,7 @@
 cdef enum:
     PREFETCH_ROWS = 12  # rows that are prefetched ahead
     TILE = 16           # rows of one weight that are worked on together
+    DESK = 4*TILE       # those among which Adagrad picks the ones that need powers
 
 
 # -- Penalties of weights in units of their own -----------------------------------------------------------------------
@@ -76,13 +77,13 @@ cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_
     Steps without a gradient move a weight towards zero, which lies within the bounds; only FTRL solves for it anew.
     """
     cdef ElasticNet p
-    cdef Py_ssize_t tile, k
+    cdef Py_ssize_t desk, k
     if t.gamma < INFINITY:
         catch_up_mcp(d, t, f, n, since, each, w, a, b)
     elif Lazy is Adagrad:
-        for tile in range(tiles(n)):
-            k = TILE*tile
-            catch_up_tile(d, t, f, k, min(n - k, <Py_ssize_t>TILE), since + each*k, each, w + k, a + k)
+        for desk in range((n + DESK - 1)//DESK):
+            k = DESK*desk
+            catch_up_desk(d, t, f, k, min(n - k, <Py_ssize_t>DESK), since + each*k, each, w + k, a + k)
     elif Lazy is FTRL:
         for k in range(n):
             p = penalty_at(f, t, &t.p, factor_at(f, k, w))
@@ -107,35 +108,50 @@ cdef void catch_up_mcp(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t
             w[k] = catch_up(d, &p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
-cdef inline void catch_up_tile(const Adagrad* d, const Rows* t, const Factor* f, Py_ssize_t start, Py_ssize_t n,
+cdef inline void catch_up_desk(const Adagrad* d, const Rows* t, const Factor* f, Py_ssize_t start, Py_ssize_t n,
                                const Missed* since, Py_ssize_t each, floating* w, const floating* a) noexcept nogil:
-    """catch_up of at most TILE weights, their powers digit by digit together: a third of the time."""
-    cdef double[TILE] shrinkage, threshold, power, sum, a_power, a_sum
-    cdef long long[TILE] left
-    cdef long long digits = 0
+    """catch_up of at most DESK weights. Those that surely end at zero need no power: the others are picked."""
+    cdef double[DESK] shrinkage, threshold
+    cdef int[DESK] picked, ends
     cdef ElasticNet p
-    cdef Missed own
-    cdef Py_ssize_t k
-    for k in range(TILE):
-        shrinkage[k], left[k] = 1, 0
+    cdef Py_ssize_t count = 0, tile, k
     for k in range(n):
         p = penalty_at(f, t, &t.p, factor_at(f, start + k, w))
         step_without_gradient(d, &p, a[k], factor_at(f, start + k, w), &shrinkage[k], &threshold[k])
-        left[k] = since[each*k].steps
-    for k in range(TILE):
-        power[k], sum[k], a_power[k], a_sum[k] = 1, 0, shrinkage[k], 1
     for k in range(n):
-        if ends_at_zero(w[k], threshold[k], left[k]):
-            power[k] = left[k] = 0
+        ends[k] = ends_at_zero(w[k], threshold[k], since[each*k].steps)
+        picked[count] = <int>k  # without a branch, which would often go the other way
+        count += 1 - ends[k]
+    for k in range(n):
+        w[k] = w[k]*0 + 0 if ends[k] else w[k]
+    for tile in range(tiles(count)):
+        k = TILE*tile
+        catch_up_tile(min(count - k, <Py_ssize_t>TILE), picked + k, shrinkage, threshold, since, each, w)
+
+
+cdef inline void catch_up_tile(Py_ssize_t n, const int* picked, const double* shrinkage, const double* threshold,
+                               const Missed* since, Py_ssize_t each, floating* w) noexcept nogil:
+    """At most TILE of them, their powers digit by digit together: a third of the time."""
+    cdef double[TILE] own, power, sum, a_power, a_sum
+    cdef long long[TILE] left
+    cdef long long digits = 0
+    cdef Missed after
+    cdef Py_ssize_t k
+    for k in range(TILE):
+        own[k], left[k] = 1, 0
+    for k in range(n):
+        own[k], left[k] = shrinkage[picked[k]], since[each*picked[k]].steps
         digits |= left[k]
+    for k in range(TILE):
+        power[k], sum[k], a_power[k], a_sum[k] = 1, 0, own[k], 1
     while digits > 0:
         for k in range(TILE):
-            next_digit(left[k] & 1, shrinkage[k], &power[k], &sum[k], &a_power[k], &a_sum[k])
+            next_digit(left[k] & 1, own[k], &power[k], &sum[k], &a_power[k], &a_sum[k])
             left[k] >>= 1
         digits >>= 1
     for k in range(n):
-        own = repeated(power[k], sum[k], shrinkage[k], threshold[k], since[each*k].steps)
-        w[k] = apply_missed(&own, w[k])
+        after = repeated(power[k], sum[k], own[k], threshold[picked[k]], since[each*picked[k]].steps)
+        w[picked[k]] = apply_missed(&after, w[picked[k]])
 
 
 cdef void catch_up_each(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t n, const Missed* since,
@@ -208,14 +224,16 @@ cdef inline void step_row(const Lazy* d, const LazyMode* m, const ElasticNet* p,
 
 
 cdef inline void prefetch_row(const Lazy* d, const Rows* t, const floating* w, Py_ssize_t i) noexcept nogil:
-    prefetch(w + i*t.pitch)
-    if t.pitch == t.width:  # or else all of it lies together
-        if Lazy is not FTRL:
-            prefetch(t.stamps + i*t.stamp_pitch)
-        if Lazy is not Plain:
-            prefetch(<const floating*>t.a + i*t.pitch)
-        if Lazy is FTRL:
-            prefetch(<const floating*>t.b + i*t.pitch)
+    """Where its parts lie together, the first and the last one, since they may be in two lines."""
+    cdef bint apart = t.pitch == t.width
+    if Lazy is not FTRL:
+        prefetch_volatile(t.stamps + i*t.stamp_pitch)
+    if Lazy is not Adagrad or apart:
+        prefetch_volatile(w + i*t.pitch)
+    if Lazy is Adagrad or (Lazy is FTRL and apart):
+        prefetch_volatile(<const floating*>t.a + i*t.pitch)
+    if Lazy is FTRL:
+        prefetch_volatile(<const floating*>t.b + i*t.pitch)
 
 
 # -- Rows of one weight, gathered in a tile, where they lie side by side ----------------------------------------------

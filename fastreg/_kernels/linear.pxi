@@ -5,6 +5,10 @@
 # are prefetched. Where the weights are a vector, features are gathered in a tile, where loops are vectorised. Calls
 # with more than a few dense samples: linear_dense.pxi.
 
+cdef enum:
+    MOST_AHEAD = 1 << 10  # features of the next sample that are prefetched: they stay in the second-level cache
+
+
 cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floating* x) noexcept nogil:
     """Samples in random order may lie anywhere."""
     cdef Py_ssize_t start = batch.starts[r], stop = batch.starts[r + 1]
@@ -12,6 +16,16 @@ cdef inline void prefetch_sample(const Batch* batch, Py_ssize_t r, const floatin
     if not batch.shared:
         prefetch_range(<const char*>indices_from(&batch.indices, start).data,
                        <const char*>indices_from(&batch.indices, stop).data)
+
+
+cdef inline void look_ahead(const Batch* batch, Learning* job, Py_ssize_t s) noexcept nogil:
+    """Finds the features of the sample after step s."""
+    cdef Py_ssize_t start
+    job.ahead = Ahead(job.ahead.rows, 0, 0)
+    if s + 1 < job.count and not batch.shared:
+        start = batch.starts[job.order[s + 1]]
+        job.ahead.rows = indices_from(&batch.indices, start)
+        job.ahead.stop = min(batch.starts[job.order[s + 1] + 1] - start, <Py_ssize_t>MOST_AHEAD)
 
 
 cdef inline double sum_of_lanes(const double* sums, Py_ssize_t pitch) noexcept nogil:
@@ -144,23 +158,37 @@ cdef inline void fill_slopes(Learning* job, const Rows* t, double lr, Py_ssize_t
         slopes[c] = <floating>loss_slope(job, job.margins[c] - shift, 1 if y == c else -1, weight)
 
 
+cdef inline void prefetch_some(const Lazy* d, const Rows* t, Learning* job, Py_ssize_t most,
+                               const floating* w) noexcept nogil:
+    """Some of the next sample's features: a core can wait for few lines at a time, and stands still for more."""
+    cdef Py_ssize_t k, stop = min(job.ahead.next + most, job.ahead.stop)
+    for k in range(job.ahead.next, stop):
+        prefetch_row(d, t, w, row_at(&job.ahead.rows, k))
+    job.ahead.next = stop
+
+
 cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, const Clock* next, Learning* job,
                               const Indices* indices, const floating* x, Py_ssize_t n, Py_ssize_t s) noexcept nogil:
     """Step s; the features are in the tile from the margin to the step."""
     cdef Proximal m = Proximal(0)
     cdef Missed* since = <Missed*>job.missed
+    cdef const floating* w = <const floating*>t.w
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w_ = <floating*>job.tile
     cdef floating* a_ = w_ + job.longest
     cdef floating* b_ = a_ + job.longest
     cdef floating* g = b_ + job.longest
     cdef floating* f_ = g + job.longest
-    cdef Factor own = factors_in(&f, f_)
+    cdef Factor own = factors_in(&f, f_), these
     cdef Lazy last = d
-    cdef Py_ssize_t k
+    cdef Py_ssize_t size = DESK if Lazy is Adagrad else TILE, part, k
     set_last(&last, t)
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
-    catch_up_each(&last, t, &own, n, since, w_, a_, b_)
+    for part in range((n + size - 1)//size):
+        prefetch_some(&d, t, job, TILE, w)
+        k = size*part
+        these = factor_from(&own, k, w_)
+        catch_up_each(&last, t, &these, min(n - k, size), since if Lazy is FTRL else since + k, w_ + k, a_ + k, b_ + k)
     job.margins[0] = first_margin(job, job.order[s], 0, slopes[0]) + inner_product(x, w_, n)
     fill_slopes(job, t, d.lr, s, slopes)
     for k in range(n):
@@ -169,7 +197,12 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
         for k in range(n):
             accumulate(&d, w_[k], g[k], a_ + k, b_ + k)
     else:
-        step_all(&d, &m, &p, &own, t, n, g, w_, a_, b_)
+        for part in range(tiles(n)):
+            prefetch_some(&d, t, job, TILE, w)
+            k = TILE*part
+            these = factor_from(&own, k, w_)
+            step_all(&d, &m, &p, &these, t, min(n - k, <Py_ssize_t>TILE), g + k, w_ + k, a_ + k, b_ + k)
+    prefetch_some(&d, t, job, job.ahead.stop, w)
     scatter(&d, t, next, t.steps + 1, indices, n, w_, a_, b_)
 
 
@@ -272,6 +305,7 @@ cdef void learn(Lazy d, Factor f, Rows* t, const Batch* batch, const Schedule* s
         next = prepare_sample(&d, &p, &f, t, schedule, job, square_of(job, data + start, n), s, w)
         here, job.l21 = t[0], l21_at(schedule, s)
         if here.width == 1:
+            look_ahead(batch, job, s)
             learn_vector(d, f, p, &here, &next, job, &indices, data + start, n, s)
         else:
             learn_matrix(d, f, p, &here, &next, job, &indices, data + start, n, s)

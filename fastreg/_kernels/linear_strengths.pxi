@@ -247,7 +247,10 @@ cdef inline void fill_strength_slopes(const Columns* v, Learning* job, double lr
 
 cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const Indices* indices, const floating* x,
                               Py_ssize_t n, Py_ssize_t s) noexcept nogil:
-    """Step s of all strengths; FTRL's weights are in the tile from the margins to the step."""
+    """Step s of all strengths; FTRL's weights are in the tile from the margins to the step.
+
+    Records of the next sample are prefetched during the step: half of the time, nothing else comes from memory.
+    """
     cdef floating* slopes = <floating*>job.slopes
     cdef floating* w = <floating*>job.tile
     cdef Py_ssize_t* ranges
@@ -266,6 +269,8 @@ cdef inline void learn_sample(const Lazy* d, Columns* v, Learning* job, const In
     close_sums(v)
     fill_strength_slopes(v, job, d.lr, s, slopes)
     for k in range(n):
+        if k < job.ahead.stop:
+            prefetch_record(v, row_at(&job.ahead.rows, k))
         i = row_at(indices, k)
         step_strengths(d, v, i, x[k], slopes, <floating*>job.tile + k*size if Lazy is FTRL else slopes,
                        v.ranges + 2*k*v.t.width)
@@ -316,6 +321,7 @@ cdef void learn_strengths(Lazy d, Columns* v, const Batch* batch, const Schedule
             prefetch_sample(batch, job.order[s + 2], data)
         start, indices = batch.starts[job.order[s]], indices_from(&batch.indices, batch.starts[job.order[s]])
         rebase = prepare_strengths(&d, v, batch, schedule, job, s, zero)
+        look_ahead(batch, job, s)
         learn_sample(&d, v, job, &indices, data + start, batch.starts[job.order[s] + 1] - start, s)
         finish_strengths(&d, v, schedule, job, s, rebase, zero)
         s += 1

@@ -176,6 +176,11 @@ cdef enum:
     MARGIN_LANES = 8    # a margin is added up in so many sums
     PENDING_LOSSES = 16  # log losses that are computed together
 
+cdef struct Ahead:  # rows that are prefetched, some at a time
+    Indices rows
+    Py_ssize_t next
+    Py_ssize_t stop
+
 cdef struct Learning:  # what an epoch of a linear model needs beside the samples
     Loss loss
     double curvature           # the largest: rates that overshoot are reduced, for infinity slopes, for 0 neither
@@ -199,6 +204,7 @@ cdef struct Learning:  # what an epoch of a linear model needs beside the sample
     void* missed               # for a width of 1, a Missed and five numbers for each feature of the longest sample
     void* tile
     Py_ssize_t longest
+    Ahead ahead                # the features of the next sample
     void* contiguous           # memory for the weights under dense samples: see `contiguous_size`; NULL for none
     double total               # the sum of the losses is added here
     double[PENDING_LOSSES] pending_margins  # times ±1, of samples whose log losses are still to be added
