@@ -314,14 +314,16 @@ class StreamingClassifier(ClassifierMixin, Prediction, StreamingBase):
             )
         weights = self._with_class_weights(self._sample_weights(sample_weight, x), known, codes, y)
         self.classes_ = known
-        self._partial_fit(x, self._targets(codes), weights, self._columns())
+        targets = self._targets(codes)
+        del codes  # the next array takes its memory, which need not be asked for page by page
+        self._partial_fit(x, targets, weights, self._columns())
 
     def _columns(self):
         return 1 if len(self.classes_) == 2 else len(self.classes_)
 
     def _targets(self, codes):
         """-1 and 1 for two classes, otherwise the codes as floats."""
-        return 2.0 * codes - 1 if len(self.classes_) == 2 else codes.astype(float)
+        return np.array([-1.0, 1.0])[codes] if len(self.classes_) == 2 else codes.astype(float)
 
     def _with_class_weights(self, weights, classes, codes, y):
         """The sample weights times the weights of their classes."""

@@ -70,9 +70,9 @@ def encode(y, known):
         raise ValueError(f"y: expected labels among the classes {short(known)}, which are {expected}, got {kind}")
     if y.dtype == known.dtype and y.dtype.kind != "O":
         if len(known) == 2:  # without a search
-            codes = y == known[1]
-            unknown = y[~(codes | (y == known[0]))]
-            codes = codes.astype(np.intp)
+            is_second = y == known[1]
+            unknown = y[is_second == (y == known[0])]
+            codes = is_second.astype(np.intp)
         else:
             codes = np.minimum(np.searchsorted(known, y), len(known) - 1)
             unknown = y[known[codes] != y]

@@ -17,7 +17,8 @@ class Samples:
         self.shares_indices = getattr(x, "shares_indices", False)  # linear.pyx then copies and checks the indices
         if self.shared:
             values, self.indices, self.longest = x.ravel(), np.arange(x.shape[1]), x.shape[1]
-            self.starts = np.arange(x.shape[0] + 1) * x.shape[1]
+            self.starts = np.arange(x.shape[0] + 1)
+            self.starts *= x.shape[1]
         else:
             if not x.has_canonical_format:
                 x = x.copy()
