@@ -274,11 +274,14 @@ cdef inline double raised(const Loss* f, double margin, double y, double ratio) 
 cdef inline double largest_curvature(const Loss* f, double margin, double y) noexcept nogil:
     """The largest second derivative between the margin and the minimum: a step of slope/this does not go beyond.
 
-    For the losses without a bound over all margins. QUANTILE has a corner: the slope over the distance takes its place.
+    For the losses without a bound over all margins. The slope over the distance takes its place for QUANTILE, which has
+    a corner, and for HUBER, whose steps would be short far from the minimum.
     """
     cdef double p = f.parameter
     if f.code == QUANTILE:
         return fabs(slope(f, margin, y))/fabs(margin - y)
+    elif f.code == HUBER:
+        return p/fabs(margin - y) if fabs(margin - y) > p else 1
     elif f.code == POISSON:
         return max(exp(margin), y)
     elif f.code == GAMMA:

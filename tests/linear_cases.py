@@ -106,8 +106,11 @@ def bits(model):
     return stream.learner.records.tobytes(), own, model.coef_.tobytes(), stream.completed, stream.sizes
 
 
-def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None):
-    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y is (samples, columns)."""
+def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=True, rates=None, limited=False):
+    """Weights and intercepts after one pass of dense steps, (columns, features + 1); y is (samples, columns).
+
+    Steps that are limited, as those with log link, do not go beyond the minimum of the loss of the sample.
+    """
     kind, options = DENSE[optimizer]
     x = np.column_stack([x, np.full(len(x), float(intercept))])
     l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
@@ -123,7 +126,7 @@ def dense_loop(loss, optimizer, x, y, weights, eta0, alpha, l1_ratio, intercept=
         margins = sample @ w + center
         ratio = np.inf if optimizer == "sgd" else 4 * np.sqrt(t + 1)
         own = weight * slopes(loss, raised(loss, PARAMETERS[loss], margins, target, ratio), target)
-        if optimizer == "sgd" and loss in LOG_LINK:  # not beyond the minimum of the loss of the sample
+        if optimizer == "sgd" and (limited or loss in LOG_LINK):
             limit = largest_curvature(loss, PARAMETERS[loss], margins, target)
             own /= np.maximum(1, weight * steps.param_groups[0]["lr"] * (sample @ sample) * limit)
         steps.step(np.outer(sample, own))

@@ -80,7 +80,7 @@ class Strengths:
         samples, targets, order = Samples(x.astype(dtype)), 2.0 * y - 1, np.arange(len(y))
         strengths = [(alpha / 2, alpha / 2) for alpha in ALPHAS]
         task = Task(
-            lambda t, _: (np.full(np.shape(t), 0.05), None), (0, 0, 0), "log_loss", 0.0, optimizer == "sgd", 0.0
+            lambda t, *_: (np.full(np.shape(t), 0.05), None), (0, 0, 0), "log_loss", 0.0, optimizer == "sgd", 0.0
         )
         many = StrengthStream(x.shape[1], 1, strengths, dtype, optimizer, True)
         streams = [Stream(x.shape[1], 1, dtype, optimizer, True) for _ in strengths]

@@ -17,7 +17,7 @@ from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
 from fastreg.linear.samples import Samples
-from fastreg.linear.scales import ABSURD, ABSURD_IN_UNITS, unevenness
+from fastreg.linear.scales import ABSURD, ABSURD_IN_UNITS, SMALL, unevenness
 from fastreg.linear.stream import Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.notices import warn
@@ -69,7 +69,7 @@ class StreamingBase(Results, Fitting):
             base_rate=0.25 if own_rates and self.optimizer != "sgd" else 0.0,
             follows_sizes=own_rates,
             factors=self._checked_factors(stream, strengths[1]),
-            starts_at_target=own_rates and (self.optimizer != "sgd" or self.loss == "squared_error"),
+            starts_at_target=own_rates,
         )  # fmt: skip
 
     def _strengths(self, stream, strength=None):
@@ -149,11 +149,20 @@ class StreamingBase(Results, Fitting):
             )
 
     def _tell_sizes(self, x, seen, count, left_out, stream, task):
-        """Warn of samples that were left out, and once of features that one rate does not suit if they get no units."""
+        """Warn of samples that were left out, and once of what the rates do not suit: small targets, and features that
+        need units and get none.
+        """
         self._tell_left_out(left_out, count)
-        is_due = self._has_own_rates() and seen < LOOKED_AT <= seen + count and not issparse(x)
-        if is_due and not stream.suits_all_features(task):
-            uneven = unevenness(x[-LOOKED_AT:]) if len(x) > 1 else None
+        is_due = self._has_own_rates() and seen < LOOKED_AT <= seen + count
+        size = stream.sizes.of_targets.last
+        if is_due and self.optimizer != "sgd" and self.loss != "quantile" and 0 < size < SMALL:
+            warn(
+                f"y: targets of about {size:.1g}; steps of optimizer={self.optimizer!r} do not get smaller with targets"
+                f" below {SMALL:g}, and may be too long at first: multiply y by a number, or set optimizer='sgd'",
+                UserWarning,
+            )
+        if is_due and not issparse(x) and len(x) > 1:
+            uneven = unevenness(x[-LOOKED_AT:], *stream.suits(task))
             if uneven:
                 warn(
                     f"X: {uneven}, and a stream has one learning rate for all features: some hardly learn; scale them"

@@ -98,11 +98,12 @@ class Parameters(BaseEstimator):
         """Whether the default learning rates are used, which follow the sizes of features and targets."""
         return self.eta0 is None and (self.optimizer != "sgd" or self._is_auto())
 
-    def _rates(self, steps, squares):
+    def _rates(self, steps, squares, stretch):
         """The learning rates of weights and intercept after these numbers of steps: arrays, or a number for all.
 
         `squares` are those of the size of features; default rates are those of features of size 1. The intercept is not
-        penalised: under a strong penalty its rates fall more slowly. None means those of the weights.
+        penalised: under a strong penalty its rates fall more slowly. None means those of the weights. The first rates
+        are multiplied by `stretch`; 1/(alpha·t), which "optimal" ones become in the long run, is not.
         """
         schedule = self._schedule()
         if callable(schedule):
@@ -117,10 +118,11 @@ class Parameters(BaseEstimator):
                 alpha = np.clip(self._strength()[0] / squares, *ALPHAS)
             weight = 1 / np.sqrt(np.sqrt(alpha))  # a typical weight, in L. Bottou's heuristic
             first = weight / np.maximum(1.0, self._typical_slope(weight)) if self.eta0 is None else self.eta0
+            first = first * stretch
             rates = 1 / (alpha * steps + 1 / first)
             own = np.maximum(rates, first / np.sqrt(steps + 1.0))
         else:
-            first = 0.01 if self.eta0 is None else self.eta0
+            first = 0.01 * stretch if self.eta0 is None else self.eta0
             rates = own = first / (steps + 1.0) ** self.power_t if schedule == "invscaling" else first
         return rates / squares, own if self._has_own_rates() and self.loss not in LOG_LINK else None
 

@@ -20,7 +20,8 @@ ABSURD = 1e6  # times the size so far: a sample that is left out
 ABSURD_IN_UNITS = 1e4  # the same for features in units, see units.py
 EARLY = 1e3  # times the size of most of the first FEW targets: they are forgotten
 FAR = 30  # times the size so far: left out of the mean, unless most sizes are: then units have changed
-LARGEST_LEVEL = 1e30
+SMALL = 1e-3  # targets for which adaptive steps may be too long at first
+SMALLEST_LEVEL, LARGEST_LEVEL = 1e-15, 1e30
 UNEVEN = 1e3  # ratio of the sizes of features, or of a mean to the standard deviation, that one rate does not suit
 
 
@@ -92,11 +93,6 @@ class Sizes(NamedTuple):
         limit = self.of_samples.limit
         return min(limit, ABSURD_IN_UNITS) if self.units and limit < inf else limit
 
-    @property
-    def level(self):
-        """The size of targets for learning rates: smaller ones than 1 need no smaller steps."""
-        return min(max(self.of_targets.last, 1.0), LARGEST_LEVEL)
-
 
 def misleading(targets, origin):
     """Whether the first targets mislead, and how: the size of the others, and the number of absurd ones; or None.
@@ -117,7 +113,21 @@ class Span(NamedTuple):
 
     stop: int
     scale: float
-    level: float
+    size: float  # of targets, as `last` of Mean
+
+
+def level(loss, size):
+    """The size of targets for adaptive steps. Slopes fall with it, so that small targets need no smaller steps, but for
+    "quantile".
+    """
+    return min(max(size, SMALLEST_LEVEL if loss == "quantile" else 1.0), LARGEST_LEVEL)
+
+
+def stretch(loss, epsilon, size):
+    """How many times longer than for squared errors steps are to be, where slopes do not grow with the targets."""
+    if loss == "quantile":
+        return min(max(size, SMALLEST_LEVEL), LARGEST_LEVEL)
+    return min(size / epsilon, LARGEST_LEVEL) if loss == "huber" and size > epsilon > 0 else 1.0
 
 
 def follow(sizes, samples, order, distances):
@@ -165,11 +175,12 @@ def _spans(used, count, kept):
     for stop, x in zip(stops, all_sizes):
         if stop == start:
             continue
-        if spans and spans[-1][1:] == (x.scale, x.level):
+        own = Span(stop, x.scale, x.of_targets.last)
+        if spans and spans[-1][1:] == own[1:]:
             spans.pop()
-        spans.append(Span(stop, x.scale, x.level))
+        spans.append(own)
         start = stop
-    return spans or [Span(0, x.scale, x.level)]
+    return spans or [Span(0, x.scale, x.of_targets.last)]
 
 
 def doublings(seen, count):
@@ -191,13 +202,18 @@ def measured(seen, count, least, octaves):
     return [place for place in places if 0 <= place < count]
 
 
-def unevenness(x):
-    """What one learning rate for all features does not suit in these dense samples, in words; None for nothing."""
+def unevenness(x, has_units, has_origins):
+    """What one learning rate for all features does not suit in these dense samples, in words; None for nothing.
+
+    Sizes do not matter where features have units, nor does how far they are from zero where they have origins.
+    """
+    if has_units and has_origins:
+        return None
     with np.errstate(all="ignore"):
         means, spreads = x.mean(axis=0, dtype=float), x.std(axis=0, dtype=float)
         sizes = np.hypot(means, spreads) * np.sqrt(len(x) / np.count_nonzero(x, axis=0))
         small, large = np.argmin(np.where(sizes > 0, sizes, np.inf)), np.argmax(np.where(sizes > 0, sizes, 0))
-        if UNEVEN * sizes[small] < sizes[large] < np.inf:
+        if not has_units and UNEVEN * sizes[small] < sizes[large] < np.inf:
             return f"features {small} and {large} differ in size by a factor of {sizes[large] / sizes[small]:.0e}"
         far = np.flatnonzero((np.abs(means) > UNEVEN * spreads) & (spreads > 1e-12 * np.abs(means)))[:1]
     for k in far:

@@ -14,7 +14,7 @@ import numpy as np
 from fastreg._boundary.linear import Learner, mean_loss, record_type
 from fastreg.linear.factors import NONE, Factors, check_products, checked_factors
 from fastreg.linear.optimizers import OPTIMIZERS
-from fastreg.linear.scales import FEW, Mean, Sizes, Span, follow, misleading
+from fastreg.linear.scales import FEW, Mean, Sizes, Span, follow, level, misleading, stretch
 from fastreg.linear.stream_units import Split, StreamUnits
 from fastreg.linear.units import Units
 from fastreg.reference.losses import LOG_LINK, LOSSES
@@ -30,7 +30,7 @@ LONG = 1 << 27  # a call with more values times columns can be interrupted: it t
 class Task(NamedTuple):
     """The settings of a training call."""
 
-    rates: Callable  # maps numbers of completed steps, and squares of sizes, to learning rates: see Parameters._rates
+    rates: Callable  # maps steps, squares of sizes and how far steps are stretched to rates: see Parameters._rates
     strengths: tuple  # l1, l2 and l21; for FTRL, their totals are these times the number of samples
     loss: str
     parameter: float  # of the loss: epsilon, quantile or power
@@ -133,7 +133,7 @@ class Stream(StreamUnits):
             samples, targets = self._in_units(Units.unpacked(sizes.units), samples, order), targets[order]
             order = np.arange(len(order))
         center, factors = self._center(samples, order, targets, task), self._factor_array(sizes, task)
-        spans, last_level = [Span(len(order), sizes.scale, sizes.level)], sizes.learnt_level
+        spans, last_level = [Span(len(order), sizes.scale, sizes.of_targets.last)], sizes.learnt_level
         if task.follows_sizes and len(order):
             distances = None
             if task.loss in SCALED:
@@ -145,7 +145,7 @@ class Stream(StreamUnits):
                 left_out.append(int(np.count_nonzero(~kept)))
                 order, weights = order[kept], None if weights is None else weights[kept]
             if len(order):
-                sizes = sizes._replace(learnt_level=spans[-1].level)
+                sizes = sizes._replace(learnt_level=level(task.loss, spans[-1].size))
         table = self._table(task, spans)
         self._check_rates(table[0])
         if len(order):
@@ -173,7 +173,7 @@ class Stream(StreamUnits):
         if left:
             raise Split(left)
         size, absurd = found
-        sizes = Sizes(sizes.seen, of_targets=Mean(last=size), learnt_level=max(size, 1.0), origin=origin)
+        sizes = Sizes(sizes.seen, of_targets=Mean(last=size), learnt_level=level(task.loss, size), origin=origin)
         raise Split(0, sizes, origin if moves else self.learner.center, [absurd] * (absurd > 0))
 
     @staticmethod
@@ -221,11 +221,13 @@ class Stream(StreamUnits):
     def _rates(self, task, steps, span):
         """The learning rates of the weights and of the intercept, 0 for the same, and the squares of Learner.learn."""
         if task.base_rate:
-            return task.base_rate / span.scale * span.level, task.base_rate * span.level, 1.0
+            own = level(task.loss, span.size)
+            return task.base_rate / span.scale * own, task.base_rate * own, 1.0
         # an array, since functions of NumPy may have other bits for a number
         scales = np.array([span.scale if task.follows_sizes else 1.0])
         squares = np.minimum(np.maximum(scales * scales, SQUARES[0]), SQUARES[1])
-        lr, own = task.rates(steps, squares)
+        longer = stretch(task.loss, task.parameter, span.size) if task.follows_sizes else 1.0
+        lr, own = task.rates(steps, squares, longer)
         return (lr, 0.0, 1.0) if own is None else (lr, own, squares)
 
     def _distances(self, samples, order, targets, origin):

@@ -46,9 +46,10 @@ class StreamUnits(StreamWeights):
         """Whether samples in units must be dense: for SGD, pending L2 penalties with factors have no closed form."""
         return self.optimizer == "sgd"
 
-    def suits_all_features(self, task):
-        """Whether features that differ in size or lie far from zero get units and origins."""
-        return self._can_have_units(task) and self._can_have_origins()
+    def suits(self, task):
+        """Whether features that differ in size are learnt in units, and whether those far from zero have origins."""
+        has_units = self._can_have_units(task)
+        return has_units, has_units and self._can_have_origins()
 
     def _can_have_origins(self):
         return self.has_intercept and self.shape[0] <= DENSE_FEATURES

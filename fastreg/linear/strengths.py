@@ -89,9 +89,9 @@ class StrengthStream:
             pass
         return self._shared.learner.exchange(lambda copy: self._shared._with_learner(copy)._learn_in_chunks(*call))
 
-    def suits_all_features(self, task):
-        """See StreamUnits.suits_all_features."""
-        return self._shared.suits_all_features(task)
+    def suits(self, task):
+        """See StreamUnits.suits."""
+        return self._shared.suits(task)
 
     def loss(self, margins, targets, weights, task):
         """See Stream.loss."""

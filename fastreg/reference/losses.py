@@ -9,14 +9,16 @@ from math import inf
 
 import numpy as np
 
-LOSSES = {  # in the order of LossCode, with the largest second derivative by the margins, the corner of hinge apart
+# In the order of LossCode, with the largest second derivative by the margins, the corner of hinge apart. For infinity,
+# `largest_curvature` takes its place.
+LOSSES = {
     "log_loss": 0.25,
     "hinge": 0.0,
     "squared_hinge": 2.0,
     "modified_huber": 2.0,
     "multinomial": 0.5,
     "squared_error": 1.0,
-    "huber": 1.0,
+    "huber": inf,
     "quantile": inf,
     "cross_entropy": 0.25,
     "poisson": inf,
@@ -178,9 +180,15 @@ def raised(name, parameter, margin, y, ratio):
 
 
 def largest_curvature(name, parameter, margin, y):
-    """The largest second derivative between the margin and the minimum, for the losses without a bound in LOSSES."""
+    """What a slope is divided by for a step that ends at the minimum at most, for losses of infinity in LOSSES.
+
+    The largest second derivative between the margin and the minimum; for "quantile" and "huber", the slope over the
+    distance.
+    """
     if name == "quantile":
         return np.abs(slope(name, parameter, margin, y)) / np.abs(margin - y)
+    if name == "huber":
+        return parameter / np.maximum(np.abs(margin - y), max(parameter, 1e-300))
     if name == "poisson":
         return np.maximum(exp(margin), y)
     if name == "gamma":

@@ -66,7 +66,7 @@ def test_with_learning_rates_that_change(loss, schedule):
     compare(model, loss, "sgd", x, y, rates=[f(t) for t in range(len(y))], form=np.int64, **options)
 
 
-@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_error", "huber"])
+@pytest.mark.parametrize("loss", ["log_loss", "squared_hinge", "squared_error"])
 def test_auto_does_not_step_beyond_the_minimum_of_the_loss_of_a_sample(loss):
     """The learning rate is at most 1/(largest second derivative · squared norm of the sample with a 1 appended)."""
     curvature = {"log_loss": 0.25, "squared_hinge": 2.0}.get(loss, 1.0)
@@ -79,6 +79,18 @@ def test_auto_does_not_step_beyond_the_minimum_of_the_loss_of_a_sample(loss):
     assert (limits < rates).any()
     model = make(loss, "sgd", **options) if is_classifier(loss) else make(loss, "sgd", power_t=0.25, **options)
     compare(model, loss, "sgd", x, y, rates=np.minimum(rates, limits), **options)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+def test_auto_ends_at_the_minimum_where_slopes_do_not_grow(loss, weighted):
+    """The slope is limited, and not the rate: far from the minimum steps are longer than with the largest curvature."""
+    x, y = data(loss, 150, 20)
+    weights = np.random.default_rng(0).uniform(0.1, 3, len(y)) if weighted else None
+    options = {"eta0": 1.0, "alpha": 0.02, "l1_ratio": 0.5}
+    rates = 1 / np.arange(1, len(y) + 1) ** 0.25
+    model = make(loss, "sgd", power_t=0.25, **options)
+    compare(model, loss, "sgd", 5 * x, 5 * y + 0.01, weights, rates, limited=True, **options)
 
 
 @pytest.mark.parametrize("optimizer", ["ftrl", "adagrad"])

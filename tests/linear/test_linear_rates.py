@@ -58,8 +58,8 @@ def test_batches_do_not_matter_where_targets_are_large(loss, optimizer):
 def test_small_targets_have_the_rate_of_size_1():
     x, y = data("squared_error", 200)
     model = in_batches(make("squared_error", "ftrl"), x, 0.01 * y, 50)
-    assert model._stream.sizes.level == 1
-    assert in_batches(make("squared_error", "ftrl"), x, 100 * y, 50)._stream.sizes.level > 50
+    assert model._stream.sizes.learnt_level == 1
+    assert in_batches(make("squared_error", "ftrl"), x, 100 * y, 50)._stream.sizes.learnt_level > 50
 
 
 @pytest.mark.parametrize("optimizer", ["ftrl", "adagrad", "sgd"])

@@ -1,6 +1,7 @@
 """Default learning rates know the sizes of features and targets: they follow changes, and leave out what is absurd."""
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from linear_cases import OPTIMIZERS, bits, in_batches, make, stored
 from scipy import sparse
 from sklearn.preprocessing import scale
 
-from fastreg.linear import StreamingClassifierCV, StreamingRegressorCV
+from fastreg.linear import StreamingClassifierCV, StreamingRegressor, StreamingRegressorCV
 from fastreg.linear.units import Units
 
 optimizers = pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -20,6 +21,22 @@ def linear(count=1500, features=6, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((count, features))
     return x, x @ rng.standard_normal(features) + 0.1 * rng.standard_normal(count) + 3
+
+
+@optimizers
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "quantile"])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 1.0, 1e3, 1e6])
+def test_targets_of_any_size_are_learnt_with_every_loss(optimizer, loss, size):
+    """Where slopes do not grow with the size of targets, steps do."""
+    x, y = linear()
+    model = StreamingRegressor(loss=loss, optimizer=optimizer, alpha=1e-12)
+    is_small = size < 2e-4 and loss != "quantile" and optimizer != "sgd"
+    with pytest.warns(UserWarning, match="^y: targets of about 2e-06; .*multiply y") if is_small else nullcontext():
+        model.partial_fit(x, size * y)
+    for _ in range(4):
+        model.partial_fit(x, size * y)
+    error = np.abs(model.predict(x) - size * y).mean()
+    assert error < (1 if is_small else 0.1) * size * np.std(y)
 
 
 def size_of_samples(model):
@@ -265,7 +282,7 @@ def test_targets_far_from_zero_are_not_left_out_where_the_intercept_is_placed(op
             model.set_params(max_iter=1, tol=None).fit(x, y, coef_init=np.zeros(6), intercept_init=1e9)
         for _ in range(3):
             model.partial_fit(x, y)
-    assert model._stream.sizes.level < 10
+    assert model._stream.sizes.of_targets.last < 10
     assert relative_error(model, x, y) < 0.01
 
 

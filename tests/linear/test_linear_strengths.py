@@ -31,7 +31,7 @@ def data(loss, form="csr", dtype=float, count=90, features=23, seed=0):
 
 
 def task_of(loss, optimizer="ftrl", base_rate=0.0, limit_rates=False):
-    def rates(t, squares):
+    def rates(t, squares, _):
         lr = 0.1 / np.sqrt(t + 1) if optimizer != "ftrl" else np.full(np.shape(t), 0.1)
         return lr / squares, 2 * lr if limit_rates else None
 
@@ -109,7 +109,7 @@ def test_penalty_factors(optimizer, form):
 @pytest.mark.parametrize("form", ["csr", "dense"])
 def test_clocks_start_again_each_for_itself(form):
     samples, y = data("squared_error", form, count=400)
-    task = task_of("squared_error")._replace(rates=lambda t, _: (np.full(np.shape(t), 0.01), None))
+    task = task_of("squared_error")._replace(rates=lambda t, *_: (np.full(np.shape(t), 0.01), None))
     strengths = [(1.0, 300.0), (1e-3, 0.0), (1e-3, 1000.0), (0.0, 2000.0)]
     many = StrengthStream(23, 1, strengths, float, "sgd", True)
     streams = [Stream(23, 1, float, "sgd", True) for _ in strengths]
@@ -190,7 +190,7 @@ def test_failed_call_changes_nothing():
     for arguments, message in (
         ((narrow, np.arange(3), y[:3], None, task), "X: expected 23 features"),
         (
-            (samples, np.arange(90), y, None, task._replace(rates=lambda t, _: (t * np.inf, None))),
+            (samples, np.arange(90), y, None, task._replace(rates=lambda t, *_: (t * np.inf, None))),
             "eta0, learning_rate",
         ),
         ((samples, np.arange(90), y, None, task._replace(strengths=(0, 0, 1.0))), "strengths: expected no group lasso"),

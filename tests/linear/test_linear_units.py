@@ -420,10 +420,9 @@ def interrupted(*_):
     "make_model",
     [
         lambda: StreamingRegressor(penalty_factor=6 * [0.5]),
-        lambda: StreamingRegressor(fit_intercept=False),
         lambda: StreamingRegressor(alpha=1e5),
     ],
-    ids=["fractions", "no intercept", "strong"],
+    ids=["fractions", "strong"],
 )
 def test_features_that_one_rate_does_not_suit_are_told_once(make_model, change, match):
     x, y = linear(200)
@@ -431,6 +430,16 @@ def test_features_that_one_rate_does_not_suit_are_told_once(make_model, change, 
     with pytest.warns(UserWarning, match=f"^X: {match}.*scale them"):
         model.partial_fit(change(x)[50:100], y[50:100])
     model.partial_fit(change(x)[100:], y[100:])
+
+
+def test_without_an_intercept_features_have_units_but_no_origins():
+    x, y = linear(200)
+    for optimizer in OPTIMIZERS:
+        model = StreamingRegressor(optimizer=optimizer, fit_intercept=False)
+        model.partial_fit(x * np.logspace(-3, 3, 6), y)
+        assert model._stream.sizes.units
+    with pytest.warns(UserWarning, match=r"^X: feature 2 is near 2e\+03, with a standard deviation of 9.9e-01"):
+        StreamingRegressor(fit_intercept=False).partial_fit(x + np.array([0, 0, 2e3, 0, 0, 0]), y)
 
 
 def test_features_that_suit_are_not_told():
