@@ -139,6 +139,18 @@ cdef double size_of(const floating* x, Py_ssize_t n) noexcept nogil:
     return sqrt(square/count) if count > 0 and square < INFINITY else 0
 
 
+def add_in_order(double total, ndarray numbers):
+    """total + numbers[0] + numbers[1] + …, of float64, one after the other.
+
+    NumPy's sum adds in pairs, and the cumsum of NumPy 2.0 crashes where it gets no memory.
+    """
+    cdef Py_ssize_t i, n = PyArray_SIZE(numbers)
+    cdef const double* x = <const double*>pointer_to(numbers, NPY_DOUBLE, n, "numbers")
+    for i in range(n):
+        total += x[i]
+    return total
+
+
 def largest_magnitude(ndarray x):
     """The largest absolute value of a contiguous array, 0 if there is none; NaN if there is one."""
     cdef bint single = dtype_of(x) == FLOAT32

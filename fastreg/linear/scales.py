@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastreg._boundary.linear import add_in_order
+
 MEASURED = 1 << 10  # samples that are all measured; of later ones about 158 until their number doubles
 GOLDEN = (1 + 5**0.5) / 2
 FEW = 16  # samples after which sizes are known well enough to tell what is far from them
@@ -49,8 +51,7 @@ class Mean(NamedTuple):
         can_be_far = is_known and self.last and not self.has_moved
         far = int(np.count_nonzero(sizes > FAR * self.last)) if can_be_far else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
-        with np.errstate(over="ignore"):
-            total = float(np.cumsum(np.concatenate([[self.total], usual]))[-1])
+        total = add_in_order(self.total, usual)
         return self._replace(total=total, near=self.near + len(usual), far=self.far + far)
 
     def start_again(self):
@@ -170,7 +171,7 @@ def _spans(used, count, kept):
     starts, all_sizes = zip(*used)
     stops = [*starts[1:], count]
     if kept is not None:
-        stops = np.concatenate([[0], np.cumsum(kept)])[stops].tolist()
+        stops = np.concatenate([[0], np.cumsum(kept.astype(np.intp))])[stops].tolist()
     spans, start = [], 0
     for stop, x in zip(stops, all_sizes):
         if stop == start:

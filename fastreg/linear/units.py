@@ -133,7 +133,9 @@ class Magnitude(NamedTuple):
         mantissas, exponents = np.frexp(x)
         counts = (x != 0) & np.isfinite(x)
         logarithms = np.where(counts, exponents + 2 * mantissas - 2, 0.0)
-        total = np.cumsum(np.concatenate([self.total[np.newaxis], logarithms]), axis=0)[-1]
+        total = self.total
+        for row in logarithms:  # without cumsum: along an axis, that of NumPy 2.0 crashes where it gets no memory
+            total = total + row
         largest = np.sort(np.concatenate([self.largest, np.where(counts, x, 0.0)]), axis=0)[-2:]
         return Magnitude(total, self.number + np.count_nonzero(counts, axis=0), largest)
 
