@@ -51,7 +51,7 @@ class Mean(NamedTuple):
         can_be_far = is_known and self.last and not self.has_moved
         far = int(np.count_nonzero(sizes > FAR * self.last)) if can_be_far else 0
         usual = sizes[sizes <= FAR * self.last] if far else sizes
-        total = add_in_order(self.total, usual)
+        total = add_in_order(self.total, np.ascontiguousarray(usual, float))
         return self._replace(total=total, near=self.near + len(usual), far=self.far + far)
 
     def start_again(self):
