@@ -18,6 +18,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from injection_lazy_cases import lazy_operations
 from injection_linear_cases import linear_operations
 from injection_optimizer_cases import dense_operations
@@ -269,10 +270,11 @@ def table(what, names, most, least, seed, log):
 def in_other_library(trace):
     """Whether a process crashed in SciPy or scikit-learn: their frame is the innermost one (SciPy's products do so).
 
-    Or in cumsum of NumPy, which in NumPy 2.0 writes to memory that it did not get.
+    Or in cumsum of NumPy 2.0, which crashes where it gets no memory.
     """
     frame = re.search(r'File "([^"]+)"', trace)
-    if re.match(r".*_wrapfunc\n.*numpy.*in cumsum\n", trace.partition("File ")[2]):
+    in_cumsum = re.match(r".*_wrapfunc\n.*numpy.*in cumsum\n", trace.partition("File ")[2])
+    if in_cumsum and np.__version__.startswith("2.0."):
         return True
     return frame is not None and re.search(r"site-packages.(scipy|sklearn|joblib|narwhals)\b", frame[1]) is not None
 

@@ -5,7 +5,7 @@
 cdef enum:
     PREFETCH_ROWS = 12  # rows that are prefetched ahead
     TILE = 16           # rows of one weight that are worked on together
-    DESK = 4*TILE       # those among which Adagrad picks the ones that need powers
+    ADAGRAD_BLOCK = 4*TILE  # those among which Adagrad picks the ones that need powers
 
 
 # -- Penalties of weights in units of their own -----------------------------------------------------------------------
@@ -77,13 +77,13 @@ cdef inline void catch_up_all(const Lazy* d, const Rows* t, const Factor* f, Py_
     Steps without a gradient move a weight towards zero, which lies within the bounds; only FTRL solves for it anew.
     """
     cdef ElasticNet p
-    cdef Py_ssize_t desk, k
+    cdef Py_ssize_t block, k
     if t.gamma < INFINITY:
         catch_up_mcp(d, t, f, n, since, each, w, a, b)
     elif Lazy is Adagrad:
-        for desk in range((n + DESK - 1)//DESK):
-            k = DESK*desk
-            catch_up_desk(d, t, f, k, min(n - k, <Py_ssize_t>DESK), since + each*k, each, w + k, a + k)
+        for block in range((n + ADAGRAD_BLOCK - 1)//ADAGRAD_BLOCK):
+            k = ADAGRAD_BLOCK*block
+            catch_up_block(d, t, f, k, min(n - k, <Py_ssize_t>ADAGRAD_BLOCK), since + each*k, each, w + k, a + k)
     elif Lazy is FTRL:
         for k in range(n):
             p = penalty_at(f, t, &t.p, factor_at(f, k, w))
@@ -108,11 +108,11 @@ cdef void catch_up_mcp(const Lazy* d, const Rows* t, const Factor* f, Py_ssize_t
             w[k] = catch_up(d, &p, since + each*k, w[k], a + k, b + k, factor_at(f, k, w))
 
 
-cdef inline void catch_up_desk(const Adagrad* d, const Rows* t, const Factor* f, Py_ssize_t start, Py_ssize_t n,
-                               const Missed* since, Py_ssize_t each, floating* w, const floating* a) noexcept nogil:
-    """catch_up of at most DESK weights. Those that surely end at zero need no power: the others are picked."""
-    cdef double[DESK] shrinkage, threshold
-    cdef int[DESK] picked, ends
+cdef inline void catch_up_block(const Adagrad* d, const Rows* t, const Factor* f, Py_ssize_t start, Py_ssize_t n,
+                                const Missed* since, Py_ssize_t each, floating* w, const floating* a) noexcept nogil:
+    """catch_up of at most ADAGRAD_BLOCK weights. Those that surely end at zero need no power: the others are picked."""
+    cdef double[ADAGRAD_BLOCK] shrinkage, threshold
+    cdef int[ADAGRAD_BLOCK] picked, ends
     cdef ElasticNet p
     cdef Py_ssize_t count = 0, tile, k
     for k in range(n):

@@ -160,7 +160,7 @@ cdef inline void fill_slopes(Learning* job, const Rows* t, double lr, Py_ssize_t
 
 cdef inline void prefetch_some(const Lazy* d, const Rows* t, Learning* job, Py_ssize_t most,
                                const floating* w) noexcept nogil:
-    """Some of the next sample's features: a core can wait for few lines at a time, and stands still for more."""
+    """Some of the next sample's features: only few cache misses can be outstanding, and a core stalls on more."""
     cdef Py_ssize_t k, stop = min(job.ahead.next + most, job.ahead.stop)
     for k in range(job.ahead.next, stop):
         prefetch_row(d, t, w, row_at(&job.ahead.rows, k))
@@ -181,7 +181,7 @@ cdef inline void learn_vector(Lazy d, Factor f, ElasticNet p, const Rows* t, con
     cdef floating* f_ = g + job.longest
     cdef Factor own = factors_in(&f, f_), these
     cdef Lazy last = d
-    cdef Py_ssize_t size = DESK if Lazy is Adagrad else TILE, part, k
+    cdef Py_ssize_t size = ADAGRAD_BLOCK if Lazy is Adagrad else TILE, part, k
     set_last(&last, t)
     gather(&last, &f, t, indices, n, since, w_, a_, b_, f_)
     for part in range((n + size - 1)//size):

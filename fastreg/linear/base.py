@@ -17,7 +17,7 @@ from fastreg.linear.labels import short
 from fastreg.linear.order import stream_order
 from fastreg.linear.results import Results
 from fastreg.linear.samples import Samples
-from fastreg.linear.scales import ABSURD, ABSURD_IN_UNITS, SMALL, unevenness
+from fastreg.linear.scales import ABSURD, ABSURD_IN_UNITS, SMALL, level, unevenness
 from fastreg.linear.stream import Stream, Task
 from fastreg.optimizers.group_axis import zero_group_counts
 from fastreg.optimizers.notices import warn
@@ -155,7 +155,7 @@ class StreamingBase(Results, Fitting):
         self._tell_left_out(left_out, count)
         is_due = self._has_own_rates() and seen < LOOKED_AT <= seen + count
         size = stream.sizes.of_targets.last
-        if is_due and self.optimizer != "sgd" and self.loss != "quantile" and 0 < size < SMALL:
+        if is_due and self.optimizer != "sgd" and 0 < size < min(SMALL, level(self.loss, size)):
             warn(
                 f"y: targets of about {size:.1g}; steps of optimizer={self.optimizer!r} do not get smaller with targets"
                 f" below {SMALL:g}, and may be too long at first: multiply y by a number, or set optimizer='sgd'",

@@ -127,7 +127,7 @@ def level(loss, size):
 def stretch(loss, epsilon, size):
     """How many times longer than for squared errors steps are to be, where slopes do not grow with the targets."""
     if loss == "quantile":
-        return min(max(size, SMALLEST_LEVEL), LARGEST_LEVEL)
+        return level(loss, size)
     return min(size / epsilon, LARGEST_LEVEL) if loss == "huber" and size > epsilon > 0 else 1.0
 
 
